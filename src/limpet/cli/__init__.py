@@ -1,0 +1,1 @@
+"""The limpet command line, over the SDK."""

@@ -1,0 +1,1 @@
+"""The control plane: the service that users and agents talk to."""

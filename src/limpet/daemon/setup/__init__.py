@@ -1,0 +1,1 @@
+"""Bringing a workspace up: clone, checkout, install, dev server, each skipped when it is there."""

@@ -1,0 +1,1 @@
+"""Runners: what provisions sandboxes somewhere, one file a runner, behind one protocol."""

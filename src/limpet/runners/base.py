@@ -1,0 +1,146 @@
+"""What every runner does, and what flows in and out of it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from limpet.ids import AgentId, BootId, Branch, Handle, OrgId
+
+RunnerKind = Literal["host", "docker", "agent-sandbox", "freestyle"]
+IsolationKind = Literal["bubblewrap", "container", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """How far sandboxes are kept apart, and in words why not further (empty when they are)."""
+
+    kind: IsolationKind
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxId:
+    """The identity of a sandbox: the same triple gives the same handle everywhere."""
+
+    org: OrgId
+    agent: AgentId
+    branch: Branch
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Repo:
+    """What a daemon clones. `clone_url` may carry credentials: never log it."""
+
+    clone_url: str
+    branch: str | None
+    user_name: str
+    user_email: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is known of the app beforehand; None where the daemon shall find out."""
+
+    runtime: str | None = None
+    package_manager: str | None = None
+    dev_port: int | None = None
+    path: str | None = None
+
+
+DaemonReady = Callable[[str, str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureOptions:
+    """How a sandbox is provisioned.
+
+    `on_daemon_ready(daemon_url, daemon_token)` is awaited after the daemon's health and before
+    its config is posted, on a fresh provision and on an adoption alike; what it raises is logged
+    and swallowed. With `hold` no config is posted. `progress` is told of each step.
+    """
+
+    repo: Repo | None = None
+    workload: Workload = field(default_factory=Workload)
+    env: Mapping[str, str] = field(default_factory=dict)
+    on_daemon_ready: DaemonReady | None = None
+    hold: bool = False
+    progress: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """A sandbox whose daemon answers. `is_new` when it was started by this call."""
+
+    handle: Handle
+    daemon_url: str
+    daemon_token: str
+    boot_id: BootId
+    is_new: bool
+    isolation: Isolation
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonResponse:
+    """A daemon's streamed answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: AsyncIterator[bytes]
+
+
+class RunnerState(Protocol):
+    """Where a runner keeps what it must know after a restart; values are sealed by the owner."""
+
+    async def get(self, handle: Handle) -> dict[str, object] | None: ...
+    async def put(self, sandbox: SandboxId, value: dict[str, object]) -> None: ...
+    async def delete(self, handle: Handle) -> None: ...
+    async def list(self) -> list[tuple[Handle, dict[str, object]]]: ...
+
+
+class Runner(Protocol):
+    """Provisions sandboxes. Failures raise `RunnerError`."""
+
+    @property
+    def kind(self) -> RunnerKind: ...
+
+    @property
+    def isolation(self) -> Isolation: ...
+
+    async def ensure(self, sandbox: SandboxId, options: EnsureOptions) -> Provisioned:
+        """The sandbox, started or adopted; two callers at once get the same one."""
+        ...
+
+    async def stop(self, handle: Handle) -> None:
+        """End every process of the sandbox; its files stay. Nothing there is no error."""
+        ...
+
+    async def delete(self, handle: Handle) -> None:
+        """End every process of the sandbox and delete its files. Nothing there is no error."""
+        ...
+
+    async def alive(self, handle: Handle) -> bool:
+        """Whether the sandbox's daemon answers."""
+        ...
+
+    async def find(self, handle: Handle) -> Provisioned | None:
+        """The sandbox if its daemon answers, adopted when it survived a restart of ours."""
+        ...
+
+    def proxy_daemon_request(
+        self,
+        handle: Handle,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | AsyncIterator[bytes] | None = None,
+    ) -> AbstractAsyncContextManager[DaemonResponse]:
+        """One request to the daemon with its token; the answer streams."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; sandboxes run on."""
+        ...

@@ -1,0 +1,1 @@
+"""Blob stores. They know keys and bytes; nothing else."""

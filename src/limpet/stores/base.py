@@ -1,0 +1,74 @@
+"""What every blob store does: put, get, head, delete and list by key, with conditional puts."""
+
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What a store knows of one object. `etag` changes whenever the bytes do."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    modified_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceIf:
+    """Put only if the key holds the object with this etag now."""
+
+    etag: str
+
+
+Condition = Literal["create-only"] | ReplaceIf
+
+
+class SandboxStore(Protocol):
+    """A blob store. Every method may raise `StoreUnavailableError`.
+
+    Keys are `/`-separated safe names (limpet.stores.keys); a key that could leave the store's own
+    space raises `InvalidInputError`.
+    """
+
+    @property
+    def kind(self) -> str:
+        """`local`, `s3`, `gcs` or `azure`."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """The folder or bucket, for people to read; never holds a secret."""
+        ...
+
+    async def put(
+        self,
+        key: str,
+        body: bytes | AsyncIterable[bytes],
+        *,
+        condition: Condition | None = None,
+    ) -> StoredObject:
+        """Store `body` atomically; `PreconditionFailedError` when `condition` does not hold.
+
+        If `body` raises half way, nothing is stored and what was there stays.
+        """
+        ...
+
+    async def get(
+        self, key: str, *, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes] | None:
+        """The object's bytes from `start` (at most `length` of them), or None when missing."""
+        ...
+
+    async def head(self, key: str) -> StoredObject | None:
+        """What is known of the object, or None when missing."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Delete the object; a missing key is no error."""
+        ...
+
+    def list(self, prefix: str) -> AsyncIterator[StoredObject]:
+        """All objects whose key starts with `prefix`, in key order."""
+        ...

@@ -1,0 +1,8 @@
+"""Fixtures that every area shares."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
