@@ -1,0 +1,80 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`. `make help` lists all.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+WEB_SOURCES := $(shell find web/src web/public web/*.ts web/*.json web/index.html -type f 2>/dev/null)
+SEED ?= $(shell date +%s)
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+# --- setting up -------------------------------------------------------------------------------
+
+.venv/.run: requirements/run.lock pyproject.toml
+	@scripts/check-machine $(PYTHON)
+	@test -x $(BIN)/python || { echo 'limpet: making the virtual environment'; $(PYTHON) -m venv .venv; }
+	@echo 'limpet: installing the locked Python dependencies'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/run.lock
+	@mkdir -p web/dist
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: .venv/.run requirements/dev.lock
+	@echo 'limpet: installing the locked tools for tests and checks'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
+
+web/node_modules/.ready: web/package-lock.json
+	@scripts/check-machine $(PYTHON)
+	@echo "limpet: installing the web app's locked dependencies"
+	@npm --prefix web ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+web/dist/index.html: web/node_modules/.ready $(WEB_SOURCES)
+	@echo 'limpet: building the web app'
+	@npm --prefix web run --silent build
+	@touch $@
+
+.PHONY: setup setup-dev lock
+setup: .venv/.run web/dist/index.html ## Make .venv and the web app's build (the other targets call it)
+setup-dev: setup .venv/.dev
+lock: ## Write the lock files anew from pyproject.toml
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --extra all --group build pyproject.toml -o requirements/run.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --extra all --group build --group dev -c requirements/run.lock pyproject.toml -o requirements/dev.lock
+
+# --- using it ---------------------------------------------------------------------------------
+
+.PHONY: run demo
+run: setup ## Serve Limpet on loopback and print the URL that signs you in
+	@exec $(BIN)/limpet serve
+demo: setup ## The main job by itself: make, edit, save, kill -9, restore, compare byte for byte
+	@exec $(BIN)/python -m tests.demo
+
+# --- checks -----------------------------------------------------------------------------------
+
+.PHONY: check check-python check-web test faults-main bench-main
+check: check-python check-web ## Format, lint, types, import contract, dead code, the web app's checks
+check-python: setup-dev
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/vulture
+	$(BIN)/deptry src
+check-web: setup-dev
+	npm --prefix web run --silent lint
+	npm --prefix web run --silent typecheck
+	npm --prefix web run --silent knip
+	npm --prefix web run --silent test
+
+test: check ## Everything that must hold before a commit, in under 20 minutes
+	$(BIN)/pytest -m 'not fault' $(PYTEST_ARGS)
+
+faults-main: setup-dev ## Break the main job in every way its faults table names
+	SEED=$(SEED) $(BIN)/python -m tests.faults.report $(PYTEST_ARGS)
+
+bench-main: setup-dev ## Save and restore the template's workspace beside tar and beside npm ci
+	$(BIN)/python -m bench.main_job
