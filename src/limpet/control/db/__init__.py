@@ -1,0 +1,33 @@
+"""The control plane's database: its tables, its connections, its migrations."""
+
+from limpet.control.db.database import Database
+from limpet.control.db.models import (
+    EMBEDDED_ORG,
+    EMBEDDED_USER,
+    AgentRow,
+    ApiKeyRow,
+    Base,
+    IdempotencyRow,
+    MembershipRow,
+    OrgRow,
+    RunnerStateRow,
+    SandboxRow,
+    SessionRow,
+    UserRow,
+)
+
+__all__ = [
+    "EMBEDDED_ORG",
+    "EMBEDDED_USER",
+    "AgentRow",
+    "ApiKeyRow",
+    "Base",
+    "Database",
+    "IdempotencyRow",
+    "MembershipRow",
+    "OrgRow",
+    "RunnerStateRow",
+    "SandboxRow",
+    "SessionRow",
+    "UserRow",
+]

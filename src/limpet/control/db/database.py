@@ -1,0 +1,84 @@
+"""Connections and transactions.
+
+SQLite runs in WAL mode with a busy time-out; a writing transaction takes the write lock when it
+begins (`BEGIN IMMEDIATE`), so that none fails half way because another one wrote in between.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    create_async_engine,
+)
+
+BUSY_TIMEOUT_MS = 10_000
+_BEGIN = "limpet_begin"
+
+
+class Database:
+    """An engine and the two kinds of transaction on it. Close it when done."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            _use_sqlite_well(self._engine)
+        self._reader = self._engine.execution_options(**{_BEGIN: "BEGIN DEFERRED"})
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """For migrations and checks."""
+        return self._engine
+
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """A writing transaction: committed at the end of the block, rolled back when it raises.
+
+        Keep it short: with SQLite it holds the only write lock. Objects stay readable afterwards.
+        """
+        async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that only reads; with SQLite it never waits for a writer."""
+        async with AsyncSession(self._reader, expire_on_commit=False, autoflush=False) as session:
+            yield session
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """A bare writing transaction, for migrations and checks."""
+        async with self._engine.begin() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+
+def _use_sqlite_well(engine: AsyncEngine) -> None:
+    """Let us, not the driver, say how transactions begin, and set what each connection needs."""
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def set_up(dbapi_connection: Any, _record: object) -> None:
+        dbapi_connection.isolation_level = None
+        cursor = dbapi_connection.cursor()
+        for pragma in (
+            f"busy_timeout = {BUSY_TIMEOUT_MS}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        connection.exec_driver_sql(str(options.get(_BEGIN, "BEGIN IMMEDIATE")))

@@ -1,0 +1,77 @@
+"""Bringing the database's tables to what this version of the code needs, at every start."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from limpet.control.db.database import Database
+from limpet.errors import LimpetError
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+
+class DatabaseTooNewError(LimpetError):
+    """A newer version of Limpet has used this database."""
+
+    code = "database_too_new"
+
+
+class DatabaseDamagedError(LimpetError):
+    """The database file is not one, or its pages are damaged."""
+
+    code = "database_damaged"
+
+
+class DatabaseUnusableError(LimpetError):
+    """The database cannot be opened or written."""
+
+    code = "database_unusable"
+
+
+async def migrate(database: Database) -> None:
+    """Check the database and run what migrations it lacks, all or none of them.
+
+    Raises `DatabaseDamagedError`, `DatabaseTooNewError` or `DatabaseUnusableError`; the database
+    is then as it was.
+    """
+    try:
+        async with database.connection() as connection:
+            if database.is_sqlite:
+                verdict = (await connection.exec_driver_sql("PRAGMA quick_check(1)")).scalar()
+                if verdict != "ok":
+                    raise _damaged(str(verdict))
+            await connection.run_sync(_upgrade)
+    except OperationalError as error:
+        raise DatabaseUnusableError(
+            f"The database cannot be used: {error.orig}",
+            hint="Check that its folder can be written and that no other program holds it.",
+        ) from error
+    except DatabaseError as error:
+        raise _damaged(str(error.orig)) from error
+
+
+def _damaged(detail: str) -> DatabaseDamagedError:
+    return DatabaseDamagedError(
+        f"The database is damaged: {detail}",
+        hint="Restore limpet.sqlite3 from a backup, or move it away to begin with a new one; "
+        "snapshots lie in the store and are untouched.",
+    )
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    present = set(MigrationContext.configure(connection).get_current_heads())
+    if unknown := present - known:
+        raise DatabaseTooNewError(
+            f"The database was used by a newer version of Limpet ({', '.join(sorted(unknown))})",
+            hint="Install that version, or choose another LIMPET_DATA_DIR.",
+        )
+    command.upgrade(config, "head")

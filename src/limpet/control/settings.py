@@ -1,0 +1,89 @@
+"""The control plane's settings: every `LIMPET_*` variable, read in one place.
+
+Knows the environment and nothing else. A value that cannot be used is an error that names its
+variable, never a silent default.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from limpet.errors import InvalidInputError
+
+DEFAULT_PORT = 7070
+PREFIX = "LIMPET_"
+
+
+class SettingsError(InvalidInputError):
+    """A setting is malformed or cannot be used; the message names the variable."""
+
+    code = "bad_setting"
+
+
+class Settings(BaseSettings):
+    """What the control plane is started with. Times end in `_s` and are in seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    data_dir: Path = Field(default_factory=lambda: Path.home() / ".local/share/limpet")
+    host: str = "127.0.0.1"
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """None: 7070, or the next free one. 0: any free one."""
+    poll_s: float = Field(default=30.0, gt=0)
+    idle_s: float = Field(default=60.0, ge=0)
+    max_unsaved_s: float = Field(default=600.0, gt=0)
+    store_wait_s: float = Field(default=30.0, ge=0)
+    drain_s: float = Field(default=10.0, ge=0)
+    """How long requests may go on at shutdown, after everything is saved."""
+    isolation: Literal["auto", "bubblewrap", "none"] = "auto"
+    secret_key: SecretStr | None = None
+    """Keys for sealed values, separated by commas; the first one seals."""
+    database_url: SecretStr | None = None
+    """None: SQLite in the data folder."""
+    templates_dir: Path | None = None
+    max_request_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
+    """Of a JSON request's body; streams (imports, file transfers) have limits of their own."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """`auto`: text on a terminal, JSON lines elsewhere."""
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """The settings of the environment under `overrides` that are not None.
+
+        Raises `SettingsError` naming each variable that cannot be used.
+        """
+        try:
+            settings = cls(
+                **{name: value for name, value in overrides.items() if value is not None}
+            )
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{PREFIX}{str(item['loc'][0]).upper()}: {item['msg']}"
+                for item in error.errors(include_input=False, include_url=False)
+            )
+            raise SettingsError(
+                f"These settings cannot be used: {problems}", hint="Correct or unset them."
+            ) from None
+        return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().absolute()})
+
+    @property
+    def sqlite_path(self) -> Path:
+        """Where the embedded database lies."""
+        return self.data_dir / "limpet.sqlite3"
+
+    @property
+    def effective_database_url(self) -> str:
+        """The SQLAlchemy URL, with credentials if it has any: never log it."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite+aiosqlite:///{self.sqlite_path}"
+
+    @property
+    def uses_sqlite(self) -> bool:
+        """Whether one control plane alone works on the database."""
+        return self.effective_database_url.startswith("sqlite")

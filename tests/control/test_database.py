@@ -1,0 +1,160 @@
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, select
+
+from limpet.control.db import Base, Database, OrgRow, UserRow
+from limpet.control.db.migrate import (
+    DatabaseDamagedError,
+    DatabaseTooNewError,
+    DatabaseUnusableError,
+    migrate,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Database]:
+    database = Database(f"sqlite+aiosqlite:///{path}")
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def test_the_migrations_give_exactly_the_tables_of_the_models(tmp_path: Path) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+
+    async with opened(tmp_path / "db") as database:
+        await migrate(database)
+        async with database.connection() as connection:
+            assert await connection.run_sync(differences) == []
+
+
+def test_every_table_but_users_and_orgs_has_the_org_first_in_its_key() -> None:
+    for table in Base.metadata.sorted_tables:
+        if table.name not in {"orgs", "users"}:
+            assert next(iter(table.primary_key.columns)).name == "org_id", table.name
+
+
+async def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path / "db") as database:
+        await migrate(database)
+        async with database.session() as session:
+            session.add(OrgRow(id="a", slug="a", name="A"))
+        await migrate(database)
+        async with database.reading() as session:
+            assert (await session.scalars(select(OrgRow.id))).all() == ["a"]
+
+
+async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    async with opened(tmp_path / "db") as database:
+        await migrate(database)
+        async with database.connection() as connection:
+            await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        with pytest.raises(DatabaseTooNewError, match="9999"):
+            await migrate(database)
+
+
+async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "db").write_bytes(b"no database at all, but long enough to be looked at" * 40)
+    async with opened(tmp_path / "db") as database:
+        with pytest.raises(DatabaseDamagedError):
+            await migrate(database)
+
+
+async def test_damaged_pages_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    async with opened(path) as database:
+        await migrate(database)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xde\xad" * 4096)
+    async with opened(path) as database:
+        with pytest.raises(DatabaseDamagedError):
+            await migrate(database)
+
+
+async def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
+    (tmp_path / "db").mkdir()
+    async with opened(tmp_path / "db") as database:
+        with pytest.raises(DatabaseUnusableError):
+            await migrate(database)
+
+
+async def test_a_transaction_that_raises_leaves_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path / "db") as database:
+        await migrate(database)
+
+        async def fail_half_way() -> None:
+            async with database.session() as session:
+                session.add(OrgRow(id="a", slug="a", name="A"))
+                await session.flush()
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            await fail_half_way()
+        async with database.reading() as session:
+            assert (await session.scalars(select(OrgRow))).all() == []
+
+
+async def test_many_writers_at_once_all_get_their_turn(tmp_path: Path) -> None:
+    """Each reads, then writes: without BEGIN IMMEDIATE some would fail as 'locked'."""
+
+    async def rename(database: Database, number: int) -> None:
+        async with database.session() as session:
+            org = await session.get_one(OrgRow, "a")
+            await asyncio.sleep(0)
+            org.name = f"{org.name}{number}"
+
+    async with opened(tmp_path / "db") as database:
+        await migrate(database)
+        async with database.session() as session:
+            session.add(OrgRow(id="a", slug="a", name=""))
+        await asyncio.gather(*(rename(database, number) for number in range(10)))
+        async with database.reading() as session:
+            assert sorted((await session.get_one(OrgRow, "a")).name) == list("0123456789")
+
+
+async def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
+    async with opened(tmp_path / "db") as database:
+        await migrate(database)
+        async with database.session() as writing:
+            writing.add(OrgRow(id="a", slug="a", name="A"))
+            await writing.flush()
+            async with database.reading() as reading:
+                assert (await reading.scalars(select(OrgRow))).all() == []
+
+
+async def test_times_keep_their_zone(tmp_path: Path) -> None:
+    moment = datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
+    async with opened(tmp_path / "db") as database:
+        await migrate(database)
+        async with database.session() as session:
+            session.add(UserRow(id="u", name="U", created_at=moment))
+        async with database.reading() as session:
+            assert (await session.get_one(UserRow, "u")).created_at == moment
+
+
+async def test_connections_are_safe_ones(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    async with opened(path) as database:
+        await migrate(database)
+        async with database.connection() as connection:
+            values = [
+                (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar()
+                for name in ("journal_mode", "foreign_keys", "busy_timeout", "synchronous")
+            ]
+        assert values == ["wal", 1, 10_000, 2]
+        with sqlite3.connect(path) as other:
+            assert other.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+        other.close()
