@@ -2,7 +2,7 @@
 
 Engine alone (our tar writer and reader beside GNU tar, on one tmpfs, in alternating rounds, each
 restore into a fresh folder) and the whole way (daemon, control plane, store, over HTTP, verified).
-Prints medians and the ratios of their rounds; single absolute times on a shared machine mean little.
+Prints medians and the ratios of their rounds: a shared machine's single times mean little.
 """
 
 import argparse
@@ -56,7 +56,8 @@ def restore_tar(source: Path, into: Path) -> None:
 def row(what: str, ours: list[float], theirs: list[float], peer: str) -> None:
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     print(
-        f"  {what:34} ours {statistics.median(ours):6.2f} s   {peer} {statistics.median(theirs):6.2f} s"
+        f"  {what:30} ours {statistics.median(ours):6.2f} s"
+        f"   {peer} {statistics.median(theirs):6.2f} s"
         f"   ratio {statistics.median(ratios):5.2f}  ({min(ratios):.2f} to {max(ratios):.2f})"
     )
 
