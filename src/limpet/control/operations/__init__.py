@@ -1,0 +1,1 @@
+"""Operations: each defined once, served as a REST route and as an MCP tool."""

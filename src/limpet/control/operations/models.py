@@ -1,0 +1,399 @@
+"""What the API takes and gives, as users see it: the schemas of OpenAPI and of the MCP tools."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+Title = Annotated[str, Field(min_length=1, max_length=255)]
+AgentIdText = Annotated[str, Field(min_length=1, max_length=64, description="The agent's id")]
+HandleText = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,48}$", description="The sandbox's handle")]
+BranchText = Annotated[
+    str, Field(min_length=1, max_length=200, description="Default: the agent's default branch")
+]
+SnapshotIdText = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+
+
+class Input(BaseModel):
+    """What a caller gives: unknown fields are refused, so that a misspelt one is noticed."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Output(BaseModel):
+    """What a caller gets; made from a mapping or from an object's attributes."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Nothing(Input):
+    """No input."""
+
+
+class Ok(Output):
+    """It is done."""
+
+    ok: Literal[True] = True
+
+
+# --- agents -----------------------------------------------------------------------------------
+
+
+class Layout(Output):
+    """How the agent's page opens."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+    default_main_view: Literal["preview", "chat", "terminal", "history", "settings"] = "chat"
+    chat_side: Literal["left", "right", "none"] = "right"
+
+
+class AgentUi(Output):
+    """How the agent is shown."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+    layout: Layout = Layout()
+
+
+class AgentMetadata(Output):
+    """The agent's instructions, looks and source. `clone_url` never holds credentials."""
+
+    instructions: str
+    ui: AgentUi
+    github_repo: dict[str, Any] | None = None
+    clone_url: str | None
+    clone_url_has_credentials: bool
+    template: str | None
+
+
+class Agent(Output):
+    """What a user talks to; a *virtual MCP* on the wire."""
+
+    id: str
+    org: str
+    title: str
+    description: str
+    icon: str | None
+    status: Literal["active", "inactive"]
+    pinned: bool
+    metadata: AgentMetadata
+    default_branch: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class AgentChoices(Input):
+    """What may be said of an agent when it is made and later."""
+
+    title: Title | None = None
+    description: str | None = Field(default=None, max_length=10_000)
+    icon: str | None = Field(default=None, max_length=100_000)
+    instructions: str | None = Field(default=None, max_length=100_000)
+    pinned: bool | None = None
+    ui: AgentUi | None = None
+
+
+class AgentCreate(AgentChoices):
+    """A new agent with one source (a bundled template or an https clone URL), or with none."""
+
+    template: str | None = Field(default=None, max_length=64)
+    clone_url: str | None = Field(default=None, description="https only; credentials are sealed")
+    clone_username: str | None = Field(default=None, max_length=2048)
+    clone_password: SecretStr | None = Field(default=None, max_length=2048)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "AgentCreate":
+        if self.template is not None and self.clone_url is not None:
+            raise ValueError("give a template or a clone_url, not both")
+        if self.clone_url is None and (self.clone_username or self.clone_password):
+            raise ValueError("clone credentials need a clone_url")
+        return self
+
+
+class AgentUpdate(AgentChoices):
+    """What shall be different; fields that are left out stay.
+
+    With `clone_username` or `clone_password` the source's credentials are replaced; the source
+    itself stays, since a sandbox's work belongs to it.
+    """
+
+    agent_id: AgentIdText
+    status: Literal["active", "inactive"] | None = None
+    clone_username: str | None = Field(default=None, max_length=2048)
+    clone_password: SecretStr | None = Field(default=None, max_length=2048)
+
+
+class AgentRef(Input):
+    """One agent."""
+
+    agent_id: AgentIdText
+
+
+class AgentList(Output):
+    """All agents of the org, the pinned ones first, then the newest."""
+
+    agents: list[Agent]
+
+
+class TemplateInfo(Output):
+    """A bundled starting point."""
+
+    name: str
+    title: str
+    description: str
+
+
+class TemplateList(Output):
+    """All bundled templates."""
+
+    templates: list[TemplateInfo]
+
+
+# --- snapshots --------------------------------------------------------------------------------
+
+
+class RemarkInfo(Output):
+    """One path and what is to be said of it."""
+
+    path: str
+    reason: str
+
+
+class ReceiptInfo(Output):
+    """What one save or restore did; see limpet.snapshots.receipt."""
+
+    operation: Literal["save", "restore"]
+    entries: int
+    files: int
+    bytes: int
+    size_bytes: int
+    blake3: str
+    duration_ms: int
+    complete: bool
+    incomplete_because: list[str]
+    skipped: list[RemarkInfo]
+    torn: list[RemarkInfo]
+    healed: list[RemarkInfo]
+    dropped: dict[str, int]
+    counts: dict[str, int]
+    relocated: bool
+    live: bool
+
+
+class Snapshot(Output):
+    """One immutable state of a workspace."""
+
+    id: str
+    agent_id: str
+    branch: str
+    lineage: str
+    generation: int
+    parent: str | None
+    kind: str
+    created_at: datetime
+    reason: str
+    name: str | None
+    receipt: ReceiptInfo | None
+    size_bytes: int
+    is_head: bool
+    side_reason: str | None
+
+
+class SnapshotList(Output):
+    """All snapshots of a branch, newest first."""
+
+    snapshots: list[Snapshot]
+
+
+class SnapshotSave(Input):
+    """Save the branch's sandbox now."""
+
+    agent_id: AgentIdText
+    branch: BranchText | None = None
+    name: str | None = Field(default=None, min_length=1, max_length=255)
+
+
+class SnapshotsOf(Input):
+    """The snapshots of one branch of an agent."""
+
+    agent_id: AgentIdText
+    branch: BranchText | None = None
+
+
+class SnapshotRestore(Input):
+    """Go back to a snapshot; the present state is saved first."""
+
+    agent_id: AgentIdText
+    snapshot_id: SnapshotIdText
+    branch: BranchText | None = None
+
+
+class Restored(Output):
+    """`head` is the branch's new head; `saved_first` is what was there before."""
+
+    head: Snapshot
+    saved_first: Snapshot | None
+    receipt: ReceiptInfo | None
+
+
+# --- sandboxes --------------------------------------------------------------------------------
+
+
+class Problem(Output):
+    """Something that went wrong, and what to do about it."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class RestoreOutcome(Output):
+    """What the last start did about the branch's snapshot."""
+
+    outcome: Literal[
+        "none",
+        "restored",
+        "kept",
+        "damaged-used-older",
+        "damaged-none",
+        "store-unreachable",
+        "failed",
+        "without-snapshot",
+        "template",
+    ]
+    snapshot: str | None = None
+    receipt: ReceiptInfo | None = None
+    message: str = ""
+
+
+class Sandbox(Output):
+    """One computer: (org, agent, branch)."""
+
+    handle: str
+    agent_id: str
+    agent_title: str
+    branch: str
+    state: Literal["stopped", "starting", "running", "stopping", "failed"]
+    phase: str | None
+    runner_kind: str
+    isolation: str | None
+    preview_url: str | None
+    loopback_preview_url: str | None
+    detached: bool
+    detached_reason: str | None
+    unsaved: bool | None
+    saving: bool
+    last_save: Snapshot | None
+    last_save_error: Problem | None
+    side_snapshots: list[Snapshot]
+    restore: RestoreOutcome | None
+    last_error: Problem | None
+    created_at: datetime
+    started_at: datetime | None
+
+
+class SandboxList(Output):
+    """Sandboxes, the newest first."""
+
+    sandboxes: list[Sandbox]
+
+
+class SandboxFilter(Input):
+    """Which sandboxes."""
+
+    agent_id: AgentIdText | None = None
+
+
+class SandboxRef(Input):
+    """One sandbox."""
+
+    handle: HandleText
+
+
+class SandboxStop(Input):
+    """End a sandbox's processes after a last save; its files stay. `force`: also if that fails."""
+
+    handle: HandleText
+    force: bool = False
+
+
+class SandboxStopped(Output):
+    """`saved` is the last save, if there was anything to save."""
+
+    sandbox: Sandbox
+    saved: Snapshot | None
+
+
+class SandboxExec(Input):
+    """Run a shell command in the sandbox's repository."""
+
+    handle: HandleText
+    command: str = Field(min_length=1, max_length=1_000_000)
+    timeout_ms: int | None = Field(default=None, ge=1, le=900_000)
+    cwd: str | None = Field(default=None, max_length=4096)
+    env: dict[str, str] | None = None
+    mode: Literal["await", "background"] | None = None
+
+
+class SandboxExecResult(Output):
+    """`exitCode` is -1 when the time-out killed the command; a background one has a `status`."""
+
+    model_config = ConfigDict(extra="allow", from_attributes=True)
+    taskId: str | None = None  # noqa: N815 - the daemon's own names
+    stdout: str = ""
+    stderr: str = ""
+    exitCode: int | None = None  # noqa: N815
+    truncated: bool = False
+    status: str | None = None
+
+
+class SandboxLogs(Input):
+    """The logs of a sandbox; all sources, or one."""
+
+    handle: HandleText
+    source: str | None = Field(default=None, max_length=255)
+
+
+class SandboxLogsResult(Output):
+    """`logs` holds the last part of each source."""
+
+    sources: list[str]
+    logs: dict[str, str]
+
+
+class VmStart(Input):
+    """Start the sandbox of (agent, branch), or find it running; two callers get the same one."""
+
+    virtualMcpId: AgentIdText  # noqa: N815 - names that other people's clients rely on
+    branch: BranchText | None = None
+    hold: Literal["restored"] | None = Field(
+        default=None, description="'restored': stop after the restore, before anything runs"
+    )
+    withoutSnapshot: bool = Field(  # noqa: N815
+        default=False, description="Start detached when the store cannot be reached"
+    )
+
+
+class VmStarted(Output):
+    """`vmId` is the sandbox's handle."""
+
+    previewUrl: str | None  # noqa: N815
+    vmId: str  # noqa: N815
+    branch: str
+    isNewVm: bool  # noqa: N815
+    runnerKind: str  # noqa: N815
+    restore: RestoreOutcome | None
+
+
+class VmDelete(Input):
+    """Delete the sandbox of (agent, branch) after a last save; its snapshots stay."""
+
+    virtualMcpId: AgentIdText  # noqa: N815
+    branch: BranchText | None = None
+    force: bool = False
+
+
+class VmDeleted(Output):
+    """`saved` is the last save, if there was anything to save."""
+
+    success: Literal[True] = True
+    saved: Snapshot | None
