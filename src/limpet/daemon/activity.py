@@ -1,0 +1,29 @@
+"""What counts as work: one monotonic counter and the moment of its last step.
+
+The saver tells unsaved work by `seq` alone; the clock serves only to tell how long it has been
+quiet. Runs on the event loop's thread.
+"""
+
+import time
+from datetime import UTC, datetime
+
+
+class Activity:
+    """Counts work. `seq` begins at 0 with the daemon and only ever grows."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.last_what = "start"
+        self.last_at = datetime.now(UTC)
+        self._last_monotonic_s = time.monotonic()
+
+    def touch(self, what: str) -> None:
+        """Something was worked on; `what` names it for logs."""
+        self.seq += 1
+        self.last_what = what
+        self.last_at = datetime.now(UTC)
+        self._last_monotonic_s = time.monotonic()
+
+    def idle_ms(self) -> int:
+        """Milliseconds since the last work, by a clock that nobody sets."""
+        return int((time.monotonic() - self._last_monotonic_s) * 1000)
