@@ -66,6 +66,17 @@ class Authenticator:
         check_origin(connection)
         return identity
 
+    async def has_session(self, connection: HTTPConnection) -> bool:
+        """Whether the browser is signed in."""
+        cookie = connection.cookies.get(COOKIE)
+        if cookie is None:
+            return False
+        try:
+            await self._by_cookie(cookie)
+        except UnauthorizedError:
+            return False
+        return True
+
     async def _by_key(self, key: str) -> Identity:
         parts = key.split("_")
         prefix = "_".join(parts[:2])

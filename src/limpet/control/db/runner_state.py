@@ -2,11 +2,12 @@
 
 import json
 
+import structlog
 from sqlalchemy import Select, delete, select
 
 from limpet.control.db.database import Database
 from limpet.control.db.models import RunnerStateRow, utc_now
-from limpet.control.secrets import SecretBox
+from limpet.control.secrets import SecretBox, UnsealError
 from limpet.ids import Handle
 from limpet.runners.base import RunnerKind, SandboxId
 
@@ -51,10 +52,18 @@ class SealedRunnerState:
             )
 
     async def list(self) -> list[tuple[Handle, dict[str, object]]]:
-        """All that is stored for this kind of runner."""
+        """All that is stored for this kind of runner and can be opened."""
         async with self._database.reading() as session:
             rows = (await session.scalars(self._rows())).all()
-        return [(Handle(row.handle), self._opened(row)) for row in rows]
+        found = []
+        for row in rows:
+            try:
+                found.append((Handle(row.handle), self._opened(row)))
+            except UnsealError as error:  # one lost key must not hide all other sandboxes
+                structlog.get_logger().error(
+                    "runner_state_unreadable", handle=row.handle, error=error.message
+                )
+        return found
 
     def _rows(self) -> Select[RunnerStateRow]:
         return select(RunnerStateRow).where(RunnerStateRow.runner_kind == self._kind)

@@ -1,0 +1,176 @@
+"""The control plane put together: its parts opened in order, its ASGI app, its end.
+
+`Limpet.open` holds the data folder, brings the database up to date and adopts the sandboxes that
+survived; leaving the block ends all that it started. Sandboxes that shall be saved at the end are
+saved by `save_all`, which the server calls while it still answers what runs.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+from fastapi import FastAPI
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from limpet import __version__
+from limpet.control.agents import Agents
+from limpet.control.assets import WebApp
+from limpet.control.auth import Authenticator
+from limpet.control.daemon_proxy import daemon_proxy_router
+from limpet.control.data_folder import held
+from limpet.control.db import Database
+from limpet.control.db.migrate import migrate
+from limpet.control.db.runner_state import SealedRunnerState
+from limpet.control.errors import ErrorBody, install_error_handlers
+from limpet.control.mcp import McpEndpoint
+from limpet.control.middleware import (
+    Authentication,
+    BodyLimit,
+    HostCheck,
+    SecurityHeaders,
+    ShutdownGate,
+)
+from limpet.control.operations.catalog import OPERATIONS
+from limpet.control.operations.rest import rest_router
+from limpet.control.operations.services import Services
+from limpet.control.orgs import ensure_embedded_org
+from limpet.control.preview_hosts import PreviewHosts
+from limpet.control.sandboxes.service import SandboxService
+from limpet.control.saver import Saver, SaverRules
+from limpet.control.secrets import SecretBox
+from limpet.control.settings import Settings
+from limpet.control.system import system_router
+from limpet.control.templates import TemplateCatalog
+from limpet.control.vm_events import vm_events_router
+from limpet.runners.host import HostRunner
+from limpet.snapshots.repository import SnapshotRepository
+from limpet.stores.settings import open_store
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Limpet:
+    """One open control plane. `app` answers from the moment it is given out."""
+
+    app: ASGIApp
+    services: Services
+    _gate: ShutdownGate
+    _saver: Saver
+    _saving: asyncio.Task[None]
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator["Limpet"]:
+        """The control plane of `settings`, whose `port` is the one that it is reached at.
+
+        Raises what keeps it from starting: `DataFolderError`, `DataFolderBusyError`,
+        `SettingsError`, `DatabaseTooNewError`, `DatabaseDamagedError`, `DatabaseUnusableError`.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(held(settings.data_dir, local_only=settings.uses_sqlite))
+            box = SecretBox.open_for(settings)
+            database = Database(settings.effective_database_url)
+            stack.push_async_callback(database.close)
+            await migrate(database)
+            await ensure_embedded_org(database, box)
+            services, saver = await _open_services(stack, settings, database, box)
+            previews = PreviewHosts(services.sandboxes)
+            mcp = McpEndpoint(OPERATIONS, services)
+            await stack.enter_async_context(mcp.running())
+            gate = ShutdownGate(previews.wrap(_guarded(_routes(services, mcp), services)))
+            saving = asyncio.create_task(saver.run(), name="saver")
+            stack.push_async_callback(_end, saver, saving)
+            yield cls(gate, services, gate, saver, saving)
+
+    async def save_all(self) -> None:
+        """Refuse new work, end every stream with `bye`, and save every sandbox."""
+        self._gate.closed = True
+        await _end(self._saver, self._saving)
+        await self.services.sandboxes.save_all_and_close()
+
+
+async def _open_services(
+    stack: contextlib.AsyncExitStack, settings: Settings, database: Database, box: SecretBox
+) -> tuple[Services, Saver]:
+    store = open_store(os.environ, settings.data_dir)
+    runner = HostRunner(
+        settings.data_dir,
+        SealedRunnerState(database, box, "host"),
+        isolation=settings.isolation,
+        environ=os.environ,
+    )
+    stack.push_async_callback(runner.close)
+    templates = TemplateCatalog(settings.templates_dir)
+    sandboxes = SandboxService(
+        database, runner, SnapshotRepository(store), settings, templates, box
+    )
+    await sandboxes.adopt_at_boot()
+    services = Services(
+        settings=settings,
+        database=database,
+        authenticator=Authenticator(database),
+        agents=Agents(database, box, templates),
+        templates=templates,
+        store=store,
+        runner=runner,
+        sandboxes=sandboxes,
+    )
+    rules = SaverRules(idle_s=settings.idle_s, max_unsaved_s=settings.max_unsaved_s)
+    return services, Saver(sandboxes, rules, poll_s=settings.poll_s)
+
+
+def _routes(services: Services, mcp: McpEndpoint) -> FastAPI:
+    app = FastAPI(
+        title="Limpet",
+        version=__version__,
+        description="Sandboxes for coding agents that are saved whole and come home.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        responses={
+            "4XX": {"model": ErrorBody, "description": "Refused"},
+            "5XX": {"model": ErrorBody, "description": "Failed"},
+        },
+    )
+    install_error_handlers(app)
+    app.include_router(system_router(services))
+    app.include_router(rest_router(OPERATIONS, services))
+    app.include_router(daemon_proxy_router(services.sandboxes))
+    app.include_router(vm_events_router(services.sandboxes))
+    app.router.routes.append(Route("/mcp", mcp, methods=["GET", "POST", "DELETE"]))
+    app.router.routes.append(Route("/{path:path}", WebApp(), methods=["GET"]))
+    _without_422(app)
+    return app
+
+
+def _guarded(app: FastAPI, services: Services) -> ASGIApp:
+    inner: ASGIApp = Authentication(app, services.authenticator)
+    inner = BodyLimit(inner, services.settings.max_request_bytes)
+    return SecurityHeaders(HostCheck(inner))
+
+
+def _without_422(app: FastAPI) -> None:
+    """Take out FastAPI's own validation answer: ours is 400, in the one shape of all errors."""
+    made = app.openapi
+
+    def openapi() -> dict[str, object]:
+        schema = made()
+        for methods in schema["paths"].values():
+            for route in methods.values():
+                route["responses"].pop("422", None)
+        for name in ("HTTPValidationError", "ValidationError"):
+            schema.get("components", {}).get("schemas", {}).pop(name, None)
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+async def _end(saver: Saver, saving: asyncio.Task[None]) -> None:
+    saver.close()
+    if not saving.done():
+        await saving

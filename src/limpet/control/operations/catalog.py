@@ -1,0 +1,6 @@
+"""Every operation there is."""
+
+from limpet.control.operations import agents, sandboxes
+from limpet.control.operations.rest import AnyOperation
+
+OPERATIONS: tuple[AnyOperation, ...] = (*agents.OPERATIONS, *sandboxes.OPERATIONS)

@@ -1,0 +1,74 @@
+"""What an operation is: one definition that the REST router and the MCP endpoint both serve."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from limpet.control.auth import Identity
+from limpet.control.operations.models import Input
+from limpet.control.operations.services import Services
+from limpet.errors import InvalidInputError
+
+In = TypeVar("In", bound=Input)
+Out = TypeVar("Out", bound=BaseModel)
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls, and what the handler may use."""
+
+    identity: Identity
+    services: Services
+
+
+@dataclass(frozen=True)
+class Operation(Generic[In, Out]):
+    """One thing that callers can do.
+
+    `path` is below `/api/{org}`; names in braces are fields of `input`. The other fields come from
+    the query of a GET or DELETE, from the JSON body of a POST or PATCH, and, over MCP, all of them
+    from the tool's arguments. `destructive` tells MCP clients to ask first.
+    """
+
+    name: str
+    method: Method
+    path: str
+    input: type[In]
+    output: type[Out]
+    handler: Callable[[Call, In], Awaitable[Out]]
+    summary: str
+    destructive: bool = False
+
+    @cached_property
+    def path_fields(self) -> tuple[str, ...]:
+        """The input's fields that stand in the path."""
+        return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
+
+    @property
+    def description(self) -> str:
+        """What the operation does, for OpenAPI and for models that choose among tools."""
+        return f"{self.summary}\n\n{self.input.__doc__ or ''}".strip()
+
+    async def call(self, call: Call, given: dict[str, object]) -> Out:
+        """Check what was given and run the handler; `InvalidInputError` names each wrong field."""
+        try:
+            wanted = self.input.model_validate(given)
+        except ValidationError as error:
+            raise invalid_input(error.errors(include_input=False, include_url=False)) from None
+        return await self.handler(call, wanted)
+
+
+def invalid_input(problems: Iterable[object]) -> InvalidInputError:
+    """The one error for input that does not fit: each field and what is wrong, never its value."""
+    told = []
+    for problem in problems:
+        if not isinstance(problem, dict):
+            continue
+        place = ".".join(str(part) for part in problem["loc"] if part not in {"body", "query"})
+        message = str(problem["msg"]).removeprefix("Value error, ")
+        told.append(f"{place}: {message}" if place else message)
+    return InvalidInputError("; ".join(told) or "The input does not fit")

@@ -1,0 +1,26 @@
+"""What operations work with: the parts of one open control plane."""
+
+from dataclasses import dataclass
+
+from limpet.control.agents import Agents
+from limpet.control.auth import Authenticator
+from limpet.control.db import Database
+from limpet.control.sandboxes.service import SandboxService
+from limpet.control.settings import Settings
+from limpet.control.templates import TemplateCatalog
+from limpet.runners.base import Runner
+from limpet.stores.base import SandboxStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Made by limpet.control.app, handed to every operation. `settings.port` is the real one."""
+
+    settings: Settings
+    database: Database
+    authenticator: Authenticator
+    agents: Agents
+    templates: TemplateCatalog
+    store: SandboxStore
+    runner: Runner
+    sandboxes: SandboxService

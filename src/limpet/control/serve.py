@@ -1,0 +1,161 @@
+"""`limpet serve`: the process around the control plane: sockets, signals, what is printed.
+
+Signals are ours, not the ASGI server's, which would drain before it tells anyone: an open event
+stream never drains. The first one refuses new work, ends streams with `bye`, saves every sandbox
+and then drains; a second one ends at once.
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import structlog
+import uvicorn
+
+from limpet.control.app import Limpet
+from limpet.control.data_folder import announced
+from limpet.control.db import EMBEDDED_ORG, EMBEDDED_USER
+from limpet.control.listening import Listening, listen
+from limpet.control.logging import configure_logging
+from limpet.control.settings import Settings
+from limpet.control.system import sign_in_url
+from limpet.errors import LimpetError
+
+CLI_KEY = "The command line on this machine"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main(*, port: int | None = None, data_dir: Path | None = None) -> int:
+    """Serve until a signal; the process's exit code. `port` is insisted on, 0 is any free one."""
+    try:
+        settings = Settings.load(port=port, data_dir=data_dir)
+        configure_logging(settings)
+        listening = listen(settings.host, settings.port, insist=port is not None)
+        with contextlib.closing(listening):
+            settings = settings.model_copy(update={"port": listening.port})
+            return asyncio.run(_serve(settings, listening))
+    except LimpetError as error:
+        _say(f"limpet: {error.message}", file=sys.stderr)
+        if error.hint:
+            _say(f"  {error.hint}", file=sys.stderr)
+        return error.exit_code
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Signals:
+    """Counts the signals that ask us to stop: the first asks, the second insists."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.insisted = asyncio.Event()
+
+    def arrive(self, name: str) -> None:
+        """One signal."""
+        if self.asked.is_set():
+            self.insisted.set()
+            return
+        structlog.get_logger().info("stopping", signal=name)
+        self.asked.set()
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Catch them for the length of the block."""
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.arrive, number.name)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+
+async def _serve(settings: Settings, listening: Listening) -> int:
+    signals = _Signals()
+    with signals.caught():
+        async with Limpet.open(settings) as limpet:
+            services = limpet.services
+            key = await services.authenticator.replace_api_key(EMBEDDED_ORG, EMBEDDED_USER, CLI_KEY)
+            server = new_server(limpet, settings)
+            serving = asyncio.create_task(server.serve(sockets=list(listening.sockets)))
+            try:
+                url = f"http://127.0.0.1:{listening.port}"
+                with announced(settings.data_dir, url=url, api_key=key):
+                    _greet(limpet, listening)
+                    await _first_of(signals.asked, serving)
+                    code = await _stop(limpet, server, serving, signals)
+            finally:
+                server.force_exit = server.should_exit = True
+                await serving
+            return code
+
+
+def new_server(limpet: Limpet, settings: Settings) -> uvicorn.Server:
+    """An ASGI server for the app, that leaves signals and logs to us."""
+    return _Server(
+        uvicorn.Config(
+            limpet.app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        )
+    )
+
+
+async def _stop(
+    limpet: Limpet, server: uvicorn.Server, serving: asyncio.Task[None], signals: _Signals
+) -> int:
+    """Save, then drain; 1 when a second signal cut it short."""
+    _say("Saving every sandbox, then stopping. Once more Ctrl+C ends at once, without saving.")
+    saving = asyncio.create_task(limpet.save_all())
+    await _first_of(signals.insisted, saving)
+    if not saving.done():
+        saving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await saving
+        return 1
+    failed = saving.exception()
+    if failed is not None:
+        structlog.get_logger().error("save_all_failed", exc_info=failed)
+    server.should_exit = True
+    await _first_of(signals.insisted, serving)
+    return 1 if failed is not None or not serving.done() else 0
+
+
+async def _first_of(signalled: asyncio.Event, task: asyncio.Task[None]) -> None:
+    """Until one of them has come; what the task raised is left in it."""
+    waiting = asyncio.create_task(signalled.wait())
+    try:
+        await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+
+
+def _greet(limpet: Limpet, listening: Listening) -> None:
+    if listening.moved_from is not None:
+        _say(f"Port {listening.moved_from} is taken; serving on {listening.port}.")
+    isolation = limpet.services.runner.isolation
+    if isolation.kind == "none":
+        why = f" ({isolation.reason})" if isolation.reason else ""
+        _say(f"No isolation: sandboxes can read and change what you can{why}.")
+    _say(f"Limpet is ready. Open this to sign in:\n\n  {sign_in_url(limpet.services)}\n")
+
+
+def _say(text: str, *, file: TextIO | None = None) -> None:
+    """For the person at the terminal; a closed one is no reason to stop."""
+    with contextlib.suppress(OSError):
+        print(text, file=file, flush=True)
