@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from limpet.ids import AgentId, BootId, Branch, Handle, OrgId
 
@@ -82,9 +82,8 @@ class Provisioned:
     isolation: Isolation
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonResponse:
-    """A daemon's streamed answer."""
+class DaemonResponse(NamedTuple):
+    """A daemon's streamed answer. `headers` compares names without case."""
 
     status: int
     headers: Mapping[str, str]

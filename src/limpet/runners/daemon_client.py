@@ -1,0 +1,416 @@
+"""The only caller of daemons: typed calls, streams both ways, one error tree.
+
+A daemon runs beside code that nobody vouches for, so what it answers is bounded in size and
+checked in shape before it is believed. Bodies stream with flat memory and have no time-out;
+everything else has one, by kind. No library's exception leaves this module.
+"""
+
+import asyncio
+import json as jsonlib
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from limpet.errors import DaemonError, DaemonUnreachableError, InvalidInputError
+from limpet.ids import BootId, SnapshotId
+from limpet.runners.base import DaemonResponse
+
+PREFIX: Final = "/_sandbox"
+HEALTH_TIMEOUT_S: Final = 0.5
+QUICK_TIMEOUT_S: Final = 10.0
+CONNECT_TIMEOUT_S: Final = 5.0
+MAX_JSON_BYTES: Final = 64 * 1024 * 1024
+_MAX_ERROR_BYTES: Final = 64 * 1024
+_PATH = re.compile(r"/[!-~]*")
+_NOT_FORWARDED: Final = frozenset(
+    {
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-limpet-token",
+    }
+)
+
+Json = dict[str, object]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a daemon says of itself. `running` is the orchestrator's step, or None."""
+
+    ready: bool
+    boot_id: BootId
+    configured: bool
+    running: str | None
+    pending: tuple[str, ...]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """How long no work was seen, in milliseconds by the daemon's clock."""
+
+    last_activity_at: str
+    idle_ms: int
+    activity_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which snapshot a workspace grew from, and whether it holds work that no snapshot has."""
+
+    snapshot: SnapshotId | None
+    generation: int | None
+    unsaved: bool
+    empty: bool
+    detached: bool
+
+
+def new_session() -> aiohttp.ClientSession:
+    """A session fit for daemons: no cookies, no proxies, no decompression, unbounded sockets."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+        auto_decompress=False,
+        trust_env=False,
+        read_bufsize=256 * 1024,
+    )
+
+
+class DaemonClient:
+    """Calls one daemon. With no `session` it makes its own, which `close` then closes.
+
+    Every method raises `DaemonUnreachableError` when the daemon does not answer in time or breaks
+    off, and `DaemonError` (with `daemon_status`) when it answers with an error or with nonsense.
+    """
+
+    def __init__(
+        self, url: str, token: str, *, session: aiohttp.ClientSession | None = None
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._token = token
+        self._session = session
+        self._owns_session = session is None
+
+    def __repr__(self) -> str:
+        return f"DaemonClient({self.url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the session if it is this client's own."""
+        if self._owns_session and self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def health(self, *, timeout_s: float = HEALTH_TIMEOUT_S) -> Health:
+        """`GET /health`, without the token."""
+        answer = await self._json("GET", "/health", timeout_s=timeout_s, authorized=False)
+        orchestrator = answer.get("orchestrator")
+        running = orchestrator.get("running") if isinstance(orchestrator, dict) else None
+        pending = orchestrator.get("pending") if isinstance(orchestrator, dict) else None
+        return Health(
+            ready=_field(answer, "ready", bool),
+            boot_id=BootId(_field(answer, "bootId", str)),
+            configured=answer.get("configured") is True,
+            running=running if isinstance(running, str) else None,
+            pending=tuple(str(step) for step in pending) if isinstance(pending, list) else (),
+            version=str(answer.get("version", "")),
+        )
+
+    async def idle(self, *, timeout_s: float = QUICK_TIMEOUT_S) -> Idle:
+        """`GET /idle`."""
+        answer = await self._json("GET", f"{PREFIX}/idle", timeout_s=timeout_s)
+        return Idle(
+            last_activity_at=_field(answer, "lastActivityAt", str),
+            idle_ms=_field(answer, "idleMs", int),
+            activity_seq=_field(answer, "activitySeq", int),
+        )
+
+    async def origin(self) -> Origin:
+        """`GET /snapshot/origin`."""
+        answer = await self._json("GET", f"{PREFIX}/snapshot/origin", timeout_s=6 * QUICK_TIMEOUT_S)
+        snapshot, generation = answer.get("snapshot"), answer.get("generation")
+        return Origin(
+            snapshot=SnapshotId(snapshot) if isinstance(snapshot, str) else None,
+            generation=generation if isinstance(generation, int) else None,
+            unsaved=_field(answer, "unsaved", bool),
+            empty=_field(answer, "empty", bool),
+            detached=_field(answer, "detached", bool),
+        )
+
+    async def committed(
+        self,
+        snapshot: SnapshotId,
+        *,
+        generation: int | None,
+        activity_seq: int,
+        boot_id: BootId,
+    ) -> None:
+        """Tell the daemon that a save of its workspace is durable."""
+        told = {
+            "snapshot": snapshot,
+            "generation": generation,
+            "activitySeq": activity_seq,
+            "bootId": boot_id,
+        }
+        await self._json("POST", f"{PREFIX}/snapshot/committed", json=told)
+
+    async def detach(self, detached: bool, *, pinned: SnapshotId | None = None) -> None:
+        """Record in the sandbox whether it runs without the snapshot that it should have had."""
+        told = {"detached": detached, "pinned": pinned}
+        await self._json("POST", f"{PREFIX}/snapshot/detach", json=told)
+
+    async def config(self) -> Json:
+        """`GET /config`: names of environment variables, never their values."""
+        headers = {"X-Limpet-Poll": "1"}
+        return await self._json("GET", f"{PREFIX}/config", headers=headers)
+
+    async def post_config(self, patch: Mapping[str, object]) -> Json:
+        """`POST /config`: `{bootId, transition, config}`."""
+        return await self._json("POST", f"{PREFIX}/config", json=patch)
+
+    async def start_setup(self) -> Json:
+        """`POST /setup/start`: let a held sandbox go on."""
+        return await self._json("POST", f"{PREFIX}/setup/start", json={})
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Mapping[str, object] | None = None,
+        timeout_s: float | None = QUICK_TIMEOUT_S,
+    ) -> Json:
+        """Any route that answers with a JSON object, such as `call("POST", "/_sandbox/bash")`."""
+        return await self._json(method, path, json=json, timeout_s=timeout_s)
+
+    @asynccontextmanager
+    async def create_snapshot(self) -> AsyncGenerator[DaemonResponse]:
+        """`POST /snapshot/create`: status 200 with the tar as body, or 204 with none.
+
+        A body that breaks off raises `DaemonUnreachableError` from its iterator.
+        """
+        async with self.request("POST", f"{PREFIX}/snapshot/create") as answer:
+            if answer.status not in {200, 204}:
+                raise await _error_of(answer)
+            yield answer
+
+    async def restore(
+        self, chunks: AsyncIterator[bytes], headers: Mapping[str, str] | None = None
+    ) -> Json:
+        """`POST /snapshot/restore` with `chunks` as body: `{ok, files, bytes, receipt}`.
+
+        What `chunks` raises is raised here as it is; the daemon then sees a broken body and
+        changes nothing. The body is only sent when the daemon is ready to take it.
+        """
+        source = _Source(chunks)
+        answer_headers = {"Content-Type": "application/x-tar"} | dict(headers or {})
+        try:
+            async with self.request(
+                "POST",
+                f"{PREFIX}/snapshot/restore",
+                headers=answer_headers,
+                body=source.chunks(),
+                expect_continue=True,
+            ) as answer:
+                return await _json_of(answer)
+        except DaemonUnreachableError:
+            if source.error is not None:
+                raise source.error from None
+            raise
+
+    async def events(self, *, last_event_id: str | None = None) -> AsyncGenerator[bytes]:
+        """The raw bytes of the daemon's server-sent events, until it closes the stream."""
+        headers = {"Accept": "text/event-stream"}
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
+        async with self.request(
+            "GET", f"{PREFIX}/events", headers=headers, timeout_s=QUICK_TIMEOUT_S
+        ) as answer:
+            if answer.status != 200:
+                raise await _error_of(answer)
+            async for chunk in answer.body:
+                yield chunk
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Mapping[str, object] | None = None,
+        body: bytes | AsyncIterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        authorized: bool = True,
+        expect_continue: bool = False,
+    ) -> AsyncGenerator[DaemonResponse]:
+        """One request whose answer streams, whatever its status; no redirect is followed.
+
+        `timeout_s` bounds the wait for the head of the answer; its body has no time-out.
+        Hop-by-hop headers, cookies and credentials of the caller are left out.
+        """
+        if not _PATH.fullmatch(path):
+            raise InvalidInputError(f"{path[:80]!r} is not a path of a daemon's route")
+        sent = {
+            name: value
+            for name, value in (headers or {}).items()
+            if name.lower() not in _NOT_FORWARDED
+        }
+        sent["Accept-Encoding"] = "identity"
+        if authorized:
+            sent["Authorization"] = f"Bearer {self._token}"
+        if self._session is None:
+            self._session = new_session()
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self._session.request(
+                    method,
+                    URL(self.url + path, encoded=True),
+                    headers=sent,
+                    data=body,
+                    json=json,
+                    allow_redirects=False,
+                    expect100=expect_continue,
+                )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unreachable(self.url, path, error) from error
+        except ValueError as error:
+            raise InvalidInputError(f"{method} {path} cannot be sent: {error}") from error
+        finished = False
+        try:
+            yield DaemonResponse(response.status, response.headers, _body(response, self.url, path))
+            finished = response.content.at_eof()
+        finally:
+            if finished:
+                response.release()
+            else:
+                response.close()
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = QUICK_TIMEOUT_S,
+        authorized: bool = True,
+    ) -> Json:
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self.request(
+                    method, path, json=json, headers=headers, authorized=authorized
+                ) as answer,
+            ):
+                return await _json_of(answer)
+        except TimeoutError as error:
+            raise _unreachable(self.url, path, error) from error
+
+
+class _Source:
+    """An upload whose own error is kept, so that it is not mistaken for the daemon's."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self.error: Exception | None = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._chunks:
+                yield chunk
+        except Exception as error:
+            self.error = error
+            raise
+
+
+async def _body(response: aiohttp.ClientResponse, url: str, path: str) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.content.iter_any():
+            yield chunk
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise _unreachable(url, path, error) from error
+
+
+async def _read(answer: DaemonResponse, limit_bytes: int) -> bytes:
+    read = bytearray()
+    async for chunk in answer.body:
+        read += chunk
+        if len(read) > limit_bytes:
+            raise DaemonError(
+                f"The daemon's answer is over {limit_bytes} bytes", daemon_status=answer.status
+            )
+    return bytes(read)
+
+
+async def _json_of(answer: DaemonResponse) -> Json:
+    if not 200 <= answer.status < 300:
+        raise await _error_of(answer)
+    read = await _read(answer, MAX_JSON_BYTES)
+    try:
+        value = jsonlib.loads(read) if read else {}
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise DaemonError("The daemon answered no JSON object", daemon_status=answer.status)
+    return value
+
+
+async def _error_of(answer: DaemonResponse) -> DaemonError:
+    """The daemon's own words for what went wrong, out of `{error}`."""
+    reason = ""
+    try:
+        value = jsonlib.loads(await _read(answer, _MAX_ERROR_BYTES))
+        if isinstance(value, dict) and isinstance(value.get("error"), str):
+            reason = value["error"][:2000]
+    except (ValueError, RecursionError, DaemonError):
+        reason = ""
+    return DaemonError(
+        reason or f"The daemon answered with status {answer.status}", daemon_status=answer.status
+    )
+
+
+def _field(answer: Json, name: str, kind: type[_T]) -> _T:
+    value = answer.get(name)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise DaemonError(f"The daemon's answer has no sound {name!r}", daemon_status=200)
+    return value
+
+
+def _unreachable(url: str, path: str, error: BaseException) -> DaemonUnreachableError:
+    reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+    return DaemonUnreachableError(
+        f"The sandbox's daemon at {url} does not answer {path}: {reason or type(error).__name__}",
+        hint="Start the sandbox again; its files are kept.",
+    )
