@@ -1,0 +1,114 @@
+"""What the command line prints: tables and sentences for people, JSON for programs.
+
+Results go to standard output, progress and errors to standard error.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from limpet.sdk.client import Progress as TransferProgress
+from limpet.sdk.models import Snapshot
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Branch = Annotated[
+    str | None, typer.Option("--branch", "-b", help="Another branch than the agent's default one.")
+]
+AgentName = Annotated[
+    str, typer.Argument(metavar="AGENT", help="Its id, the beginning of its id, or its title.")
+]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """One JSON document."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
+    """A table, or what to do when there is nothing to show."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    if table.row_count:
+        out.print(table)
+    else:
+        err.print(empty, style="dim")
+
+
+def size(count: int) -> str:
+    """A number of bytes as people read it."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def ago(moment: str | None) -> str:
+    """How long ago an ISO 8601 time was."""
+    if not moment:
+        return "never"
+    then = datetime.fromisoformat(moment)
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=UTC)
+    seconds = max(0, int((datetime.now(UTC) - then).total_seconds()))
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def receipt_line(snapshot: Snapshot) -> str:
+    """A save's receipt in one line."""
+    receipt = snapshot["receipt"]
+    if receipt is None:
+        return "no receipt"
+    told = [f"{receipt['entries']:,} entries"]
+    told.append("complete" if receipt["complete"] else "INCOMPLETE")
+    for word, remarks in (
+        ("skipped", receipt["skipped"]),
+        ("torn", receipt["torn"]),
+        ("healed", receipt["healed"]),
+    ):
+        if remarks:
+            told.append(f"{receipt['counts'].get(word, len(remarks))} {word}")
+    return ", ".join(told)
+
+
+@contextmanager
+def transfer(what: str, *, quiet: bool) -> Iterator[TransferProgress]:
+    """A progress bar for bytes, on terminals only."""
+    with Progress(
+        TextColumn(what), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+        console=err, disable=quiet or not err.is_terminal, transient=True,
+    ) as bar:  # fmt: skip
+        task = bar.add_task(what, total=None)
+
+        def advance(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield advance
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is replaced; without a terminal, `--yes` must be said."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask; say --yes", param_hint="--yes")
+    typer.confirm(question, abort=True, err=True)

@@ -1,0 +1,172 @@
+"""snapshots ls, save, restore, export, import."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limpet.cli.find import find_agent
+from limpet.cli.output import (
+    AgentName,
+    Branch,
+    Json,
+    ago,
+    confirm,
+    err,
+    print_json,
+    print_table,
+    receipt_line,
+    size,
+    transfer,
+)
+from limpet.errors import NotFoundError
+from limpet.sdk import Client
+from limpet.sdk.models import Agent, Snapshot
+
+snapshots = typer.Typer(no_args_is_help=True, help="What was saved of an agent's workspace.")
+SnapshotName = Annotated[
+    str, typer.Argument(metavar="SNAPSHOT", help="Its id or name, or 'latest'.")
+]
+
+
+@snapshots.command("ls")
+def list_snapshots(agent: AgentName, branch: Branch = None, json: Json = False) -> None:
+    """List an agent's snapshots with their receipts, newest first."""
+    with Client.discover() as limpet:
+        listed = limpet.snapshots(find_agent(limpet, agent)["id"], branch)
+    if json:
+        print_json({"snapshots": listed})
+        return
+    rows = [
+        (
+            ("* " if s["is_head"] and s["lineage"] == "main" else "  ") + s["id"],
+            ago(s["created_at"]),
+            s["reason"],
+            "" if s["lineage"] == "main" else s["side_reason"] or "aside",
+            size(s["size_bytes"]),
+            receipt_line(s),
+            s["name"] or "",
+        )
+        for s in listed
+    ]
+    print_table(
+        ("  SNAPSHOT", "WHEN", "WHY", "ASIDE", "SIZE", "RECEIPT", "NAME"),
+        rows,
+        "No snapshots yet. A sandbox is saved when it falls idle, or: limpet snapshots save AGENT",
+    )
+
+
+@snapshots.command("save")
+def save(
+    agent: AgentName,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="A name to keep it by.")] = None,
+    branch: Branch = None,
+    json: Json = False,
+) -> None:
+    """Save an agent's sandbox now."""
+    with Client.discover() as limpet:
+        found = find_agent(limpet, agent)
+        with err.status("Saving the workspace") if not json else _silence():
+            saved = limpet.save(found["id"], branch, name=name)
+    if json:
+        print_json(saved)
+        return
+    err.print(
+        f"[green]✓[/] Saved {saved['id']}: {size(saved['size_bytes'])}, {receipt_line(saved)}"
+    )
+
+
+@snapshots.command("restore")
+def restore(
+    agent: AgentName,
+    snapshot: SnapshotName,
+    branch: Branch = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Go back to a snapshot; what is there now is saved first."""
+    with Client.discover() as limpet:
+        found = find_agent(limpet, agent)
+        chosen = _find(limpet, found, snapshot, branch)
+        confirm(
+            f"Bring {found['title']!r} back to {chosen['id']} ({ago(chosen['created_at'])})? "
+            "What is there now is saved first.",
+            yes=yes,
+        )
+        with err.status("Saving the present, restoring the past") if not json else _silence():
+            done = limpet.restore(found["id"], chosen["id"], branch)
+    if json:
+        print_json(done)
+        return
+    first = done["saved_first"]
+    err.print(f"[green]✓[/] {found['title']} is back at {chosen['id']}")
+    if first:
+        err.print(f"  What was there before: limpet snapshots restore {found['id']} {first['id']}")
+
+
+@snapshots.command("export")
+def export(
+    agent: AgentName,
+    snapshot: SnapshotName,
+    file: Annotated[Path, typer.Argument(help="The tar to write; any tar can read it.")],
+    branch: Branch = None,
+    force: Annotated[bool, typer.Option(help="Replace the file if it is there.")] = False,
+    json: Json = False,
+) -> None:
+    """Write a snapshot to a plain tar."""
+    if file.exists() and not force:
+        raise typer.BadParameter(f"{file} is there already; say --force to replace it")
+    if not file.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {file.absolute().parent}")
+    with Client.discover() as limpet:
+        found = find_agent(limpet, agent)
+        chosen = _find(limpet, found, snapshot, branch)
+        with transfer("Exporting", quiet=json) as progress:
+            written = limpet.export(
+                found["id"], chosen["id"], file.absolute(), branch=branch, progress=progress
+            )
+    if json:
+        print_json({"file": str(file), "size_bytes": written, "snapshot": chosen["id"]})
+    else:
+        err.print(f"[green]✓[/] {file}: {size(written)}")
+
+
+@snapshots.command("import")
+def import_(
+    agent: AgentName,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A plain tar.")],
+    branch: Branch = None,
+    json: Json = False,
+) -> None:
+    """Make a plain tar of a workspace the agent's newest snapshot."""
+    with Client.discover() as limpet:
+        found = find_agent(limpet, agent)
+        with transfer("Importing", quiet=json) as progress:
+            made = limpet.import_tar(found["id"], file, branch=branch, progress=progress)
+    if json:
+        print_json(made)
+    else:
+        err.print(f"[green]✓[/] {made['id']}: {size(made['size_bytes'])}, {receipt_line(made)}")
+
+
+def _find(limpet: Client, agent: Agent, typed: str, branch: str | None) -> Snapshot:
+    """The snapshot that is meant."""
+    listed = limpet.snapshots(agent["id"], branch)
+    if typed == "latest":
+        fits = [s for s in listed if s["is_head"] and s["lineage"] == "main"]
+    else:
+        fits = [s for s in listed if typed in (s["id"], s["name"])]
+    if not fits:
+        raise NotFoundError(
+            f"{agent['title']!r} has no snapshot {typed!r}",
+            hint=f"limpet snapshots ls {agent['id']} lists them.",
+        )
+    return fits[0]
+
+
+class _silence:  # noqa: N801 - reads as a word where it is used
+    """In place of a spinner."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...

@@ -1,0 +1,293 @@
+"""Every operation of the control plane as a method, blocking, with typed answers."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import quote
+
+from limpet.errors import UnreachableError
+from limpet.sdk import models
+from limpet.sdk.connection import CHUNK_BYTES, Connection, Place, discover
+from limpet.sdk.sse import Event, parse_events
+
+Progress = Callable[[int, int | None], None]
+_RECONNECT_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Client:
+    """One control plane, one org. Every method raises a `LimpetError` when it cannot be done."""
+
+    def __init__(self, place: Place, org: str = "local") -> None:
+        self._line = Connection(place, org)
+
+    @classmethod
+    def discover(cls) -> Self:
+        """The control plane that the environment names or that serves on this machine."""
+        return cls(discover())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._line.close()
+
+    # -- the server ------------------------------------------------------------------------------
+
+    def system(self) -> models.System:
+        """What the server is."""
+        return cast(models.System, self._line.send("GET", "/api/system", below_org=False))
+
+    def sign_in_link(self) -> str:
+        """A URL that signs one browser in, once."""
+        answer = self._line.send("POST", "/api/sign-in-links", below_org=False)
+        return str(answer["url"])
+
+    def templates(self) -> list[models.Template]:
+        """The bundled templates."""
+        return cast(list[models.Template], self._line.send("GET", "/templates")["templates"])
+
+    # -- agents ----------------------------------------------------------------------------------
+
+    def create_agent(
+        self,
+        *,
+        title: str | None = None,
+        template: str | None = None,
+        clone_url: str | None = None,
+        clone_username: str | None = None,
+        clone_password: str | None = None,
+        instructions: str | None = None,
+    ) -> models.Agent:
+        """A new agent from a template, from an https clone URL, or blank."""
+        said = {
+            "title": title,
+            "template": template,
+            "clone_url": clone_url,
+            "clone_username": clone_username,
+            "clone_password": clone_password,
+            "instructions": instructions,
+        }
+        body = {name: value for name, value in said.items() if value is not None}
+        return cast(models.Agent, self._line.send("POST", "/agents", body))
+
+    def agents(self) -> list[models.Agent]:
+        """All agents of the org."""
+        return cast(list[models.Agent], self._line.send("GET", "/agents")["agents"])
+
+    def delete_agent(self, agent_id: str) -> None:
+        """Delete an agent and its sandboxes; its snapshots are kept for the grace."""
+        self._line.send("DELETE", f"/agents/{_part(agent_id)}")
+
+    # -- sandboxes -------------------------------------------------------------------------------
+
+    def start(
+        self,
+        agent_id: str,
+        branch: str | None = None,
+        *,
+        hold: bool = False,
+        without_snapshot: bool = False,
+    ) -> models.Started:
+        """Start the sandbox of (agent, branch) or find it running."""
+        body: dict[str, object] = {"virtualMcpId": agent_id}
+        if branch:
+            body["branch"] = branch
+        if hold:
+            body["hold"] = "restored"
+        if without_snapshot:
+            body["withoutSnapshot"] = True
+        return cast(models.Started, self._line.send("POST", "/vm/start", body))
+
+    def delete_sandbox(
+        self, agent_id: str, branch: str | None = None, *, force: bool = False
+    ) -> models.Deleted:
+        """Delete the sandbox after a last save; its snapshots stay."""
+        body: dict[str, object] = {"virtualMcpId": agent_id, "force": force}
+        if branch:
+            body["branch"] = branch
+        return cast(models.Deleted, self._line.send("POST", "/vm/delete", body))
+
+    def sandboxes(self, agent_id: str | None = None) -> list[models.Sandbox]:
+        """The org's sandboxes, or one agent's."""
+        answer = self._line.send("GET", "/sandboxes", query={"agent_id": agent_id})
+        return cast(list[models.Sandbox], answer["sandboxes"])
+
+    def sandbox(self, handle: str) -> models.Sandbox:
+        """One sandbox."""
+        return cast(models.Sandbox, self._line.send("GET", f"/sandboxes/{_part(handle)}"))
+
+    def stop(self, handle: str, *, force: bool = False) -> models.Stopped:
+        """Stop a sandbox after a last save; its files stay."""
+        body = {"force": force}
+        return cast(
+            models.Stopped, self._line.send("POST", f"/sandboxes/{_part(handle)}/stop", body)
+        )
+
+    def execute(
+        self,
+        handle: str,
+        command: str,
+        *,
+        timeout_ms: int | None = None,
+        cwd: str | None = None,
+        background: bool = False,
+    ) -> models.ExecResult:
+        """Run a shell command in the sandbox's repository."""
+        said: dict[str, object | None] = {
+            "command": command,
+            "timeout_ms": timeout_ms,
+            "cwd": cwd,
+            "mode": "background" if background else "await",
+        }
+        body = {name: value for name, value in said.items() if value is not None}
+        return cast(
+            models.ExecResult, self._line.send("POST", f"/sandboxes/{_part(handle)}/exec", body)
+        )
+
+    def logs(self, handle: str, source: str | None = None) -> models.Logs:
+        """The last part of each source's log."""
+        answer = self._line.send(
+            "GET", f"/sandboxes/{_part(handle)}/logs", query={"source": source}
+        )
+        return cast(models.Logs, answer)
+
+    def tasks(self, handle: str) -> list[models.Task]:
+        """The sandbox's processes."""
+        answer = self._line.send("GET", f"/sandboxes/{_part(handle)}/daemon/tasks")
+        return cast(list[models.Task], answer["tasks"])
+
+    def kill_task(self, handle: str, task: str) -> None:
+        """End one task."""
+        path = f"/sandboxes/{_part(handle)}/daemon/tasks/{_part(task)}/kill"
+        self._line.send("POST", path, {})
+
+    def kill_all_tasks(self, handle: str) -> int:
+        """End every task of the sandbox; how many there were."""
+        answer = self._line.send("POST", f"/sandboxes/{_part(handle)}/daemon/tasks/kill-all", {})
+        return int(answer["killed"])
+
+    def task_events(self, handle: str, task: str) -> Iterator[Event]:
+        """A task's output from its beginning (`stdout`, `stderr`), then `end`."""
+        path = f"/sandboxes/{_part(handle)}/daemon/tasks/{_part(task)}/stream"
+        with self._line.events(path, {}, None) as chunks:
+            yield from parse_events(chunks)
+
+    def events(
+        self, agent_id: str, branch: str | None = None, *, ended: threading.Event | None = None
+    ) -> Iterator[Event]:
+        """What happens to the sandbox of (agent, branch): phases, logs, saves.
+
+        Never ends by itself. A broken stream is opened again after the last event; `bye` (the
+        server stops) ends it, and so does setting `ended`.
+        """
+        last: str | None = None
+        failures = 0
+        stop = ended or threading.Event()
+        query = {"virtualMcpId": agent_id, "branch": branch}
+        while not stop.is_set():
+            try:
+                with self._line.events("/vm-events", query, last) as chunks:
+                    for event in parse_events(chunks):
+                        failures = 0
+                        last = event.id or last
+                        yield event
+                        if event.name == "bye" or stop.is_set():
+                            return
+            except UnreachableError:
+                if failures >= len(_RECONNECT_S):
+                    raise
+            stop.wait(_RECONNECT_S[min(failures, len(_RECONNECT_S) - 1)])
+            failures += 1
+
+    # -- snapshots -------------------------------------------------------------------------------
+
+    def save(
+        self, agent_id: str, branch: str | None = None, *, name: str | None = None
+    ) -> models.Snapshot:
+        """Save the branch's sandbox now."""
+        said = {"branch": branch, "name": name}
+        body = {key: value for key, value in said.items() if value is not None}
+        path = f"/agents/{_part(agent_id)}/snapshots"
+        return cast(models.Snapshot, self._line.send("POST", path, body))
+
+    def snapshots(self, agent_id: str, branch: str | None = None) -> list[models.Snapshot]:
+        """The branch's snapshots, newest first."""
+        path = f"/agents/{_part(agent_id)}/snapshots"
+        answer = self._line.send("GET", path, query={"branch": branch})
+        return cast(list[models.Snapshot], answer["snapshots"])
+
+    def restore(
+        self, agent_id: str, snapshot_id: str, branch: str | None = None
+    ) -> models.Restored:
+        """Go back to a snapshot; the present is saved first."""
+        body = {"branch": branch} if branch else {}
+        path = f"/agents/{_part(agent_id)}/snapshots/{_part(snapshot_id)}/restore"
+        return cast(models.Restored, self._line.send("POST", path, body))
+
+    def export(
+        self,
+        agent_id: str,
+        snapshot_id: str,
+        target: Path,
+        *,
+        branch: str | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Write a snapshot as a plain tar to `target`, whole or not at all; its size in bytes."""
+        path = f"/agents/{_part(agent_id)}/snapshots/{_part(snapshot_id)}/export"
+        part = target.with_name(f".{target.name}.part")
+        written = 0
+        try:
+            with (
+                self._line.download(path, {"branch": branch}) as (chunks, size),
+                part.open("wb") as out,
+            ):
+                for chunk in chunks:
+                    out.write(chunk)
+                    written += len(chunk)
+                    if progress:
+                        progress(written, size)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        return written
+
+    def import_tar(
+        self,
+        agent_id: str,
+        source: Path,
+        *,
+        branch: str | None = None,
+        progress: Progress | None = None,
+    ) -> models.Snapshot:
+        """Make a plain tar the branch's newest snapshot; it is verified before it counts."""
+        size = source.stat().st_size
+
+        def chunks() -> Iterable[bytes]:
+            sent = 0
+            with source.open("rb") as tar:
+                while chunk := tar.read(CHUNK_BYTES):
+                    yield chunk
+                    sent += len(chunk)
+                    if progress:
+                        progress(sent, size)
+
+        path = f"/agents/{_part(agent_id)}/snapshots/import"
+        answer: Any = self._line.upload(path, chunks(), {"branch": branch})
+        return cast(models.Snapshot, answer)
+
+
+def _part(text: str) -> str:
+    """One part of a path."""
+    return quote(text, safe="")

@@ -1,0 +1,195 @@
+"""What the API answers, as types. Every field is documented in the server's OpenAPI page."""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Metadata(TypedDict):
+    """An agent's instructions, looks and source."""
+
+    instructions: str
+    ui: dict[str, Any]
+    github_repo: dict[str, Any] | None
+    clone_url: str | None
+    template: str | None
+
+
+class Agent(TypedDict):
+    """What a user talks to."""
+
+    id: str
+    org: str
+    title: str
+    description: str
+    icon: str | None
+    status: str
+    pinned: bool
+    metadata: Metadata
+    default_branch: str
+    created_at: str
+    updated_at: str
+
+
+class Receipt(TypedDict):
+    """What a save or a restore really did."""
+
+    operation: Literal["save", "restore"]
+    entries: int
+    files: int
+    bytes: int
+    size_bytes: int
+    blake3: str
+    duration_ms: int
+    complete: bool
+    incomplete_because: list[str]
+    skipped: list[dict[str, str]]
+    torn: list[dict[str, str]]
+    healed: list[dict[str, str]]
+    dropped: dict[str, int]
+    counts: dict[str, int]
+    relocated: bool
+    live: bool
+
+
+class Snapshot(TypedDict):
+    """One immutable state of a workspace."""
+
+    id: str
+    agent_id: str
+    branch: str
+    lineage: str
+    generation: int
+    parent: str | None
+    kind: str
+    created_at: str
+    reason: str
+    name: str | None
+    receipt: Receipt | None
+    size_bytes: int
+    is_head: bool
+    side_reason: str | None
+
+
+class Problem(TypedDict):
+    """Something that went wrong, and what to do about it."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class RestoreOutcome(TypedDict):
+    """What the last start did about the branch's snapshot."""
+
+    outcome: str
+    snapshot: str | None
+    receipt: Receipt | None
+    message: str
+
+
+class Sandbox(TypedDict):
+    """One computer: (org, agent, branch)."""
+
+    handle: str
+    agent_id: str
+    agent_title: str
+    branch: str
+    state: str
+    phase: str | None
+    runner_kind: str
+    isolation: str | None
+    preview_url: str | None
+    loopback_preview_url: str | None
+    detached: bool
+    detached_reason: str | None
+    unsaved: bool | None
+    saving: bool
+    last_save: Snapshot | None
+    last_save_error: Problem | None
+    side_snapshots: list[Snapshot]
+    restore: RestoreOutcome | None
+    last_error: Problem | None
+    created_at: str
+    started_at: str | None
+
+
+class Started(TypedDict):
+    """The answer of a start; `vmId` is the sandbox's handle."""
+
+    previewUrl: str | None
+    vmId: str
+    branch: str
+    isNewVm: bool
+    runnerKind: str
+    restore: RestoreOutcome | None
+
+
+class Stopped(TypedDict):
+    """The answer of a stop: the last save, if there was anything to save."""
+
+    sandbox: Sandbox
+    saved: Snapshot | None
+
+
+class Deleted(TypedDict):
+    """The answer of a delete."""
+
+    success: bool
+    saved: Snapshot | None
+
+
+class Restored(TypedDict):
+    """The answer of a roll-back: the new head, and what was there before."""
+
+    head: Snapshot
+    saved_first: Snapshot | None
+    receipt: Receipt | None
+
+
+class ExecResult(TypedDict):
+    """What a command printed and how it ended; -1 when the time-out killed it."""
+
+    taskId: str | None
+    stdout: str
+    stderr: str
+    exitCode: int | None
+    truncated: bool
+    status: NotRequired[str | None]
+
+
+class Task(TypedDict):
+    """One process of a sandbox."""
+
+    id: str
+    command: str
+    status: str
+    exitCode: int | None
+    startedAt: int
+    finishedAt: int | None
+    logName: NotRequired[str | None]
+
+
+class Logs(TypedDict):
+    """The last part of each source's log."""
+
+    sources: list[str]
+    logs: dict[str, str]
+
+
+class Template(TypedDict):
+    """A bundled starting point."""
+
+    name: str
+    title: str
+    description: str
+
+
+class System(TypedDict):
+    """What the server is."""
+
+    version: str
+    org: str
+    user: str
+    isolation: dict[str, str]
+    runner: str
+    store: dict[str, str]
+    data_dir: str
