@@ -1,11 +1,9 @@
 """The `limpet` command: what there is, and how errors become exit codes."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from limpet import __version__
@@ -71,21 +69,13 @@ def _root(
 def main() -> int:
     """Run the command line; the exit code."""
     try:
-        code = app(standalone_mode=False)
+        app()
     except LimpetError as error:
         _tell(error.message, error.hint, error.code)
         return error.exit_code
-    except click.exceptions.Abort:
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return code if isinstance(code, int) else 0
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0
 
 
 def _tell(message: str, hint: str, code: str) -> None:
