@@ -25,7 +25,7 @@ from limpet.control.data_folder import held
 from limpet.control.db import Database
 from limpet.control.db.migrate import migrate
 from limpet.control.db.runner_state import SealedRunnerState
-from limpet.control.errors import ErrorBody, install_error_handlers
+from limpet.control.errors import CrashesAnswered, ErrorBody, install_error_handlers
 from limpet.control.mcp import McpEndpoint
 from limpet.control.middleware import (
     Authentication,
@@ -109,6 +109,7 @@ async def _open_services(
     sandboxes = SandboxService(
         database, runner, SnapshotRepository(store), settings, templates, box
     )
+    stack.push_async_callback(sandboxes.close)
     await sandboxes.adopt_at_boot()
     services = Services(
         settings=settings,
@@ -143,13 +144,13 @@ def _routes(services: Services, mcp: McpEndpoint) -> FastAPI:
     app.include_router(daemon_proxy_router(services.sandboxes))
     app.include_router(vm_events_router(services.sandboxes))
     app.router.routes.append(Route("/mcp", mcp, methods=["GET", "POST", "DELETE"]))
-    app.router.routes.append(Route("/{path:path}", WebApp(), methods=["GET"]))
+    app.router.routes.append(Route("/{path:path}", WebApp().answer, methods=["GET"]))
     _without_422(app)
     return app
 
 
 def _guarded(app: FastAPI, services: Services) -> ASGIApp:
-    inner: ASGIApp = Authentication(app, services.authenticator)
+    inner: ASGIApp = Authentication(CrashesAnswered(app), services.authenticator)
     inner = BodyLimit(inner, services.settings.max_request_bytes)
     return SecurityHeaders(HostCheck(inner))
 

@@ -24,7 +24,7 @@ class WebApp:
         found = (place for place in _PLACES if (place / "index.html").is_file())
         self.folder = (folder or next(found, _PLACES[0])).resolve()
 
-    async def __call__(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
         """The file at this path; the page itself for a path that only the web app knows.
 
         Hashed files may be kept for ever, all others are asked for each time. A missing file is

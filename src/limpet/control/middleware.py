@@ -8,6 +8,7 @@ import re
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -139,6 +140,7 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._message = f"The request's body is larger than {max_bytes} bytes"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, counting its body."""
@@ -147,7 +149,7 @@ class BodyLimit:
             return
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isdecimal() and int(declared) > self._max_bytes:
-            await error_response(self._error(), Connection="close")(scope, receive, send)
+            await self._refuse(scope, receive, send)
             return
         read, started = 0, False
 
@@ -156,7 +158,7 @@ class BodyLimit:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._max_bytes:
-                raise self._error()
+                raise HTTPException(413, self._message)  # FastAPI passes these on as they are
             return message
 
         async def noticed(message: Message) -> None:
@@ -166,13 +168,14 @@ class BodyLimit:
 
         try:
             await self._app(scope, counted, noticed)
-        except TooLargeError as error:
+        except HTTPException:
             if started:
                 raise
-            await error_response(error, Connection="close")(scope, receive, send)
+            await self._refuse(scope, receive, send)
 
-    def _error(self) -> TooLargeError:
-        return TooLargeError(f"The request's body is larger than {self._max_bytes} bytes")
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = TooLargeError(self._message)
+        await error_response(error, Connection="close")(scope, receive, send)
 
 
 class Authentication:

@@ -80,6 +80,8 @@ class TemplateCatalog:
 def _read(manifest: Path) -> Template:
     data = json.loads(manifest.read_text(encoding="utf-8"))
     name = manifest.parent.name
+    if not isinstance(data, dict):
+        raise ValueError("it is no JSON object")
     if data.get("name", name) != name or not _NAME.fullmatch(name):
         raise ValueError(f"its name is not that of its folder ({name})")
     return Template(

@@ -1,6 +1,6 @@
 """What an operation is: one definition that the REST router and the MCP endpoint both serve."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, Literal, TypeVar
@@ -8,9 +8,9 @@ from typing import Generic, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from limpet.control.auth import Identity
+from limpet.control.errors import invalid_input
 from limpet.control.operations.models import Input
 from limpet.control.operations.services import Services
-from limpet.errors import InvalidInputError
 
 In = TypeVar("In", bound=Input)
 Out = TypeVar("Out", bound=BaseModel)
@@ -60,15 +60,3 @@ class Operation(Generic[In, Out]):
         except ValidationError as error:
             raise invalid_input(error.errors(include_input=False, include_url=False)) from None
         return await self.handler(call, wanted)
-
-
-def invalid_input(problems: Iterable[object]) -> InvalidInputError:
-    """The one error for input that does not fit: each field and what is wrong, never its value."""
-    told = []
-    for problem in problems:
-        if not isinstance(problem, dict):
-            continue
-        place = ".".join(str(part) for part in problem["loc"] if part not in {"body", "query"})
-        message = str(problem["msg"]).removeprefix("Value error, ")
-        told.append(f"{place}: {message}" if place else message)
-    return InvalidInputError("; ".join(told) or "The input does not fit")

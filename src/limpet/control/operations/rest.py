@@ -63,7 +63,7 @@ def _parameters(operation: AnyOperation) -> list[inspect.Parameter]:
     elif any(field.is_required() for field in others.values()):
         parameters.append(_keyword("rest", Annotated[model, Body()]))
     else:
-        parameters.append(_keyword("rest", Annotated[model | None, Body()], default=None))
+        parameters.append(_keyword("rest", Annotated[model, Body(default_factory=model)]))
     return parameters
 
 
@@ -81,9 +81,5 @@ def _model_of(operation: AnyOperation, fields: dict[str, Any]) -> type[BaseModel
     )
 
 
-def _keyword(
-    name: str, annotation: Any, default: Any = inspect.Parameter.empty
-) -> inspect.Parameter:
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default
-    )
+def _keyword(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
