@@ -1,0 +1,536 @@
+"""A workspace as one plain pax tar, streamed: every entry once, in a fixed order, in flat memory.
+
+Order: a folder, its files, then its sub-folders, by name; in a git repository `objects` comes last,
+so that what the refs and the index name was there when they were read. A SQLite database is read
+together with its `-wal`. The layout of the archive is in limpet.snapshots.tar_format; why we have a
+writer of our own, in docs/decisions/0001-own-tar.md.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import stat
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Final, Self
+
+from blake3 import blake3
+
+from limpet.errors import LimpetError, NotFoundError
+from limpet.snapshots import tar_format as tf
+from limpet.snapshots.receipt import Receipt
+from limpet.snapshots.remarks import Remarks
+from limpet.snapshots.tar_format import BLOCK, Progress
+from limpet.snapshots.tree import NOT_SAVED, RESERVED, Folder, is_empty, walk
+
+CHUNK_BYTES: Final = 1 << 20
+SMALL_BYTES: Final = 1 << 20
+AGAIN_BYTES: Final = 16 << 20
+"""Up to this size a file is held in memory, so that it can be read again when it changes."""
+READS: Final = 3
+RACY_NS: Final = 20_000_000
+"""A file written this shortly before it was read may change again with the same mtime."""
+
+_OPEN_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_SPECIAL: Final = {
+    stat.S_IFSOCK: "socket", stat.S_IFIFO: "fifo", stat.S_IFCHR: "device", stat.S_IFBLK: "device",
+}  # fmt: skip
+
+Segments = list[tuple[int, int]]
+
+
+def stream_tar(
+    workspace: Path,
+    *,
+    exclude_top: Collection[str] = NOT_SAVED,
+    on_progress: Progress | None = None,
+) -> "TarStream":
+    """The workspace as a tar, to be iterated once; `exclude_top` names top entries to leave out.
+
+    Raises `NotFoundError` when the workspace does not exist. While iterating, `OSError` comes only
+    from the workspace folder itself; an entry that cannot be read makes the receipt incomplete.
+    """
+    if not workspace.is_dir():
+        raise NotFoundError(f"The workspace {workspace} does not exist.")
+    return TarStream(workspace, frozenset(exclude_top) | {RESERVED}, on_progress)
+
+
+class TarStream:
+    """An iterator over chunks of about 1 MiB. After the last one, `receipt` says what was saved.
+
+    `empty` tells whether there was nothing at all to save when the stream was made; iterating
+    then gives a whole tar of nothing.
+    """
+
+    def __init__(
+        self, workspace: Path, exclude_top: Collection[str], on_progress: Progress | None
+    ) -> None:
+        self.empty = is_empty(workspace, exclude_top=exclude_top)
+        self._writer = _Writer(workspace, exclude_top, on_progress)
+        self._chunks = self._writer.chunks()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        """Give up: close what is open. A finished stream is closed already."""
+        self._chunks.close()  # type: ignore[attr-defined]
+
+    @property
+    def receipt(self) -> Receipt:
+        """What was saved; `LimpetError` before the stream has ended."""
+        if self._writer.receipt is None:
+            raise LimpetError("The receipt of a save is known once the whole tar was read.")
+        return self._writer.receipt
+
+
+@dataclasses.dataclass(slots=True)
+class _Stream:
+    """A file too large for memory, its header already written: what is still to be read."""
+
+    fd: int
+    path: bytes
+    status: os.stat_result
+    segments: Segments
+    data_bytes: int
+
+
+class _Writer:
+    def __init__(
+        self, workspace: Path, exclude_top: Collection[str], on_progress: Progress | None
+    ) -> None:
+        self.workspace = workspace
+        self.exclude_top = exclude_top
+        self.on_progress = on_progress
+        self.receipt: Receipt | None = None
+        self.remarks = Remarks()
+        self.parts: list[bytes] = []
+        self.pending = 0
+        self.hasher = blake3()
+        self.written = 0
+        self.entries = 0
+        self.files = 0
+        self.bytes = 0
+        self.linked: dict[tuple[int, int], tuple[bytes, int]] = {}
+        self.xattrs = True
+
+    def put(self, data: bytes) -> None:
+        self.parts.append(data)
+        self.pending += len(data)
+
+    def flush(self) -> Iterator[bytes]:
+        parts, pending = self.parts, self.pending
+        self.parts = []
+        self.pending = 0
+        for chunk in [b"".join(parts)] if pending <= 2 * CHUNK_BYTES else _grouped(parts):
+            self.hasher.update(chunk)
+            self.written += len(chunk)
+            if self.on_progress is not None:
+                self.on_progress(self.written, self.entries)
+            yield chunk
+
+    def chunks(self) -> Iterator[bytes]:
+        started = time.monotonic()
+        self.put(tf.pax_member(tf.PAX_GLOBAL, tf.pax_record(tf.KEY_VERSION, tf.VERSION)))
+        root: os.stat_result | None = None
+        folders = walk(self.workspace, on_error=self.unreadable, exclude_top=self.exclude_top)
+        for folder in folders:
+            if "objects" in folder.folders:
+                folder.folders.sort(key=_objects_last)
+            if folder.path:
+                self.folder(folder)
+            else:
+                root = folder.status
+            for entry in self.in_order(folder):
+                stream = self.entry(folder, entry)
+                if stream is not None:
+                    with contextlib.closing(_Descriptor(stream.fd)):
+                        yield from self.stream(stream)
+                if self.pending >= CHUNK_BYTES:
+                    yield from self.flush()
+        assert root is not None
+        yield from self.ending(root, started)
+
+    def ending(self, root: os.stat_result, started: float) -> Iterator[bytes]:
+        self.remarks.count("links_outside", len(self.linked))
+        self.entries += 1
+        receipt = self.remarks.receipt(
+            "save", entries=self.entries, files=self.files, bytes=self.bytes,
+            duration_ms=int((time.monotonic() - started) * 1000),
+        )  # fmt: skip
+        as_json = json.dumps(receipt.as_dict(), separators=(",", ":")).encode()
+        self.put(tf.pax_member(tf.PAX_GLOBAL, tf.pax_record(tf.KEY_RECEIPT, as_json)))
+        yield from self.flush()
+        self.member(b"./", root.st_mode & 0o1777, 0, root.st_mtime_ns, tf.FOLDER)
+        closing = b"".join(self.parts)
+        record = (
+            tf.pax_record(tf.KEY_BLAKE3, self.hasher.hexdigest().encode())
+            + tf.pax_record(tf.KEY_SIZE, b"%d" % self.written)
+            + tf.pax_record(tf.KEY_COUNT, b"%d" % self.entries)
+            + tf.pax_record(tf.KEY_ROOT, blake3(closing).hexdigest().encode())
+        )
+        self.parts = [tf.pax_member(tf.PAX_GLOBAL, record), closing, tf.END_MARK]
+        self.pending = 0
+        yield from self.flush()
+        self.receipt = dataclasses.replace(
+            receipt, size_bytes=self.written, blake3=self.hasher.hexdigest()
+        )
+
+    # -- one member -----------------------------------------------------------------------------
+
+    def member(
+        self, name: bytes, mode: int, size: int, mtime_ns: int, kind: bytes,
+        link: bytes = b"", records: bytes = b"", real_name: bytes | None = None,
+    ) -> None:  # fmt: skip
+        """Write the headers of one member. `real_name` is what a sparse member is really called."""
+        mtime_s, fraction = divmod(mtime_ns, 1_000_000_000)
+        if fraction or not tf.fits_octal(mtime_s):
+            records += tf.pax_record(b"mtime", tf.pax_time(mtime_ns))
+            mtime_s = max(0, mtime_s) if tf.fits_octal(max(0, mtime_s)) else 0
+        prefix = b""
+        binary = False
+        if len(name) > 100:
+            split = tf.split_name(name)
+            if split is None:
+                if real_name is None:
+                    binary = not _is_utf8(name)
+                    records += tf.pax_record(b"path", name)
+                name = name[-100:].lstrip(b"/")
+            else:
+                prefix, name = split
+        if len(link) > 100:
+            binary = binary or not _is_utf8(link)
+            records += tf.pax_record(b"linkpath", link)
+            link = link[:100]
+        if not tf.fits_octal(size):
+            records += tf.pax_record(b"size", b"%d" % size)
+            size = 0
+        if binary or (real_name is not None and not _is_utf8(real_name)):
+            records = tf.pax_record(b"hdrcharset", b"BINARY") + records
+        if records:
+            self.put(tf.pax_member(tf.PAX, records))
+        self.put(tf.header(name, mode, size, mtime_s, kind, link, prefix))
+
+    def folder(self, folder: Folder) -> None:
+        status = folder.status
+        if not self.fits(folder.path):
+            folder.entries.clear()
+            folder.folders.clear()
+            return
+        self.entries += 1
+        self.note_mode(status.st_mode)
+        self.note_xattrs(folder.fd)
+        self.member(folder.path + b"/", status.st_mode & 0o1777, 0, status.st_mtime_ns, tf.FOLDER)
+
+    def entry(self, folder: Folder, entry: "os.DirEntry[str]") -> _Stream | None:
+        """Write one entry that is no folder; gives what must be streamed after its header."""
+        name = entry.name
+        path = folder.path_of(name)
+        if len(path) > 4096 and not self.fits(path):
+            return None
+        if not entry.is_file(follow_symlinks=False):
+            self.link_or_special(folder, name, path)
+            return None
+        try:
+            fd = os.open(name, _OPEN_FILE, dir_fd=folder.fd)
+        except OSError as error:
+            self.unreadable(path, error)
+            return None
+        stream = None
+        try:
+            stream = self.file(fd, path)
+        except OSError as error:
+            self.unreadable(path, error)
+        finally:
+            if stream is None:
+                os.close(fd)
+        return stream
+
+    def file(self, fd: int, path: bytes) -> _Stream | None:
+        status = os.fstat(fd)
+        mode = status.st_mode
+        if not stat.S_ISREG(mode):
+            self.remarks.skip(path, "changed its kind while it was read")
+            return None
+        if status.st_nlink > 1 and self.is_link_to_earlier(path, status):
+            return None
+        self.note_xattrs(fd)
+        size = status.st_size
+        sparse = status.st_blocks * BLOCK < size and size >= 4096
+        if size > SMALL_BYTES or sparse:
+            return self.large_file(fd, path, status)
+        read_at_ns = time.time_ns()
+        data = os.read(fd, size + 1)
+        after = os.fstat(fd)
+        if len(data) != size or _changed(status, after) or after.st_mtime_ns > read_at_ns - RACY_NS:
+            return self.large_file(fd, path, after)
+        if mode & 0o6000:
+            self.note_mode(mode)
+        self.entries += 1
+        self.files += 1
+        self.bytes += size
+        self.member(path, mode & 0o1777, size, status.st_mtime_ns, tf.FILE)
+        if status.st_nlink > 1:
+            self.remember(path, status)
+        if size:
+            self.parts.append(data)
+            self.parts.append(bytes(-size % BLOCK))
+            self.pending += size + (-size % BLOCK)
+        return None
+
+    # -- what needs more care than a small file at rest ------------------------------------------
+
+    def large_file(self, fd: int, path: bytes, status: os.stat_result) -> _Stream | None:
+        pieces: list[bytes] = []
+        torn = True
+        previous: list[bytes] | None = None
+        segments: Segments = []
+        for _ in range(READS):
+            status = os.fstat(fd)
+            segments = _segments(fd, status)
+            total = sum(length for _, length in segments)
+            if total > AGAIN_BYTES:
+                return self.start_stream(fd, path, status, segments, total)
+            read_at_ns = time.time_ns()
+            pieces = list(_pieces(fd, segments))
+            after = os.fstat(fd)
+            whole = sum(map(len, pieces)) == total and not _changed(status, after)
+            racy = after.st_mtime_ns > read_at_ns - RACY_NS
+            if whole and (not racy or pieces == previous):
+                torn = False
+                break
+            previous = pieces if whole else None
+        if torn:
+            self.remarks.tear(path, "kept changing while it was read")
+        total = sum(length for _, length in segments)
+        self.file_header(path, status, segments, total)
+        for piece in pieces:
+            self.put(piece)
+        self.put(bytes(total - sum(map(len, pieces))) + tf.padding(total))
+        return None
+
+    def start_stream(
+        self, fd: int, path: bytes, status: os.stat_result, segments: Segments, total: int
+    ) -> _Stream:
+        self.file_header(path, status, segments, total)
+        return _Stream(fd, path, status, segments, total)
+
+    def file_header(
+        self, path: bytes, status: os.stat_result, segments: Segments, total: int
+    ) -> None:
+        self.note_mode(status.st_mode)
+        self.entries += 1
+        self.files += 1
+        self.bytes += status.st_size
+        self.remember(path, status)
+        mode = status.st_mode & 0o1777
+        if segments == [(0, status.st_size)] or status.st_size == 0:
+            self.member(path, mode, total, status.st_mtime_ns, tf.FILE)
+            return
+        numbers = [len(segments), *(number for segment in segments for number in segment)]
+        table = b"".join(b"%d\n" % number for number in numbers)
+        table += tf.padding(len(table))
+        records = (
+            tf.pax_record(b"GNU.sparse.major", b"1")
+            + tf.pax_record(b"GNU.sparse.minor", b"0")
+            + tf.pax_record(b"GNU.sparse.name", path)
+            + tf.pax_record(b"GNU.sparse.realsize", b"%d" % status.st_size)
+        )
+        folder, _, name = path.rpartition(b"/")
+        stand_in = (folder + b"/" if folder else b"") + b"GNUSparseFile.0/" + name
+        self.member(
+            stand_in, mode, len(table) + total, status.st_mtime_ns, tf.FILE,
+            records=records, real_name=path,
+        )  # fmt: skip
+        self.put(table)
+
+    def stream(self, stream: _Stream) -> Iterator[bytes]:
+        left = stream.data_bytes
+        try:
+            for piece in _pieces(stream.fd, stream.segments):
+                self.put(piece)
+                left -= len(piece)
+                if self.pending >= CHUNK_BYTES:
+                    yield from self.flush()
+            torn = left > 0 or _changed(stream.status, os.fstat(stream.fd))
+        except OSError as error:
+            self.unreadable(stream.path, error)
+            torn = True
+        if torn:
+            self.remarks.tear(stream.path, "changed while it was read")
+        while left > 0:
+            zeros = bytes(min(left, CHUNK_BYTES))
+            self.put(zeros)
+            left -= len(zeros)
+            yield from self.flush()
+        self.put(tf.padding(stream.data_bytes))
+
+    def is_link_to_earlier(self, path: bytes, status: os.stat_result) -> bool:
+        """Write a hard link when the file was already saved under another name."""
+        key = (status.st_dev, status.st_ino)
+        known = self.linked.get(key)
+        if known is None:
+            return False
+        first, others = known
+        if others > 1:
+            self.linked[key] = (first, others - 1)
+        else:
+            del self.linked[key]
+        self.entries += 1
+        self.remarks.count("hard_links")
+        self.member(path, status.st_mode & 0o1777, 0, status.st_mtime_ns, tf.HARD_LINK, first)
+        return True
+
+    def remember(self, path: bytes, status: os.stat_result) -> None:
+        """This file was saved under `path`: its other names, if they are met, are links to it."""
+        if status.st_nlink > 1:
+            self.linked[status.st_dev, status.st_ino] = (path, status.st_nlink - 1)
+
+    def link_or_special(self, folder: Folder, name: str, path: bytes) -> None:
+        try:
+            status = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                target = os.fsencode(os.readlink(name, dir_fd=folder.fd))
+                if status.st_nlink > 1 and self.is_link_to_earlier(path, status):
+                    return
+                self.entries += 1
+                self.remarks.count("symlinks")
+                self.member(path, 0o777, 0, status.st_mtime_ns, tf.SYMLINK, target)
+                self.remember(path, status)
+                return
+        except OSError as error:
+            self.unreadable(path, error)
+            return
+        what = _SPECIAL.get(stat.S_IFMT(status.st_mode), "changed its kind while it was read")
+        self.remarks.skip(path, what)
+
+    # -- remarks ----------------------------------------------------------------------------------
+
+    def fits(self, path: bytes) -> bool:
+        """Whether a restore would take this name; else it is skipped and the save incomplete."""
+        if len(path) <= 4096:
+            return True
+        if len(path) <= tf.MAX_PATH_BYTES and path.count(b"/") < tf.MAX_DEPTH:
+            return True
+        self.remarks.unreadable(path, "lies too deep")
+        return False
+
+    def unreadable(self, path: bytes, error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):
+            self.remarks.count("vanished")
+            return
+        self.remarks.unreadable(path, error.strerror or str(error))
+
+    def note_mode(self, mode: int) -> None:
+        if mode & stat.S_ISUID:
+            self.remarks.drop("setuid")
+        if mode & stat.S_ISGID:
+            self.remarks.drop("setgid")
+
+    def note_xattrs(self, fd: int) -> None:
+        if not self.xattrs:
+            return
+        try:
+            names = os.listxattr(fd)
+        except OSError:
+            self.xattrs = False
+            return
+        for name in names:
+            if name.startswith("system.posix_acl"):
+                self.remarks.drop("acls")
+            elif name != "security.selinux":
+                self.remarks.drop("xattrs")
+
+    def in_order(self, folder: Folder) -> list["os.DirEntry[str]"]:
+        """The folder's entries; a `-wal` comes right before its database."""
+        entries = folder.entries
+        if not any(entry.name.endswith("-wal") for entry in entries):
+            return entries
+        return sorted(entries, key=lambda entry: (
+            entry.name.removesuffix("-wal"), not entry.name.endswith("-wal")
+        ))  # fmt: skip
+
+
+class _Descriptor:
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+def _objects_last(name: str) -> tuple[bool, bool, str]:
+    return name == "objects", name != "refs", name
+
+
+def _grouped(parts: list[bytes]) -> Iterator[bytes]:
+    group: list[bytes] = []
+    size = 0
+    for part in parts:
+        group.append(part)
+        size += len(part)
+        if size >= CHUNK_BYTES:
+            yield b"".join(group)
+            group, size = [], 0
+    if size:
+        yield b"".join(group)
+
+
+def _changed(before: os.stat_result, after: os.stat_result) -> bool:
+    return (
+        before.st_mtime_ns != after.st_mtime_ns
+        or before.st_size != after.st_size
+        or before.st_ctime_ns != after.st_ctime_ns
+    )
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _segments(fd: int, status: os.stat_result) -> Segments:
+    """Where the file has data: `[(0, size)]` unless it has holes."""
+    size = status.st_size
+    whole = [(0, size)]
+    if status.st_blocks * BLOCK >= size or size < 4096:
+        return whole
+    segments = []
+    position = 0
+    try:
+        while position < size:
+            try:
+                start = os.lseek(fd, position, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == 6:  # ENXIO: only a hole is left
+                    break
+                raise
+            position = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+            segments.append((start, position - start))
+    except OSError:
+        return whole
+    if segments == whole:
+        return whole
+    if not segments or sum(segments[-1]) != size:
+        segments.append((size, 0))
+    return segments
+
+
+def _pieces(fd: int, segments: Segments) -> Iterator[bytes]:
+    """The bytes of the segments, in pieces of at most 1 MiB; ends early where the file does."""
+    for start, length in segments:
+        position = start
+        while position < start + length:
+            piece = os.pread(fd, min(CHUNK_BYTES, start + length - position), position)
+            if not piece:
+                return
+            yield piece
+            position += len(piece)

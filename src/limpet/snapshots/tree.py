@@ -1,0 +1,355 @@
+"""A folder tree by descriptors: walk it, delete it, ask whether it is empty or has changed.
+
+Nothing here follows a symbolic link or crosses into another file system, paths may be deeper than
+PATH_MAX, and only a bounded number of folders is open at any time.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NOT_SAVED: Final = frozenset({"tmp"})
+RESERVED: Final = ".limpet-root"
+"""The top-level folder that holds our own state where it cannot lie beside the workspace."""
+KEPT_OPEN: Final = 64
+_SETTLE_S: Final = 0.1
+
+OnError = Callable[[bytes, OSError], None]
+"""Told of a folder that could not be read: its path relative to the root, and why."""
+
+
+@dataclass(slots=True)
+class Folder:
+    """One folder met by `walk`. Removing names from `folders`, or reordering them, steers it."""
+
+    path: bytes
+    """Relative to the root, without a slash at the end; empty for the root."""
+    fd: int
+    """Open only until the walk goes on."""
+    status: os.stat_result
+    entries: list["os.DirEntry[str]"]
+    """Everything but folders, by name."""
+    folders: list[str]
+    """The sub-folders, by name."""
+
+    def path_of(self, name: str) -> bytes:
+        """The path of one of its entries."""
+        return self.path + b"/" + os.fsencode(name) if self.path else os.fsencode(name)
+
+
+@dataclass(slots=True)
+class _Level:
+    fd: int
+    """-1 while parked."""
+    identity: tuple[int, int]
+    name: str
+    path: bytes
+    todo: list[str]
+
+
+class _Descent:
+    """The chain of folders from the root down to where a walk is, with few of them open."""
+
+    def __init__(self, root_fd: int) -> None:
+        self.root_fd = root_fd
+        self.levels: list[_Level] = []
+
+    def push(self, level: _Level) -> None:
+        self.levels.append(level)
+        if len(self.levels) > KEPT_OPEN:
+            self._park(self.levels[-KEPT_OPEN - 1])
+
+    def pop(self) -> _Level:
+        """Leave the deepest folder; its parent is open again, or raises what hinders it.
+
+        The level is returned open when it was; the caller closes it.
+        """
+        gone = self.levels.pop()
+        if self.levels and self.levels[-1].fd < 0:
+            self.levels[-1].fd = self._reopen(gone.fd)
+        return gone
+
+    def _reopen(self, child_fd: int) -> int:
+        wanted = self.levels[-1]
+        if child_fd >= 0:
+            with contextlib.suppress(OSError):
+                fd = os.open("..", OPEN_FOLDER, dir_fd=child_fd)
+                if _identity(os.fstat(fd)) == wanted.identity:
+                    return fd
+                os.close(fd)
+        fd = os.open(".", OPEN_FOLDER, dir_fd=self.root_fd)
+        try:
+            for level in self.levels[1:]:
+                deeper = os.open(level.name, OPEN_FOLDER, dir_fd=fd)
+                os.close(fd)
+                fd = deeper
+                if _identity(os.fstat(fd)) != level.identity:
+                    raise OSError(errno.ESTALE, "the folder was moved while it was read")
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+    @staticmethod
+    def _park(level: _Level) -> None:
+        if level.fd >= 0:
+            os.close(level.fd)
+            level.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for level in self.levels:
+            self._park(level)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _name_of(entry: "os.DirEntry[str]") -> str:
+    return entry.name
+
+
+def _read_folder(
+    path: bytes, fd: int, status: os.stat_result, leave_out: Collection[str]
+) -> Folder:
+    entries, folders = [], []
+    with os.scandir(fd) as listing:
+        for entry in listing:
+            if entry.name in leave_out:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            else:
+                entries.append(entry)
+    entries.sort(key=_name_of)
+    folders.sort()
+    return Folder(path, fd, status, entries, folders)
+
+
+def walk(
+    root: Path, *, on_error: OnError, exclude_top: Collection[str] = NOT_SAVED
+) -> Iterator[Folder]:
+    """Every folder of the tree, parents first, each with its entries; the top's `exclude_top` not.
+
+    A folder that cannot be read, was moved meanwhile or lies on another file system goes to
+    `on_error`. Raises `OSError` when the root itself cannot be read.
+    """
+    root_fd = os.open(root, OPEN_FOLDER & ~os.O_NOFOLLOW)
+    try:
+        with _Descent(root_fd) as descent:
+            yield from _walk(descent, os.dup(root_fd), on_error, exclude_top)
+    finally:
+        os.close(root_fd)
+
+
+def _walk(
+    descent: _Descent, top_fd: int, on_error: OnError, exclude_top: Collection[str]
+) -> Iterator[Folder]:
+    status = os.fstat(top_fd)
+    device = status.st_dev
+    descent.push(_Level(top_fd, _identity(status), "", b"", []))
+    top = _read_folder(b"", top_fd, status, exclude_top)
+    yield top
+    descent.levels[-1].todo = top.folders[::-1]
+    while descent.levels:
+        level = descent.levels[-1]
+        if not level.todo:
+            try:
+                gone = descent.pop()
+            except OSError as error:
+                for name in descent.levels[-1].todo:
+                    on_error(_join(descent.levels[-1].path, name), error)
+                descent.levels[-1].todo.clear()
+            else:
+                if gone.fd >= 0:
+                    os.close(gone.fd)
+            continue
+        name = level.todo.pop()
+        path = _join(level.path, name)
+        try:
+            fd = os.open(name, OPEN_FOLDER, dir_fd=level.fd)
+        except OSError as error:
+            on_error(path, error)
+            continue
+        try:
+            status = os.fstat(fd)
+            if status.st_dev != device:
+                raise OSError(errno.EXDEV, "another file system is mounted here")
+            folder = _read_folder(path, fd, status, ())
+        except OSError as error:
+            os.close(fd)
+            on_error(path, error)
+            continue
+        descent.push(_Level(fd, _identity(status), name, path, []))
+        yield folder
+        descent.levels[-1].todo = folder.folders[::-1]
+
+
+def _join(path: bytes, name: str) -> bytes:
+    return path + b"/" + os.fsencode(name) if path else os.fsencode(name)
+
+
+def is_empty(workspace: Path, *, exclude_top: Collection[str] = NOT_SAVED) -> bool:
+    """Whether there is nothing to save: at most an empty `repo/` and `home/`, and `tmp`."""
+    try:
+        with os.scandir(workspace) as listing:
+            for entry in listing:
+                if entry.name in exclude_top or entry.name == RESERVED:
+                    continue
+                if entry.name not in {"repo", "home"} or not entry.is_dir(follow_symlinks=False):
+                    return False
+                with os.scandir(entry.path) as inner:
+                    if next(inner, None) is not None:
+                        return False
+    except FileNotFoundError:
+        return True
+    return True
+
+
+def changed_since(
+    workspace: Path, ctime_ns: int, *, exclude_top: Collection[str] = NOT_SAVED
+) -> bool:
+    """Whether any entry (`tmp` aside) was made, written, renamed or removed at `ctime_ns` or later.
+
+    `ctime_ns` is a time of the file system's clock: take it with `settled_clock_ns`. What cannot be
+    read counts as changed. The top folder counts by mtime: a swap alone changes its ctime.
+    """
+    leave_out = {*exclude_top, RESERVED}
+    unread: list[bytes] = []
+    folders = walk(workspace, on_error=lambda path, _: unread.append(path), exclude_top=leave_out)
+    with contextlib.closing(folders):  # type: ignore[type-var]
+        for folder in folders:
+            status = folder.status
+            newest = status.st_ctime_ns if folder.path else status.st_mtime_ns
+            if newest >= ctime_ns or unread:
+                return True
+            for entry in folder.entries:
+                try:
+                    if entry.stat(follow_symlinks=False).st_ctime_ns >= ctime_ns:
+                        return True
+                except OSError:
+                    return True
+    return bool(unread)
+
+
+def settled_clock_ns(folder: Path) -> int:
+    """A time of the file system's clock that lies after all that was done before this call.
+
+    Kernels stamp files with a clock that ticks every few milliseconds: this waits (100 ms at most)
+    until it has ticked, so that a later change is never stamped earlier than what is returned.
+    Makes and removes one file in `folder`, which should lie on the workspace's file system.
+    """
+    probe = folder / f".clock-{os.getpid()}-{time.monotonic_ns()}"
+    fd = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        before = os.fstat(fd).st_ctime_ns
+        deadline = time.monotonic() + _SETTLE_S
+        while True:
+            os.fchmod(fd, 0o600)
+            now = os.fstat(fd).st_ctime_ns
+            if now > before or time.monotonic() > deadline:
+                return now
+            time.sleep(0.001)
+    finally:
+        os.close(fd)
+        probe.unlink()
+
+
+def delete_tree(path: Path) -> None:
+    """Delete `path` whatever it is: read-only folders, deep trees, a writer that goes on in it.
+
+    A link is removed, never followed; a file system mounted inside is left alone (`OSError`). A
+    missing path is no error. Costs one call an entry; run it where it may take time.
+    """
+    for _ in range(_DELETE_ROUNDS):
+        try:
+            _delete_once(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+        else:
+            return
+    _delete_once(path)
+
+
+_DELETE_ROUNDS: Final = 50
+
+
+def _delete_once(path: Path) -> None:
+    if not stat.S_ISDIR(path.lstat().st_mode):
+        path.unlink()
+        return
+    with contextlib.ExitStack() as opened:
+        parent_fd = os.open(path.parent, OPEN_FOLDER & ~os.O_NOFOLLOW)
+        opened.callback(os.close, parent_fd)
+        top_fd = _open_to_empty(path.name, parent_fd)
+        opened.callback(os.close, top_fd)
+        _empty_out(top_fd)
+        os.rmdir(path.name, dir_fd=parent_fd)
+
+
+def _empty_out(top_fd: int) -> None:
+    device = os.fstat(top_fd).st_dev
+    with _Descent(top_fd) as descent:
+        fd = os.dup(top_fd)
+        descent.push(_Level(fd, _identity(os.fstat(fd)), "", b"", []))
+        descent.levels[0].todo = _clear(fd)
+        while True:
+            level = descent.levels[-1]
+            if level.todo:
+                name = level.todo.pop()
+                fd = _open_to_empty(name, level.fd)
+                status = os.fstat(fd)
+                descent.push(_Level(fd, _identity(status), name, b"", []))
+                if status.st_dev != device:
+                    raise OSError(errno.EXDEV, f"another file system is mounted at {name!r}")
+                descent.levels[-1].todo = _clear(fd)
+                continue
+            gone = descent.pop()
+            os.close(gone.fd)
+            if not descent.levels:
+                return
+            os.rmdir(gone.name, dir_fd=descent.levels[-1].fd)
+
+
+def _open_to_empty(name: str, dir_fd: int) -> int:
+    """Open a folder so that its entries can be removed, giving ourselves the right first."""
+    try:
+        fd = os.open(name, OPEN_FOLDER, dir_fd=dir_fd)
+    except PermissionError:
+        handle = os.open(
+            name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd
+        )
+        try:
+            Path(f"/proc/self/fd/{handle}").chmod(0o700)
+        finally:
+            os.close(handle)
+        fd = os.open(name, OPEN_FOLDER, dir_fd=dir_fd)
+    if os.fstat(fd).st_mode & 0o700 != 0o700:
+        os.fchmod(fd, 0o700)
+    return fd
+
+
+def _clear(fd: int) -> list[str]:
+    """Unlink all but the folders, whose names are returned."""
+    folders = []
+    with os.scandir(fd) as listing:
+        for entry in listing:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(entry.name, dir_fd=fd)
+    return folders
