@@ -127,12 +127,6 @@ class NotEnoughSpaceError(LimpetError):
     status = 507
 
 
-class SaveSupersededError(ConflictError):
-    """Another writer moved the head first; this save was kept as a side lineage."""
-
-    code = "superseded"
-
-
 class DaemonUnreachableError(UnreachableError):
     """The sandbox's daemon does not answer."""
 

@@ -1,0 +1,88 @@
+"""Keys: which names they are made of, and where each kind of object lies below the prefix.
+
+Pure functions. Distinct inputs give distinct keys, also on a file system that folds case, and no
+key is a path prefix of another.
+
+A *safe part* is made of lower-case ASCII letters, digits, `.`, `_` and `-`, does not begin with a
+dot and is at most 128 bytes long. Any other name becomes what is safe of it, `~`, and a hash of the
+original; `~` is in no safe name, so a name that only looks hashed is hashed itself.
+"""
+
+import hashlib
+import re
+
+from limpet.errors import InvalidInputError
+from limpet.ids import AgentId, Branch, OrgId, SnapshotId
+
+MAX_PART_LENGTH = 128
+GENERATION_DIGITS = 12
+MAX_GENERATION = 10**GENERATION_DIGITS - 1
+_HASH_LENGTH = 24
+_SAFE = re.compile(r"[a-z0-9_-][a-z0-9._-]*")
+_UNSAFE_RUN = re.compile(r"[^a-z0-9._-]+")
+_LINEAGE = re.compile(r"main|side-[0-9a-f]{12}")
+_SNAPSHOT = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+def safe_name(name: str) -> str:
+    """`name` as one part of a key; raises `InvalidInputError` when it is empty."""
+    if not name:
+        raise InvalidInputError("An empty name cannot be part of a key")
+    if len(name) <= MAX_PART_LENGTH and _SAFE.fullmatch(name):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]
+    kept = _UNSAFE_RUN.sub("-", name.lower()).strip(".-")
+    return f"{kept[: MAX_PART_LENGTH - _HASH_LENGTH - 1]}~{digest}"
+
+
+def safe_branch(branch: str) -> str:
+    """A branch as parts of a key: its `/` stays a separator."""
+    return "/".join(safe_name(part) for part in branch.split("/"))
+
+
+def heads_root(org: OrgId, agent: AgentId, branch: Branch) -> str:
+    """What all heads of a branch, of every lineage, begin with."""
+    return f"v1/{safe_name(org)}/heads/{safe_name(agent)}/{safe_branch(branch)}~"
+
+
+def heads_prefix(org: OrgId, agent: AgentId, branch: Branch, lineage: str = "main") -> str:
+    """What the heads of one lineage begin with.
+
+    The main one is `<branch>~/`, a side one `<branch>~side-<12 hex digits>/`; a hashed part ends in
+    hex digits alone, so none of them is another branch.
+    """
+    if not _LINEAGE.fullmatch(lineage):
+        raise InvalidInputError(f"{lineage[:80]!r} is no lineage")
+    root = heads_root(org, agent, branch)
+    return f"{root}/" if lineage == "main" else f"{root}{lineage}/"
+
+
+def head_key(
+    org: OrgId, agent: AgentId, branch: Branch, generation: int, lineage: str = "main"
+) -> str:
+    """The head of a generation (from 1 on); zero-padded, so that keys sort as numbers do."""
+    if not 0 < generation <= MAX_GENERATION:
+        raise InvalidInputError(f"{generation} is no generation")
+    return f"{heads_prefix(org, agent, branch, lineage)}{generation:0{GENERATION_DIGITS}}"
+
+
+def tar_key(org: OrgId, agent: AgentId, branch: Branch, snapshot: SnapshotId) -> str:
+    """A plain snapshot."""
+    if not _SNAPSHOT.fullmatch(snapshot):
+        raise InvalidInputError(f"{snapshot[:80]!r} is no snapshot id")
+    return f"v1/{safe_name(org)}/tars/{safe_name(agent)}/{safe_branch(branch)}~/{snapshot}.tar"
+
+
+def legacy_tar_key(org: OrgId, agent: AgentId, branch: Branch) -> str:
+    """Where the older layout kept a branch's one tar; read, never written."""
+    return f"{safe_name(org)}/{safe_name(agent)}/{safe_branch(branch)}.tar"
+
+
+def check_key(key: str) -> str:
+    """`key` itself, or `InvalidInputError` when a part of it could leave the store's space."""
+    parts = key.split("/")
+    if len(key.encode("utf-8", "surrogatepass")) > 1000 or not all(
+        part and not part.startswith(".") and re.fullmatch(r"[a-z0-9._~-]+", part) for part in parts
+    ):
+        raise InvalidInputError(f"{key[:200]!r} is not a key")
+    return key

@@ -1,0 +1,86 @@
+"""Tries every operation on a store with a scratch key: what `limpet doctor --store` shows."""
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from limpet.errors import LimpetError, PreconditionFailedError
+from limpet.stores.base import ReplaceIf, SandboxStore
+
+_BODY = b"limpet store probe"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """One operation: whether it did what it must, what it did instead, and what may mend it."""
+
+    operation: str
+    ok: bool
+    detail: str = ""
+    hint: str = ""
+
+
+async def _collect(chunks: AsyncIterator[bytes] | None) -> bytes | None:
+    return None if chunks is None else b"".join([chunk async for chunk in chunks])
+
+
+async def probe_store(store: SandboxStore) -> list[ProbeResult]:
+    """Put, get, range, head, list, both conditional puts and delete, in this order."""
+    prefix = f"v1/limpet-doctor/{secrets.token_hex(8)}"
+    key = f"{prefix}/probe"
+
+    async def put() -> str:
+        return (await store.put(key, _BODY)).etag and ""
+
+    async def get() -> str:
+        return "" if await _collect(await store.get(key)) == _BODY else "gave other bytes back"
+
+    async def ranged() -> str:
+        part = await _collect(await store.get(key, start=7, length=5))
+        return "" if part == _BODY[7:12] else "gave other bytes back"
+
+    async def head() -> str:
+        seen = await store.head(key)
+        return "" if seen and seen.size_bytes == len(_BODY) else "told another size"
+
+    async def listed() -> str:
+        keys = [one.key async for one in store.list(f"{prefix}/")]
+        return "" if keys == [key] else f"listed {len(keys)} keys instead of one"
+
+    async def create_only() -> str:
+        try:
+            await store.put(key, b"other", condition="create-only")
+        except PreconditionFailedError:
+            return ""
+        return "ignored the condition: two savers could overwrite each other"
+
+    async def replace_if() -> str:
+        seen = await store.head(key)
+        if seen is None:
+            return "lost the object"
+        await store.put(key, _BODY + b"!", condition=ReplaceIf(seen.etag))
+        try:
+            await store.put(key, _BODY, condition=ReplaceIf(seen.etag))
+        except PreconditionFailedError:
+            return ""
+        return "ignored the condition"
+
+    async def delete() -> str:
+        await store.delete(key)
+        await store.delete(key)
+        return "" if await store.head(key) is None else "left the object there"
+
+    tries: list[tuple[str, Callable[[], Awaitable[str]]]] = [
+        ("put", put), ("get", get), ("range get", ranged), ("head", head), ("list", listed),
+        ("create-only put", create_only), ("replace-if put", replace_if), ("delete", delete),
+    ]  # fmt: skip
+    results = []
+    for operation, attempt in tries:
+        try:
+            wrong = await attempt()
+            results.append(ProbeResult(operation, not wrong, wrong))
+        except LimpetError as error:
+            results.append(ProbeResult(operation, False, error.message, error.hint))
+            if operation == "put":
+                break
+    return results
