@@ -1,5 +1,6 @@
 """Shapes, limits and headers that hold for every route."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -116,3 +117,35 @@ async def test_openapi_tells_every_operation_once_with_our_errors(live: LiveApp)
     body = told["AGENT_CREATE"][2]["requestBody"]["content"]["application/json"]["schema"]
     properties = schema["components"]["schemas"][body["$ref"].rsplit("/", 1)[-1]]["properties"]
     assert {"title", "template", "clone_url", "clone_username", "clone_password"} <= set(properties)
+
+
+async def test_once_it_stops_every_new_request_is_refused(live: LiveApp) -> None:
+    await live.limpet.save_all()
+    for path in ("/health", "/", "/api/local/agents", "/mcp"):
+        status, headers, answer = await live.raw("GET", path)
+        assert (status, answer["error"]["code"]) == (503, "stopping")
+        assert headers["retry-after"]
+
+
+async def test_an_idempotency_key_makes_one_agent_of_many_tries(live: LiveApp) -> None:
+    key = {"Idempotency-Key": "7e0c6a0e-one"}
+    body = {"title": "Once", "clone_url": "https://u:hunter2@h/r"}
+    tries = await asyncio.gather(
+        *(live.api("POST", "/agents", body, headers=key) for _ in range(4))
+    )
+    assert {status for status, _ in tries} == {200}
+    assert len({agent["id"] for _, agent in tries}) == 1
+    assert len((await live.api("GET", "/agents"))[1]["agents"]) == 1
+    status, answer = await live.api("POST", "/agents", {"title": "Other"}, headers=key)
+    assert (status, answer["error"]["code"]) == (409, "conflict")
+    other = {"Idempotency-Key": "7e0c6a0e-two"}
+    status, second = await live.api("POST", "/agents", body, headers=other)
+    assert (status, second["id"] != tries[0][1]["id"]) == (200, True)
+    status, answer = await live.api("POST", "/agents", body, headers={"Idempotency-Key": "x" * 256})
+    assert (status, answer["error"]["code"]) == (400, "invalid")
+
+
+async def test_a_try_that_failed_may_be_tried_again_with_its_key(live: LiveApp) -> None:
+    key = {"Idempotency-Key": "again"}
+    assert (await live.api("POST", "/agents", {"template": "none"}, headers=key))[0] == 404
+    assert (await live.api("POST", "/agents", {"template": "webapp"}, headers=key))[0] == 200

@@ -38,6 +38,8 @@ def main(*, port: int | None = None, data_dir: Path | None = None) -> int:
         with contextlib.closing(listening):
             settings = settings.model_copy(update={"port": listening.port})
             return asyncio.run(_serve(settings, listening))
+    except asyncio.CancelledError:
+        return 1  # a second signal, before we were ready
     except LimpetError as error:
         _say(f"limpet: {error.message}", file=sys.stderr)
         if error.hint:
@@ -54,16 +56,23 @@ class _Server(uvicorn.Server):
 
 
 class _Signals:
-    """Counts the signals that ask us to stop: the first asks, the second insists."""
+    """Counts the signals that ask us to stop: the first asks, the second insists.
+
+    Until `ready`, nobody waits for either, and the second one cancels the start.
+    """
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.insisted = asyncio.Event()
+        self.ready = False
+        self._main = asyncio.current_task()
 
     def arrive(self, name: str) -> None:
         """One signal."""
         if self.asked.is_set():
             self.insisted.set()
+            if not self.ready and self._main is not None:
+                self._main.cancel()
             return
         structlog.get_logger().info("stopping", signal=name)
         self.asked.set()
@@ -85,6 +94,7 @@ async def _serve(settings: Settings, listening: Listening) -> int:
     signals = _Signals()
     with signals.caught():
         async with Limpet.open(settings) as limpet:
+            signals.ready = True
             services = limpet.services
             key = await services.authenticator.replace_api_key(EMBEDDED_ORG, EMBEDDED_USER, CLI_KEY)
             server = new_server(limpet, settings)
@@ -97,7 +107,10 @@ async def _serve(settings: Settings, listening: Listening) -> int:
                     code = await _stop(limpet, server, serving, signals)
             finally:
                 server.force_exit = server.should_exit = True
-                await serving
+                if signals.insisted.is_set():
+                    serving.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await serving
             return code
 
 

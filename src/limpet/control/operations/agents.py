@@ -60,7 +60,16 @@ async def list_templates(call: Call, _wanted: Nothing) -> TemplateList:
 
 
 OPERATIONS = (
-    Operation("AGENT_CREATE", "POST", "/agents", AgentCreate, Agent, create, "Make an agent"),
+    Operation(
+        "AGENT_CREATE",
+        "POST",
+        "/agents",
+        AgentCreate,
+        Agent,
+        create,
+        "Make an agent",
+        keyed=True,
+    ),
     Operation("AGENT_LIST", "GET", "/agents", Nothing, AgentList, list_all, "List the agents"),
     Operation("AGENT_GET", "GET", "/agents/{agent_id}", AgentRef, Agent, get, "Look at an agent"),
     Operation(

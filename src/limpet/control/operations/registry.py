@@ -31,7 +31,8 @@ class Operation(Generic[In, Out]):
 
     `path` is below `/api/{org}`; names in braces are fields of `input`. The other fields come from
     the query of a GET or DELETE, from the JSON body of a POST or PATCH, and, over MCP, all of them
-    from the tool's arguments. `destructive` tells MCP clients to ask first.
+    from the tool's arguments. `destructive` tells MCP clients to ask first. A `keyed` operation
+    makes something new at each call, and honours an `Idempotency-Key`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Operation(Generic[In, Out]):
     handler: Callable[[Call, In], Awaitable[Out]]
     summary: str
     destructive: bool = False
+    keyed: bool = False
 
     @cached_property
     def path_fields(self) -> tuple[str, ...]:

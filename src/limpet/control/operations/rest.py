@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, create_model
 
 from limpet.control.auth import identity_of
+from limpet.control.operations.idempotency import HEADER, Repeats
 from limpet.control.operations.models import Input
 from limpet.control.operations.registry import Call, Operation
 from limpet.control.operations.services import Services
@@ -18,10 +19,11 @@ AnyOperation = Operation[Any, Any]
 def rest_router(operations: Iterable[AnyOperation], services: Services) -> APIRouter:
     """A route for each operation."""
     router = APIRouter(prefix="/api/{org}")
+    repeats = Repeats(services.database)
     for operation in operations:
         router.add_api_route(
             operation.path,
-            _endpoint(operation, services),
+            _endpoint(operation, services, repeats),
             methods=[operation.method],
             response_model=operation.output,
             summary=operation.summary,
@@ -32,14 +34,25 @@ def rest_router(operations: Iterable[AnyOperation], services: Services) -> APIRo
     return router
 
 
-def _endpoint(operation: AnyOperation, services: Services) -> Any:
+def _endpoint(operation: AnyOperation, services: Services, repeats: Repeats) -> Any:
     async def endpoint(request: Request, **given: Any) -> BaseModel:
         rest = given.pop("rest", None)
         said = rest.model_dump(exclude_unset=True) if rest is not None else {}
         given.pop("org")
         call = Call(identity_of(request), services)
-        answer: BaseModel = await operation.call(call, {**said, **given})
-        return answer
+        wanted = {**said, **given}
+        key = request.headers.get(HEADER)
+        if key is None or not operation.keyed:
+            answer: BaseModel = await operation.call(call, wanted)
+            return answer
+        return await repeats.once(
+            call.identity,
+            key,
+            operation.name,
+            wanted,
+            lambda: operation.call(call, wanted),
+            operation.output,
+        )
 
     endpoint.__name__ = operation.name.lower()
     endpoint.__signature__ = inspect.Signature(_parameters(operation))  # type: ignore[attr-defined]
