@@ -57,9 +57,12 @@ DaemonReady = Callable[[str, str], Awaitable[None]]
 class EnsureOptions:
     """How a sandbox is provisioned.
 
-    `on_daemon_ready(daemon_url, daemon_token)` is awaited after the daemon's health and before
-    its config is posted, on a fresh provision and on an adoption alike; what it raises is logged
-    and swallowed. With `hold` no config is posted. `progress` is told of each step.
+    `on_daemon_ready(daemon_url, daemon_token)` is awaited in every `ensure` that has it, after the
+    daemon's health and before its config is posted: on a fresh provision, an adoption and a
+    sandbox that runs already alike (the callback can tell by the daemon's origin). What it raises
+    is logged and swallowed. It may call `find` and `proxy_daemon_request` for its sandbox, and
+    neither `ensure`, `stop` nor `delete`, which wait for it. Without `hold` the config is posted
+    then, however little is in it: it lets a held sandbox go on. `progress` is told of each step.
     """
 
     repo: Repo | None = None

@@ -1,0 +1,324 @@
+"""Bubblewrap: the command line that shuts a daemon in, and whether it works on this machine.
+
+A sandbox gets its own user, pid, mount, ipc, uts and cgroup namespaces. It sees its root at
+`/sandbox`, the system and the tool chains read-only from an allow list, a /tmp and a /dev of its
+own, and nothing else: no home, no data folder. The network is the host's.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import limpet
+from limpet.runners.base import Isolation
+from limpet.runners.environment import CA_FILE_VARIABLES, CA_FOLDERS_VARIABLE, allowed, tool_path
+
+SANDBOX_ROOT: Final = Path("/sandbox")
+UID: Final = 1000
+TMP_BYTES: Final = 2 * 1024**3
+SHM_BYTES: Final = 512 * 1024**2
+PROBE_TIMEOUT_S: Final = 30.0
+_SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
+_ETC: Final = (
+    "alternatives",
+    "bash.bashrc",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "crypto-policies",
+    "debian_version",
+    "fonts",
+    "gai.conf",
+    "gitconfig",
+    "host.conf",
+    "hosts",
+    "inputrc",
+    "java-*",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "locale.alias",
+    "localtime",
+    "magic",
+    "mime.types",
+    "npmrc",
+    "nsswitch.conf",
+    "os-release",
+    "pip.conf",
+    "pki/ca-trust",
+    "pki/tls/certs",
+    "profile",
+    "profile.d",
+    "protocols",
+    "python3*",
+    "resolv.conf",
+    "services",
+    "shells",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "terminfo",
+    "timezone",
+)
+_TOOLS: Final = (
+    *("node", "npm", "npx", "corepack", "pnpm", "yarn", "bun", "deno"),
+    *("git", "python3", "python", "pip", "uv", "poetry", "rg", "make"),
+)
+_STANDARD_PATH: Final = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin")
+_PASSWD: Final = (
+    f"root:x:0:0:root:/root:/usr/sbin/nologin\n"
+    f"limpet:x:{UID}:{UID}:limpet:{SANDBOX_ROOT}/workspace/home:/bin/bash\n"
+    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+)
+_GROUP: Final = f"root:x:0:\nlimpet:x:{UID}:\nnogroup:x:65534:\n"
+_PROBE: Final = """
+import os, pathlib
+root = pathlib.Path("/sandbox")
+(root / "a").mkdir()
+(root / "a").rename(root / "b")
+assert pathlib.Path("/app").readlink() == root / "workspace"
+assert os.getppid() == 1, "no pid namespace"
+print("isolated")
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bubblewrap:
+    """Bubblewrap as this machine has it. `visible` are further paths that sandboxes may read."""
+
+    program: str
+    environ: Mapping[str, str] = field(repr=False)
+    hidden: Path
+    visible: tuple[Path, ...] = ()
+    limits_tmpfs: bool = True
+    disables_userns: bool = True
+
+    @property
+    def path(self) -> str:
+        """`PATH` inside: the host's folders as far as they are to be seen, then the usual ones."""
+        sources = self._sources()
+        seen = [
+            folder
+            for folder in tool_path(self.environ, _own_venv())
+            if any(_within(Path(folder), source) for source in sources)
+        ]
+        return os.pathsep.join([*seen, *(f for f in _STANDARD_PATH if f not in seen)])
+
+    def command(
+        self, root: Path, inner: Sequence[str], *, etc: Path, hostname: str, info_fd: int | None
+    ) -> list[str]:
+        """The argv that runs `inner` shut in, with `root` at `/sandbox`.
+
+        `etc` is a folder for files that we make up for the sandbox; `info_fd` is told the pid of
+        the namespace's init. Inherited descriptors reach `inner`.
+        """
+        argv = [self.program, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+        argv += ["--unshare-cgroup-try", "--uid", str(UID), "--gid", str(UID), "--cap-drop", "ALL"]
+        argv += ["--hostname", hostname[:63]]
+        if self.disables_userns:
+            argv.append("--disable-userns")
+        if info_fd is not None:
+            argv += ["--info-fd", str(info_fd)]
+        argv += ["--proc", "/proc", "--dev", "/dev", *self._tmpfs("/dev/shm", SHM_BYTES)]  # noqa: S108
+        argv += [*self._tmpfs("/tmp", TMP_BYTES), "--symlink", "/tmp", "/var/tmp", "--dir", "/run"]  # noqa: S108
+        argv += _system_arguments()
+        argv += ["--ro-bind", str(etc / "passwd"), "/etc/passwd"]
+        argv += ["--ro-bind", str(etc / "group"), "/etc/group"]
+        sources = self._sources()
+        for source in sources:
+            if not _is_system(source):
+                argv += _bind(source)
+        if any(_within(self.hidden, source) for source in sources):
+            argv += ["--tmpfs", str(self.hidden)]
+        argv += ["--bind", str(root), str(SANDBOX_ROOT)]
+        argv += ["--symlink", str(SANDBOX_ROOT / "workspace"), "/app"]
+        argv += ["--remount-ro", "/", "--chdir", "/", "--", *inner]
+        return argv
+
+    def _tmpfs(self, where: str, size_bytes: int) -> list[str]:
+        size = ["--size", str(size_bytes)] if self.limits_tmpfs else []
+        return [*size, "--tmpfs", where]
+
+    def _sources(self) -> list[Path]:
+        """All that is shown at its own path, parents first; what lies within another is left out.
+
+        A link within a source is a path of its own only when it leads elsewhere.
+        """
+        wanted = [Path(folder) for folder in _SYSTEM]
+        wanted += [*_own_code(), *self.visible, *_certificates(self.environ)]
+        for name in _TOOLS:
+            wanted += _tool_sources(name, self.environ, self.hidden)
+        kept: list[Path] = []
+        for source in sorted(set(wanted), key=lambda path: len(path.parts)):
+            if os.path.lexists(source) and not any(_within(source, other) for other in kept):
+                kept.append(source)
+        return kept
+
+
+def write_etc(folder: Path) -> None:
+    """Make the files that every sandbox sees in place of the host's own."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, text in (("passwd", _PASSWD), ("group", _GROUP)):
+        file = folder / name
+        if not file.exists() or file.read_text() != text:
+            file.write_text(text)
+        file.chmod(0o644)
+
+
+def find_bubblewrap(
+    environ: Mapping[str, str], hidden: Path, visible: Sequence[Path] = ()
+) -> Bubblewrap | None:
+    """The machine's bubblewrap, or None. `hidden` is a folder that no sandbox may see."""
+    program = shutil.which("bwrap", path=environ.get("PATH", os.defpath))
+    if program is None:
+        return None
+    told = _help(program)
+    return Bubblewrap(
+        program,
+        environ,
+        hidden,
+        tuple(visible),
+        limits_tmpfs="--size" in told,
+        disables_userns="--disable-userns" in told,
+    )
+
+
+def probe_isolation(
+    environ: Mapping[str, str] | None = None, visible: Sequence[Path] = ()
+) -> Isolation:
+    """How far sandboxes can be kept apart on this machine, found out by trying.
+
+    Blocks for some 100 ms. The reason says what is missing when nothing keeps them apart.
+    """
+    environ = os.environ if environ is None else environ
+    with tempfile.TemporaryDirectory(prefix="limpet-probe-") as made:
+        folder = Path(made).resolve()
+        bubblewrap = find_bubblewrap(environ, folder / "hidden", visible)
+        if bubblewrap is None:
+            return Isolation("none", "bubblewrap (bwrap) is not installed")
+        reason = _try(bubblewrap, folder)
+    return Isolation("none", reason) if reason else Isolation("bubblewrap")
+
+
+def _try(bubblewrap: Bubblewrap, folder: Path) -> str:
+    (folder / "root").mkdir()
+    write_etc(folder / "etc")
+    argv = bubblewrap.command(
+        folder / "root",
+        [sys.executable, "-I", "-c", _PROBE],
+        etc=folder / "etc",
+        hostname="probe",
+        info_fd=None,
+    )
+    env = {**allowed(bubblewrap.environ), "PATH": bubblewrap.path}
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PROBE_TIMEOUT_S,
+            check=False,
+            env=env,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"bubblewrap does not run: {error}"
+    if done.returncode == 0 and done.stdout.strip() == "isolated":
+        return ""
+    lines = done.stderr.strip().splitlines()
+    return f"bubblewrap does not work here: {lines[-1] if lines else f'exit {done.returncode}'}"
+
+
+@cache
+def _help(program: str) -> str:
+    try:
+        done = subprocess.run(
+            [program, "--help"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout + done.stderr
+
+
+def _system_arguments() -> list[str]:
+    argv = []
+    for folder in _SYSTEM:
+        argv += _bind(Path(folder))
+    etc = Path("/etc")
+    for pattern in _ETC:
+        for source in sorted(etc.glob(pattern)):
+            # A link out of /etc (resolv.conf, often) is shown as the file that it leads to.
+            if source.exists():
+                argv += ["--ro-bind-try", str(source), str(source)]
+    return argv
+
+
+def _bind(source: Path) -> list[str]:
+    if source.is_symlink():
+        return ["--symlink", str(source.readlink()), str(source)]
+    return ["--ro-bind-try", str(source), str(source)]
+
+
+def _own_venv() -> Path | None:
+    return Path(sys.prefix) if sys.prefix != sys.base_prefix else None
+
+
+def _own_code() -> list[Path]:
+    """What a daemon runs from: the interpreter, its environment, and this package."""
+    return [
+        Path(sys.base_prefix),
+        Path(sys.prefix),
+        Path(sys.executable),
+        Path(limpet.__file__).resolve().parent,
+    ]
+
+
+def _certificates(environ: Mapping[str, str]) -> list[Path]:
+    named = [Path(environ[name]) for name in CA_FILE_VARIABLES if environ.get(name)]
+    folders = environ.get(CA_FOLDERS_VARIABLE, "").split(os.pathsep)
+    found = [path for path in named if path.is_absolute() and path.is_file()]
+    found += [
+        folder
+        for folder in (Path(folder) for folder in folders if folder)
+        if folder.is_absolute() and folder.is_dir() and not _is_private(folder, environ)
+    ]
+    return [path.resolve() if path.is_symlink() else path for path in found] + found
+
+
+def _tool_sources(name: str, environ: Mapping[str, str], hidden: Path) -> list[Path]:
+    """What must be seen for the tool to run: its whole installation, or its file alone."""
+    program = shutil.which(name, path=os.pathsep.join(tool_path(environ, _own_venv())))
+    if program is None:
+        return []
+    found = []
+    for file in dict.fromkeys((Path(program), Path(program).resolve())):
+        installation = file.parent.parent
+        whole = file.parent.name in {"bin", "shims"} and not (
+            _is_private(installation, environ) or _within(hidden, installation)
+        )
+        found.append(installation if whole else file)
+    return found
+
+
+def _is_private(folder: Path, environ: Mapping[str, str]) -> bool:
+    """Whether more than one program's own files would show with this folder."""
+    home = Path(environ.get("HOME") or Path.home())
+    return (
+        len(folder.parts) <= 2
+        or _within(home, folder)
+        or folder in {home / ".local", home / ".config", home / ".cache"}
+    )
+
+
+def _is_system(path: Path) -> bool:
+    return any(_within(path, Path(folder)) for folder in _SYSTEM)
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path == folder or folder in path.parents

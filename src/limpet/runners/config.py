@@ -1,0 +1,30 @@
+"""What a daemon is told of its work: the config that a runner posts. Pure."""
+
+from limpet.runners.base import EnsureOptions
+
+
+def config_patch(options: EnsureOptions) -> dict[str, object]:
+    """The body of `POST /config`; what is not known is left out. May hold credentials."""
+    patch: dict[str, object] = {}
+    if options.repo is not None:
+        repo = options.repo
+        patch["git"] = {
+            "repository": _known(
+                cloneUrl=repo.clone_url, branch=repo.branch, displayName=repo.display_name
+            ),
+            "identity": _known(userName=repo.user_name, userEmail=repo.user_email),
+        }
+    workload = options.workload
+    manager = _known(name=workload.package_manager, path=workload.path)
+    application = _known(
+        packageManager=manager or None, runtime=workload.runtime, port=workload.dev_port
+    )
+    if application:
+        patch["application"] = application
+    if options.env:
+        patch["env"] = dict(options.env)
+    return patch
+
+
+def _known(**fields: object) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None and value != ""}

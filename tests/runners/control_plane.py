@@ -1,0 +1,33 @@
+"""A control plane to be killed: ensures one sandbox, prints what it got, and waits."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+
+from limpet.runners.base import EnsureOptions
+from limpet.runners.record import PidFiles
+from tests.runners.support import SANDBOX, standin_runner
+
+
+def die(*_args: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def main(data_dir: str, mode: str, die_at: str) -> None:
+    if die_at == "spawned":
+        PidFiles.write = die  # type: ignore[method-assign]
+    runner = standin_runner(
+        Path(data_dir), mode, before_put=die if die_at == "before-state" else lambda: None
+    )
+    found = await runner.ensure(SANDBOX, EnsureOptions())
+    sys.stdout.write(json.dumps([found.daemon_url, found.daemon_token, found.boot_id]) + "\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+
+asyncio.run(main(*sys.argv[1:]))
