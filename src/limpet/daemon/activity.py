@@ -5,6 +5,8 @@ quiet. Runs on the event loop's thread.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 
@@ -16,6 +18,16 @@ class Activity:
         self.last_what = "start"
         self.last_at = datetime.now(UTC)
         self._last_monotonic_s = time.monotonic()
+        self._busy = 0
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """While this is held, a command works: it is not idle, however quiet it is."""
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
 
     def touch(self, what: str) -> None:
         """Something was worked on; `what` names it for logs."""
@@ -26,4 +38,6 @@ class Activity:
 
     def idle_ms(self) -> int:
         """Milliseconds since the last work, by a clock that nobody sets."""
+        if self._busy:
+            return 0
         return int((time.monotonic() - self._last_monotonic_s) * 1000)

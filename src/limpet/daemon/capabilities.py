@@ -1,12 +1,13 @@
 """What this machine can do: one probe a capability, each with a way to force it off.
 
 `LIMPET_WITHOUT` (names split by commas) makes a probe say no, so that every fallback is tested
-where the capability exists: `pty`, `pidfd`, `subreaper`, `watch`, `ripgrep`, `openat2`, `proc`.
+where the capability exists: `pty`, `pidfd`, `subreaper`, `inotify`, `ripgrep`, `proc`.
 """
 
 import functools
 import os
 import shutil
+import sys
 from pathlib import Path
 
 
@@ -25,6 +26,6 @@ def _probe(name: str) -> bool:
         return shutil.which("rg") is not None
     if name == "proc":
         return Path("/proc/self/stat").exists()
-    if name == "subreaper":
-        return Path("/proc/self/stat").exists()
+    if name in {"subreaper", "inotify"}:
+        return sys.platform == "linux"
     return True

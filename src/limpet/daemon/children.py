@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from limpet.daemon.capabilities import has
+from limpet.daemon.gate import gate
 from limpet.daemon.processes import signal_group
 from limpet.daemon.settings import DaemonSettings
 from limpet.errors import ConflictError
@@ -32,22 +33,6 @@ _ON_TERMINAL = 'exec "$@" <>"$0" >&0 2>&0'
 OnOutput = Callable[[str], None]
 
 
-class SpawnGate:
-    """Says whether processes may be started now; closed while a restore swaps the workspace."""
-
-    def __init__(self) -> None:
-        self.closed_because: str | None = None
-
-    def check(self) -> None:
-        """`ConflictError` when closed."""
-        if self.closed_because is not None:
-            raise ConflictError(
-                f"nothing can be started now: {self.closed_because}",
-                hint="Try again when the restore is over.",
-            )
-
-
-spawn_gate = SpawnGate()
 running_children: set[int] = set()
 """Pids that someone of ours waits for; the reaper of orphans leaves them alone."""
 
@@ -82,8 +67,15 @@ def exit_code(returncode: int) -> int:
 class Child:
     """A started process, leader of its own session. `wait` gives its code, any number of times."""
 
-    def __init__(self, popen: "subprocess.Popen[bytes]", master: int | None) -> None:
+    def __init__(
+        self,
+        popen: "subprocess.Popen[bytes]",
+        master: int | None,
+        *,
+        keeps_stdin: bool = False,
+    ) -> None:
         self._popen = popen
+        self._keeps_stdin = keeps_stdin
         self.pid = popen.pid
         self.master = master
         self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -95,6 +87,13 @@ class Child:
             except OSError:
                 pass
         self._watch_in_thread()
+
+    @property
+    def input(self) -> int | None:
+        """Where it is typed into: its terminal, or a pipe that was kept open."""
+        if self.master is not None:
+            return self.master
+        return self._popen.stdin.fileno() if self._keeps_stdin and self._popen.stdin else None
 
     @property
     def stdout(self) -> int | None:
@@ -166,6 +165,7 @@ def start_child(
     pty: bool = False,
     size: tuple[int, int] = (120, 30),
     stdin: bytes | None = None,
+    keep_stdin: bool = False,
     merge_stderr: bool = False,
     pass_fds: Sequence[int] = (),
     drop_to: tuple[int, int] | None = None,
@@ -175,7 +175,7 @@ def start_child(
     `size` is (columns, rows). `OSError` when it cannot be started, `ConflictError` when nothing
     may be. A whole process group dies with its leader.
     """
-    spawn_gate.check()
+    gate.check()
     uid, gid = drop_to if drop_to is not None and os.geteuid() == 0 else (None, None)
     groups = None if gid is None else [gid]
     if pty:
@@ -184,7 +184,7 @@ def start_child(
         list(argv),
         cwd=cwd,
         env=dict(env),
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdin=subprocess.PIPE if keep_stdin or stdin is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if merge_stderr else subprocess.PIPE,
         start_new_session=True,
@@ -194,9 +194,11 @@ def start_child(
         extra_groups=groups,
         bufsize=0,
     )
-    if stdin is not None and popen.stdin is not None:
+    if keep_stdin and popen.stdin is not None:
+        os.set_blocking(popen.stdin.fileno(), False)
+    elif stdin is not None and popen.stdin is not None:
         _feed(popen.stdin.fileno(), stdin, popen)
-    return Child(popen, None)
+    return Child(popen, None, keeps_stdin=keep_stdin)
 
 
 def _feed(fd: int, data: bytes, popen: "subprocess.Popen[bytes]") -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from limpet.daemon.config_store import ConfigStore
     from limpet.daemon.setup import Setup
     from limpet.daemon.snapshots import SnapshotService
+    from limpet.daemon.watch import Watcher
     from limpet.snapshots.swap import SandboxRoot
 
 
@@ -54,6 +55,7 @@ class DaemonContext:
     config: "ConfigStore" = field(init=False)
     setup: "Setup" = field(init=False)
     snapshots: "SnapshotService" = field(init=False)
+    watcher: "Watcher" = field(init=False)
 
     @property
     def repo(self) -> Path:

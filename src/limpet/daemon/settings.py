@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from limpet.errors import InvalidInputError
+from limpet.snapshots.root import SandboxRoot
 
 DEFAULT_PORT = 9000
 MIN_FD = 3
@@ -23,9 +24,8 @@ _FALSE = frozenset({"", "0", "false", "no", "off"})
 class DaemonSettings:
     """How one daemon runs. Paths are absolute; `*_s` are seconds.
 
-    `sandbox_root` is the folder whose children are the workspace, `staging`, `state` and
-    `scratch`; when it equals `app_root` the workspace itself cannot be renamed and a restore swaps
-    its entries under a journal. `state_dir` lies outside the workspace wherever it can.
+    `app_root` is the workspace with links resolved; `sandbox_root` the folder that `state` lies
+    in, outside of the workspace wherever it can (limpet.snapshots.root tells the rest).
     """
 
     token: str = field(repr=False)
@@ -74,7 +74,7 @@ class DaemonSettings:
     @classmethod
     def from_environ(cls, env: Mapping[str, str]) -> "DaemonSettings":
         """The settings that `env` asks for; `InvalidInputError` names a wrong variable."""
-        app_root = _app_root(env)
+        root = _sandbox_root(env, _app_root(env))
         token = _token(env)
         if not token:
             raise InvalidInputError(
@@ -85,8 +85,8 @@ class DaemonSettings:
         return cls(
             token=token,
             boot_id=env.get("DAEMON_BOOT_ID") or str(uuid.uuid4()),
-            app_root=app_root,
-            sandbox_root=_sandbox_root(env, app_root),
+            app_root=root.workspace,
+            sandbox_root=root.root,
             host=env.get("DAEMON_HOST") or "0.0.0.0",
             port=_port(env, "DAEMON_PORT", "PROXY_PORT") or DEFAULT_PORT,
             listen_fd=_fd(env, "DAEMON_LISTEN_FD"),
@@ -120,23 +120,13 @@ def _app_root(env: Mapping[str, str]) -> Path:
     return root
 
 
-def _sandbox_root(env: Mapping[str, str], app_root: Path) -> Path:
-    """The named root, else the parent where the workspace can be renamed there, else itself."""
+def _sandbox_root(env: Mapping[str, str], workspace: Path) -> SandboxRoot:
     given = env.get("SANDBOX_ROOT")
-    if given:
-        root = Path(os.path.normpath(given))
-        if not root.is_absolute():
-            raise InvalidInputError(f"SANDBOX_ROOT must be absolute, not {given!r}")
-        return root
-    parent = app_root.parent
-    try:
-        nearest = next(p for p in (parent, *parent.parents) if p.exists())
-        same_device = not app_root.exists() or app_root.stat().st_dev == parent.stat().st_dev
-        mounted = app_root.exists() and os.path.ismount(app_root)
-        usable = os.access(nearest, os.W_OK | os.X_OK) and same_device and not mounted
-    except OSError:
-        usable = False
-    return parent if usable else app_root
+    if not given:
+        return SandboxRoot.for_workspace(workspace)
+    if not given.startswith("/"):
+        raise InvalidInputError(f"SANDBOX_ROOT must be absolute, not {given!r}")
+    return SandboxRoot(Path(given), workspace)
 
 
 def _token(env: Mapping[str, str]) -> str:

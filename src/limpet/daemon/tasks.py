@@ -22,10 +22,10 @@ from limpet.daemon.children import (
     TextReader,
     child_environment,
     resize_terminal,
-    spawn_gate,
     start_child,
 )
 from limpet.daemon.events import Broadcaster, Ring
+from limpet.daemon.gate import gate
 from limpet.daemon.processes import end_all, owns_pid_namespace, signal_session
 from limpet.daemon.settings import DaemonSettings
 from limpet.daemon.task_log import TaskLog
@@ -48,7 +48,8 @@ class TaskSpec:
 
     `env` is laid over the daemon's own without secrets. `label` is what people see as the command
     (default: the command). `name` groups runs of one thing (`dev`); `replace` ends those that run
-    under it first. `log_name` is the source of its log events and the name of its log file.
+    under it first. `interactive` keeps its input open where there is no terminal.
+    `log_name` is the source of its log events and the name of its log file.
     `size` is a terminal's (columns, rows). `timeout_s` kills the whole group.
     """
 
@@ -63,6 +64,7 @@ class TaskSpec:
     size: tuple[int, int] = (120, 30)
     replace: bool = False
     stdin: bytes | None = None
+    interactive: bool = False
 
     def argv(self) -> list[str]:
         """What is executed."""
@@ -148,29 +150,30 @@ class Task:
             signal_session(self._child.pid, number)
 
     def write(self, data: bytes) -> None:
-        """Type into its terminal; dropped when it has ended or reads nothing for 1 MiB."""
-        if not self.running or self._child is None or self._child.master is None:
+        """Type into it; dropped when it has ended or reads nothing for 1 MiB."""
+        fd = self._child.input if self.running and self._child is not None else None
+        if fd is None:
             return
         if len(self._pending_input) + len(data) > MAX_PENDING_INPUT_BYTES:
             return
         waiting = bool(self._pending_input)
         self._pending_input += data
         if not waiting:
-            self._write_pending(self._child.master)
+            self._write_pending(fd)
 
-    def _write_pending(self, master: int) -> None:
+    def _write_pending(self, fd: int) -> None:
         loop = asyncio.get_running_loop()
         try:
-            written = os.write(master, self._pending_input)
+            written = os.write(fd, self._pending_input)
             del self._pending_input[:written]
         except BlockingIOError:
             pass
         except OSError:
             self._pending_input.clear()
         if self._pending_input:
-            loop.add_writer(master, self._write_pending, master)
+            loop.add_writer(fd, self._write_pending, fd)
         else:
-            loop.remove_writer(master)
+            loop.remove_writer(fd)
 
     def resize(self, columns: int, rows: int) -> None:
         """Tell its terminal how large it is shown."""
@@ -306,7 +309,7 @@ class TaskManager:
         """
         if spec.replace and spec.name is not None:
             await self.kill_named(spec.name)
-        spawn_gate.check()
+        gate.check()
         self._forget_old()
         self._number += 1
         task = Task(f"task{self._number}", spec)
@@ -348,7 +351,7 @@ class TaskManager:
     async def kill_everything(self, reason: str) -> int:
         """End every process of the sandbox but the daemon, at once; how many there were.
 
-        Terminals are told `reason`. The spawn gate must be closed. `TimeoutError` when some
+        Terminals are told `reason`. The gate must be closed. `TimeoutError` when some
         cannot be ended.
         """
         for task in self.running():
@@ -372,7 +375,15 @@ class TaskManager:
                 return await self._start_on_terminal(spec, argv, env)
             except OSError as error:
                 task.emit("stdout", f"[no terminal: {error}; running with pipes]\n")
-        return start_child(argv, cwd=spec.cwd, env=env, stdin=spec.stdin, drop_to=drop_to)
+        return start_child(
+            argv,
+            cwd=spec.cwd,
+            env=env,
+            stdin=spec.stdin,
+            keep_stdin=spec.interactive,
+            merge_stderr=spec.pty,
+            drop_to=drop_to,
+        )
 
     async def _start_on_terminal(
         self, spec: TaskSpec, argv: list[str], env: dict[str, str]
@@ -418,8 +429,9 @@ class TaskManager:
             code = await child.wait()
         for reader in readers:
             reader.drain()
+        if child.input is not None:
+            asyncio.get_running_loop().remove_writer(child.input)
         if child.master is not None:
-            asyncio.get_running_loop().remove_writer(child.master)
             os.close(child.master)
         with contextlib.suppress(OSError):
             child.close()

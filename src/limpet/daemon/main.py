@@ -1,0 +1,190 @@
+"""The daemon's process: start in order, serve, and end in order.
+
+Exit codes: 0 ended as told, 2 settings that do not hold, 3 the port is taken, 4 the sandbox's
+folders cannot be made ready, 1 anything else.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from limpet.daemon import (
+    files,
+    git,
+    git_routes,
+    search,
+    shell,
+    snapshots,
+    status_routes,
+    task_routes,
+    terminals,
+    transfer,
+)
+from limpet.daemon.activity import Activity
+from limpet.daemon.app import DaemonApp
+from limpet.daemon.children import running_children
+from limpet.daemon.config_store import ConfigStore
+from limpet.daemon.context import DaemonContext, Token
+from limpet.daemon.events import Broadcaster
+from limpet.daemon.gate import gate
+from limpet.daemon.origin import OriginStore
+from limpet.daemon.preview import PreviewProxy
+from limpet.daemon.processes import Reaper, become_subreaper, hide_memory
+from limpet.daemon.restore import make_folders
+from limpet.daemon.routes import Route
+from limpet.daemon.server import Server, open_socket
+from limpet.daemon.settings import DaemonSettings
+from limpet.daemon.setup import Setup, config_routes, scripts_routes, setup_routes
+from limpet.daemon.snapshots import SnapshotService
+from limpet.daemon.tasks import TaskManager
+from limpet.daemon.watch import Watcher
+from limpet.errors import InvalidInputError, LimpetError
+from limpet.snapshots.swap import SandboxRoot, recover
+
+EXIT_SETTINGS = 2
+EXIT_FOLDERS = 4
+RESCUE_S = 15.0
+_SECRETS = ("DAEMON_TOKEN", "DAEMON_TOKEN_FD")
+
+
+def main() -> None:
+    """Run the daemon until SIGTERM."""
+    try:
+        settings = DaemonSettings.from_environ(os.environ)
+        for name in _SECRETS:
+            os.environ.pop(name, None)
+        listener = open_socket(settings)
+    except InvalidInputError as error:
+        _give_up(error, EXIT_SETTINGS)
+    except LimpetError as error:
+        _give_up(error, error.exit_code)
+    hide_memory()
+    try:
+        root = SandboxRoot(settings.sandbox_root, settings.app_root)
+        report = recover(root, delete=False)
+    except (OSError, LimpetError) as error:
+        _give_up(error, EXIT_FOLDERS)
+    os.chdir("/")
+    if report.rolled != "none":
+        _say(f"a restore that was cut off was rolled {report.rolled}")
+    asyncio.run(_serve(settings, root, report.trash, listener))
+
+
+def _give_up(error: Exception, code: int) -> NoReturn:
+    hint = getattr(error, "hint", "")
+    _say(f"{error}{f' ({hint})' if hint else ''}")
+    raise SystemExit(code)
+
+
+def _say(message: str) -> None:
+    print(f"limpet-daemon: {message}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+async def _serve(
+    settings: DaemonSettings, root: SandboxRoot, trash: tuple[Path, ...], listener: socket.socket
+) -> None:
+    become_subreaper()
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    reaper = Reaper(running_children)
+    reaper.start()
+    async with _context(settings, root) as ctx:
+        ctx.snapshots.delete_later(*trash)
+        preview = PreviewProxy(ctx)
+        app = DaemonApp(
+            ctx,
+            health=status_routes.health_route(),
+            routes=all_routes(ctx),
+            sockets={"/pty/": terminals.attach},
+            preview=preview,
+        )
+        server = Server(app)
+        serving = asyncio.create_task(server.run_on(listener))
+        ending = asyncio.create_task(told.wait())
+        await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        _say("ending")
+        await _end(ctx)
+        server.stop()
+        await serving
+        await preview.close()
+    reaper.stop()
+
+
+def all_routes(ctx: DaemonContext) -> list[Route]:
+    """Every native route, its description among them."""
+    found = [
+        *status_routes.routes(ctx),
+        *config_routes(ctx),
+        *setup_routes(ctx),
+        *scripts_routes(ctx),
+        *files.routes(ctx),
+        *search.routes(ctx),
+        *shell.routes(ctx),
+        *task_routes.routes(ctx),
+        *terminals.routes(ctx),
+        *git_routes.routes(ctx),
+        *transfer.routes(ctx),
+        *snapshots.routes(ctx),
+    ]
+    return [*found, status_routes.openapi_route(found)]
+
+
+@asynccontextmanager
+async def _context(settings: DaemonSettings, root: SandboxRoot) -> AsyncIterator[DaemonContext]:
+    """Every part, made in order; the setup runs for as long as this is open."""
+    activity = Activity()
+    events = Broadcaster(settings.boot_id, verbose=settings.log_verbose)
+    events.set_state("status", {"state": "running"})
+    tasks = TaskManager(settings, events)
+    ctx = DaemonContext(settings, Token(settings.token), activity, events, tasks, root)
+    origin = OriginStore(root.state / "origin.json", root.workspace, settings.boot_id, activity)
+    await asyncio.to_thread(_prepare, ctx, origin)
+    ctx.config = ConfigStore(root.state)
+    ctx.watcher = Watcher(root.workspace, events, activity)
+    ctx.snapshots = SnapshotService(ctx, origin)
+    ctx.setup = Setup(ctx)
+    await ctx.watcher.start()
+    await ctx.setup.start()
+    try:
+        yield ctx
+    finally:
+        await ctx.watcher.stop()
+        ctx.snapshots.close()
+
+
+def _prepare(ctx: DaemonContext, origin: OriginStore) -> None:
+    make_folders(ctx)
+    logs = ctx.settings.logs_dir
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for log in logs.glob("task*"):
+        log.unlink(missing_ok=True)
+    origin.load()
+
+
+async def _end(ctx: DaemonContext) -> None:
+    """End streams and tasks, put unsaved changes where git can find them, end the rest."""
+    ctx.events.close()
+    await ctx.setup.stop()
+    await ctx.tasks.kill_all()
+    try:
+        async with asyncio.timeout(RESCUE_S):
+            await git.rescue(ctx)
+    except Exception as error:  # noqa: BLE001 - best effort: the end comes whatever it was
+        _say(f"the rescue ref was not written: {error}")
+    with contextlib.suppress(LimpetError):
+        gate.close("the daemon ends")
+    try:
+        await ctx.tasks.kill_everything("the daemon ends")
+    except TimeoutError as error:
+        _say(str(error))
+    await ctx.tasks.close()

@@ -1,0 +1,196 @@
+"""`/snapshot/restore`: extract and verify beside the workspace, then stop, swap, start again.
+
+Everything runs on until the tar was judged whole. From there on every process of the sandbox but
+the daemon is ended, and the workspace is the old one or the new one at any moment.
+"""
+
+import asyncio
+import contextlib
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from limpet.daemon.context import DaemonContext
+from limpet.daemon.gate import gate
+from limpet.daemon.hand_over import Upload, UploadBrokenError
+from limpet.daemon.snapshots import MAX_SNAPSHOT_ID, SnapshotService
+from limpet.errors import InvalidInputError, LimpetError
+from limpet.snapshots.receipt import Receipt, Remark
+from limpet.snapshots.swap import heal_locks, new_staging_folder, recover, swap
+from limpet.snapshots.tar_read import TarLimits, extract_tar
+
+REASON = "the workspace is being restored"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Restored(msgspec.Struct):
+    """What a restore did."""
+
+    ok: bool
+    files: int
+    bytes: int
+    receipt: dict[str, Any]
+
+
+class RestoreFailedError(LimpetError):
+    """The swap did not come about; the workspace is as it was."""
+
+    code = "restore_failed"
+    status = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the headers of a restore say."""
+
+    blake3: str | None
+    size_bytes: int | None
+    snapshot: str | None
+    generation: int | None
+    detached: bool
+    hold: bool
+
+    @classmethod
+    def by(cls, request: Request) -> "Asked":
+        """The headers, or `InvalidInputError` naming the one that is wrong."""
+        headers = request.headers
+        digest = headers.get("x-limpet-blake3")
+        if digest is not None and not _DIGEST.fullmatch(digest.lower()):
+            raise InvalidInputError("X-Limpet-Blake3 must be 64 hexadecimal digits")
+        return cls(
+            blake3=digest.lower() if digest is not None else None,
+            size_bytes=_number(headers.get("x-limpet-size"), "X-Limpet-Size"),
+            snapshot=(headers.get("x-limpet-snapshot") or "")[:MAX_SNAPSHOT_ID] or None,
+            generation=_number(headers.get("x-limpet-generation"), "X-Limpet-Generation"),
+            detached=headers.get("x-limpet-detached", "").lower() in {"1", "true"},
+            hold=headers.get("x-limpet-hold", "").lower() in {"1", "true"},
+        )
+
+
+def _number(given: str | None, name: str) -> int | None:
+    if given is None:
+        return None
+    if not given.isascii() or not given.isdigit() or len(given) > 18:
+        raise InvalidInputError(f"{name} must be a number")
+    return int(given)
+
+
+async def restore(ctx: DaemonContext, _: object, request: Request) -> Restored:
+    """Replace the workspace by the tar in the body, or change nothing."""
+    service = ctx.snapshots
+    with service.turn("restore"):
+        asked = Asked.by(request)
+        staged = new_staging_folder(ctx.root)
+        try:
+            receipt = await _stage(ctx, service, request, asked, staged)
+            # From here on a client that goes away changes nothing any more.
+            return await asyncio.shield(_put_in_place(ctx, service, asked, staged, receipt))
+        except BaseException as error:
+            service.tell("failed", error=str(error) or type(error).__name__)
+            raise
+        finally:
+            service.delete_later(staged)
+
+
+async def _stage(
+    ctx: DaemonContext, service: SnapshotService, request: Request, asked: Asked, staged: Path
+) -> Receipt:
+    """Extract and verify into `staged` while everything runs."""
+    body = request.stream()
+    first = b""
+    async for first in body:
+        if first:
+            break
+    if not first:
+        raise InvalidInputError("no body: send the tar")
+    upload = Upload()
+    service.tell("extracting", bytes=0, total=asked.size_bytes)
+    progress = service.progress("extracting")
+
+    def extract() -> Receipt:
+        receipt = extract_tar(
+            iter(upload),
+            staged,
+            limits=TarLimits(),
+            expect_blake3=asked.blake3,
+            expect_size=asked.size_bytes,
+            on_progress=progress,
+        )
+        healed = [Remark(path, "stale lock") for path in heal_locks(staged)]
+        return replace(
+            receipt,
+            healed=(*receipt.healed, *healed),
+            relocated=receipt.relocated or ctx.settings.relocated,
+        )
+
+    async def feed() -> None:
+        try:
+            await upload.put(first)
+            async for chunk in body:
+                await upload.put(chunk)
+        except ClientDisconnect:
+            upload.end(UploadBrokenError("the body broke off"))
+            raise
+        except BaseException:
+            upload.end(UploadBrokenError("the body was not read to its end"))
+            raise
+        upload.end()
+
+    extraction = service.run(extract)
+    feeding = asyncio.create_task(feed())
+    try:
+        return await extraction
+    finally:
+        feeding.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ClientDisconnect):
+            await feeding
+
+
+async def _put_in_place(
+    ctx: DaemonContext,
+    service: SnapshotService,
+    asked: Asked,
+    staged: Path,
+    receipt: Receipt,
+) -> Restored:
+    """Stop everything, swap, and let go on what ran."""
+    held = asked.hold or ctx.config.current is None
+    service.tell("stopping", bytes=receipt.size_bytes)
+    gate.close(REASON)
+    swapped = False
+    try:
+        await ctx.setup.pause_for_restore()
+        await ctx.tasks.kill_everything(REASON)
+        await gate.emptied()
+        await ctx.watcher.stop()
+        service.tell("swapping", bytes=receipt.size_bytes)
+        old = await service.run(lambda: swap(ctx.root, staged))
+        swapped = True
+        await service.origin.restored(asked.snapshot, asked.generation, detached=asked.detached)
+        await service.run(lambda: make_folders(ctx))
+    except Exception as error:
+        if not swapped:
+            await service.run(lambda: recover(ctx.root))
+        raise RestoreFailedError(
+            f"the workspace could not be swapped: {error}"
+            if not swapped
+            else f"the workspace was restored, but: {error}"
+        ) from error
+    finally:
+        gate.open()
+        await ctx.watcher.start()
+        await ctx.setup.resume_after_restore(held=held if swapped else False)
+    service.delete_later(old)
+    service.tell("done", bytes=receipt.size_bytes, files=receipt.files, snapshot=asked.snapshot)
+    return Restored(ok=True, files=receipt.files, bytes=receipt.bytes, receipt=receipt.as_dict())
+
+
+def make_folders(ctx: DaemonContext) -> None:
+    """The folders that commands need: made where they are missing. Blocking."""
+    for folder in (ctx.settings.repo, ctx.settings.home, ctx.settings.tmp):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)

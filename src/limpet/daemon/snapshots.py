@@ -1,0 +1,267 @@
+"""Snapshot routes: one save or one restore at a time, and what is told of the workspace's origin.
+
+A save streams the workspace as a tar (here); a restore is in restore.py.
+"""
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from limpet.daemon.context import DaemonContext
+from limpet.daemon.origin import Origin, OriginStore
+from limpet.daemon.routes import Route
+from limpet.errors import ConflictError
+from limpet.snapshots.tar_write import TarStream, stream_tar
+from limpet.snapshots.tree import delete_tree
+
+PROGRESS_S = 0.25
+MAX_SNAPSHOT_ID = 200
+
+Operation = Literal["save", "restore"]
+T = TypeVar("T")
+
+
+class Committed(msgspec.Struct, rename="camel"):
+    """A save that is durable now; `activity_seq` and `boot_id` are from the save's answer."""
+
+    snapshot: str
+    activity_seq: int
+    boot_id: str
+    generation: int | None = None
+
+
+class Detached(msgspec.Struct):
+    """Whether the sandbox runs without its snapshot, and which one that is."""
+
+    detached: bool
+    pinned: str | None = None
+
+
+class SnapshotService:
+    """Owns the one operation that may run, and the thread that it runs in."""
+
+    def __init__(self, ctx: DaemonContext, origin: OriginStore) -> None:
+        self.origin = origin
+        self._ctx = ctx
+        self._loop = asyncio.get_running_loop()
+        self._operation: Operation | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
+        self._told_at_s = 0.0
+
+    @property
+    def operation(self) -> Operation | None:
+        """What runs now."""
+        return self._operation
+
+    def begin(self, operation: Operation) -> None:
+        """Take the turn; `ConflictError` while another has it."""
+        if self._operation is not None:
+            raise ConflictError(
+                f"a {self._operation} is running already", hint="Try again when it is over."
+            )
+        self._operation = operation
+        self._told_at_s = 0.0
+        self._idle.clear()
+
+    def end(self) -> None:
+        """Give the turn back."""
+        self._operation = None
+        self._idle.set()
+
+    @contextmanager
+    def turn(self, operation: Operation) -> Iterator[None]:
+        """Hold the turn for a block."""
+        self.begin(operation)
+        try:
+            yield
+        finally:
+            self.end()
+
+    async def idle(self) -> None:
+        """Wait until nothing runs."""
+        await self._idle.wait()
+
+    def run(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        """Do blocking work of the operation in its thread."""
+        return self._loop.run_in_executor(self._executor, work)
+
+    def delete_later(self, *trees: Path) -> None:
+        """Delete what swaps left, in a thread that nobody waits for."""
+        if trees:
+            threading.Thread(target=_delete, args=trees, name="delete", daemon=True).start()
+
+    def close(self) -> None:
+        """Let go of the thread; what it does is not waited for."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def tell(self, phase: str, **more: object) -> None:
+        """Say on the event stream how far the operation is."""
+        data = {"operation": self._operation, "phase": phase, **more}
+        self._ctx.events.publish("snapshot", data)
+
+    def progress(self, phase: str) -> Callable[[int, int], None]:
+        """A callback for worker threads: bytes and entries, told four times a second at most."""
+
+        def on_progress(done_bytes: int, entries: int) -> None:
+            now_s = time.monotonic()
+            if now_s - self._told_at_s >= PROGRESS_S:
+                self._told_at_s = now_s
+                self._loop.call_soon_threadsafe(
+                    lambda: self.tell(phase, bytes=done_bytes, entries=entries)
+                )
+
+        return on_progress
+
+
+def _delete(*trees: Path) -> None:
+    for tree in trees:
+        try:
+            delete_tree(tree)
+        except OSError as error:  # the next start tries again
+            print(f"limpet-daemon: {tree} is not deleted: {error}", file=sys.stderr)  # noqa: T201
+
+
+class TarResponse(Response):
+    """Streams a save; holds the service's turn until the last byte is out or the client gone."""
+
+    def __init__(self, service: SnapshotService, tar: TarStream, headers: dict[str, str]) -> None:
+        super().__init__(media_type="application/x-tar", headers=headers)
+        del self.headers["content-length"]
+        self._service = service
+        self._tar = tar
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send chunk by chunk, reading one ahead. A failure breaks the stream off."""
+        gone = asyncio.create_task(_disconnected(receive))
+        sent_bytes = 0
+        ahead: asyncio.Future[bytes] | None = None
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            ahead = self._service.run(self._next)
+            while True:
+                chunk = await ahead
+                ahead = None
+                if not chunk:
+                    break
+                if gone.done():
+                    raise ConnectionResetError("the client left in the middle of a save")
+                ahead = self._service.run(self._next)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                sent_bytes += len(chunk)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            receipt = self._tar.receipt
+            self._service.tell("done", bytes=sent_bytes, complete=receipt.complete)
+        except BaseException as error:
+            self._service.tell("failed", bytes=sent_bytes, error=str(error) or "broken off")
+            raise
+        finally:
+            gone.cancel()
+            if ahead is not None:
+                await asyncio.wait([ahead])
+            await self._service.run(self._tar.close)
+            self._service.end()
+
+    def _next(self) -> bytes:
+        return next(self._tar, b"")
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def create(ctx: DaemonContext, _: object, __: Request) -> Response:
+    """Stream the workspace as a tar. 204 when there is nothing and never was."""
+    service = ctx.snapshots
+    service.begin("save")
+    try:
+        seq = ctx.activity.seq
+        await service.origin.saving(seq)
+        progress = service.progress("saving")
+        workspace = ctx.settings.app_root
+        tar = await service.run(lambda: stream_tar(workspace, on_progress=progress))
+        headers = {
+            "X-Limpet-Activity-Seq": str(seq),
+            "X-Limpet-Boot-Id": ctx.settings.boot_id,
+            "X-Accel-Buffering": "no",
+        }
+        if tar.empty and service.origin.snapshot is None:
+            tar.close()
+            service.end()
+            return Response(status_code=204, headers=headers)
+        service.tell("started", activitySeq=seq)
+        return TarResponse(service, tar, headers)
+    except BaseException:
+        service.end()
+        raise
+
+
+async def committed(ctx: DaemonContext, given: Committed, _: Request) -> Origin:
+    """A save is durable: the workspace grew from it."""
+    await ctx.snapshots.origin.committed(
+        given.snapshot[:MAX_SNAPSHOT_ID], given.generation, given.activity_seq, given.boot_id
+    )
+    return await ctx.snapshots.origin.now()
+
+
+async def origin(ctx: DaemonContext, _: object, __: Request) -> Origin:
+    """Which snapshot the workspace grew from, and whether it holds more."""
+    return await ctx.snapshots.origin.now()
+
+
+async def detach(ctx: DaemonContext, given: Detached, _: Request) -> Origin:
+    """Record whether the sandbox runs without the snapshot it should have had."""
+    await ctx.snapshots.origin.detach(detached=given.detached, pinned=given.pinned)
+    return await ctx.snapshots.origin.now()
+
+
+def routes(_: DaemonContext) -> list[Route]:
+    """Routes of this module and of restore.py."""
+    from limpet.daemon.restore import Restored, restore
+
+    post, get = ("POST",), ("GET",)
+    return [
+        Route(("POST", "GET"), "/snapshot/create", create, activity=False, summary="Save"),
+        Route(
+            post, "/snapshot/restore", restore, output=Restored, activity=False, summary="Restore"
+        ),
+        Route(
+            post,
+            "/snapshot/committed",
+            committed,
+            Committed,
+            Origin,
+            activity=False,
+            summary="A save is durable",
+        ),
+        Route(
+            get,
+            "/snapshot/origin",
+            origin,
+            output=Origin,
+            activity=False,
+            summary="What the workspace grew from",
+        ),
+        Route(
+            post,
+            "/snapshot/detach",
+            detach,
+            Detached,
+            Origin,
+            activity=False,
+            summary="Mark the sandbox as running without its snapshot",
+        ),
+    ]

@@ -1,0 +1,158 @@
+"""Routes that tell how the daemon is: health, idle, events, its own description."""
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from limpet import __version__
+from limpet.daemon.context import DaemonContext
+from limpet.daemon.events import TooManyClientsError
+from limpet.daemon.routes import Nothing, Route
+
+SSE_HEADERS = {
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+}
+
+
+class Orchestrator(msgspec.Struct):
+    """What the setup queue does now and what waits."""
+
+    running: str | None
+    pending: list[str]
+
+
+class Health(msgspec.Struct, rename="camel"):
+    """`ready` when the dev server answers; `configured` when there is a config."""
+
+    ready: bool
+    boot_id: str
+    configured: bool
+    orchestrator: Orchestrator
+    phase: str
+    version: str
+
+
+class Idle(msgspec.Struct, rename="camel"):
+    """When something was last worked on; `activity_seq` grows by work alone."""
+
+    last_activity_at: str
+    idle_ms: int
+    activity_seq: int
+
+
+async def health(ctx: DaemonContext, _: object, __: Request) -> Health:
+    """Whether the daemon answers, and how far the setup is; never waits for anything."""
+    return Health(
+        ready=ctx.setup.phase == "running",
+        boot_id=ctx.settings.boot_id,
+        configured=ctx.config.current is not None,
+        orchestrator=Orchestrator(running=ctx.setup.running, pending=list(ctx.setup.pending)),
+        phase=ctx.setup.phase,
+        version=__version__,
+    )
+
+
+async def idle(ctx: DaemonContext, _: object, __: Request) -> Idle:
+    """How long nothing was worked on."""
+    activity = ctx.activity
+    stamp = activity.last_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Idle(last_activity_at=stamp, idle_ms=activity.idle_ms(), activity_seq=activity.seq)
+
+
+async def events(ctx: DaemonContext, _: object, request: Request) -> Response:
+    """The event stream; 429 in plain text when too many listen."""
+    try:
+        frames = ctx.events.subscribe(request.headers.get("last-event-id"))
+    except TooManyClientsError as error:
+        return Response(error.message, status_code=error.status, media_type="text/plain")
+    return StreamingResponse(frames, media_type="text/event-stream", headers=SSE_HEADERS)
+
+
+def openapi(routes: list[Route]) -> dict[str, Any]:
+    """OpenAPI 3.1 of the native routes."""
+    types = {t for route in routes for t in (route.input, route.output) if t is not None}
+    ordered = sorted(types, key=lambda t: t.__name__)
+    schemas, components = msgspec.json.schema_components(
+        ordered, ref_template="#/components/schemas/{name}"
+    )
+    by_type = dict(zip(ordered, schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        for method in route.methods:
+            operation: dict[str, Any] = {
+                "summary": route.summary,
+                "responses": {"200": {"description": "done"}},
+                "security": [{"bearer": []}] if route.auth else [],
+            }
+            if route.output is not None:
+                operation["responses"]["200"]["content"] = {
+                    "application/json": {"schema": by_type[route.output]}
+                }
+            if route.input is not None and route.input is not Nothing and method != "GET":
+                operation["requestBody"] = {
+                    "content": {"application/json": {"schema": by_type[route.input]}}
+                }
+            parameters = [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in (route.pattern.groupindex if route.pattern is not None else ())
+            ]
+            if parameters:
+                operation["parameters"] = parameters
+            paths.setdefault("/_sandbox" + route.path, {})[method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Limpet daemon", "version": __version__},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def health_route() -> Route:
+    """`GET /health`, outside of the prefix."""
+    return Route(
+        ("GET",),
+        "/health",
+        health,
+        output=Health,
+        auth=False,
+        activity=False,
+        summary="Whether the daemon answers, and how far the setup is",
+    )
+
+
+def routes(_: DaemonContext) -> list[Route]:
+    """Routes of this module."""
+    return [
+        Route(
+            ("GET",),
+            "/idle",
+            idle,
+            output=Idle,
+            auth=False,
+            activity=False,
+            summary="How long nothing was worked on",
+        ),
+        Route(
+            ("GET",),
+            "/events",
+            events,
+            auth=False,
+            activity=False,
+            summary="Everything that happens, as server-sent events",
+        ),
+    ]
+
+
+def openapi_route(all_routes: list[Route]) -> Route:
+    """`GET /openapi.json`, describing `all_routes`."""
+
+    async def describe(_: DaemonContext, __: object, ___: Request) -> dict[str, Any]:
+        return openapi(all_routes)
+
+    return Route(("GET",), "/openapi.json", describe, activity=False, summary="This description")
