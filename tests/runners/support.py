@@ -53,6 +53,7 @@ def standin_runner(
     evil: str = "good",
     environ: dict[str, str] | None = None,
     healthy_within_s: float = 30.0,
+    patience_s: float = 10.0,
     stop_grace_s: float = 5.0,
     before_put: Callable[[], None] = lambda: None,
 ) -> HostRunner:
@@ -65,6 +66,7 @@ def standin_runner(
         daemon_command=(sys.executable, "-P", str(STANDIN), evil),
         visible=[STANDIN],
         healthy_within_s=healthy_within_s,
+        patience_s=patience_s,
         stop_grace_s=stop_grace_s,
     )
 

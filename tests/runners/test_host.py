@@ -11,7 +11,9 @@ import pytest
 from limpet.errors import DaemonUnreachableError, NotFoundError, RunnerError
 from limpet.ids import Handle
 from limpet.runners.base import EnsureOptions, Repo, Workload
+from limpet.runners.ending import daemon_of
 from limpet.runners.host import HostRunner
+from limpet.runners.processes import process_table
 from tests.runners.support import SANDBOX, client_of, processes_of, run, standin_runner
 
 pytestmark = pytest.mark.anyio
@@ -320,15 +322,16 @@ async def test_a_daemon_survives_ctrl_c(runner: HostRunner, data_dir: Path) -> N
     assert all(os.getsid(process.pid) != os.getsid(0) for process in processes_of(data_dir))
 
 
-async def test_one_that_hangs_is_ended_and_started_again(runner: HostRunner) -> None:
+async def test_one_that_hangs_is_ended_and_started_again(data_dir: Path, mode: str) -> None:
+    runner = standin_runner(data_dir, mode, patience_s=0.1)
     first = await runner.ensure(SANDBOX, EnsureOptions())
-    slot = runner._slots[HANDLE]
-    assert slot.spawned is not None
-    for process in (slot.spawned.init, slot.spawned.leader):
-        if process is not None:
-            os.kill(process.pid, signal.SIGSTOP)
-    if slot.spawned.init is not None:
-        pytest.skip("stopping init and leader does not stop the daemon itself")
+    record = runner._slots[HANDLE].record
+    assert record is not None
+    daemon = daemon_of(record, process_table())
+    assert daemon is not None
+    os.kill(daemon.pid, signal.SIGSTOP)
     second = await runner.ensure(SANDBOX, EnsureOptions())
     assert second.is_new
     assert second.boot_id != first.boot_id
+    await runner.stop(HANDLE)
+    await runner.close()

@@ -1,5 +1,6 @@
 """How sandboxes on this machine end: asked first, then killed with everything that is theirs."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from limpet.errors import RunnerError
 from limpet.ids import Handle
 from limpet.runners.processes import (
     PROC,
+    Process,
     ProcessId,
     bubblewraps_of,
     descendants,
@@ -83,7 +85,7 @@ async def end_orphans(
 async def _ask(record: Record, grace_s: float) -> set[ProcessId]:
     """Tell the daemon to end, and wait; all that was below it meanwhile."""
     table = await anyio.to_thread.run_sync(process_table)
-    daemon = record.leader if record.init is None else _daemon_in(record.init, table)
+    daemon = daemon_of(record, table)
     if daemon is None or not is_alive(daemon):
         return set()
     seen = descendants(table, [daemon.pid])
@@ -119,15 +121,19 @@ def _theirs(root: Path, seen: set[ProcessId]) -> set[ProcessId]:
     return (seen & alive) | below | set(tied_to(root, table))
 
 
-def _daemon_in(init: ProcessId, table: Mapping[int, object]) -> ProcessId | None:
-    """The daemon in a namespace: bubblewrap's init starts it first, so it has pid 2 there."""
-    for pid in table:
-        try:
-            lines = (PROC / str(pid) / "status").read_text().splitlines()
-        except OSError:  # it ended meanwhile
-            continue
-        fields = dict(line.partition(":")[::2] for line in lines)
-        if fields["PPid"].strip() == str(init.pid) and fields["NSpid"].split()[-1] == "2":
-            row = process_table().get(pid)
-            return None if row is None else row.id
+def daemon_of(record: Record, table: Mapping[int, Process]) -> ProcessId | None:
+    """The daemon itself: what we started, or in a namespace what its init starts first (pid 2)."""
+    if record.init is None:
+        return record.leader
+    for row in table.values():
+        if row.parent == record.init.pid and _pid_inside(row.id.pid) == 2:
+            return row.id
+    return None
+
+
+def _pid_inside(pid: int) -> int | None:
+    with contextlib.suppress(OSError):  # it may have ended meanwhile
+        for line in (PROC / str(pid) / "status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                return int(line.split()[-1])
     return None

@@ -75,7 +75,9 @@ class HostRunner:
     `isolation`: with `bubblewrap`, `RunnerError` when it does not work here; with `auto` it is
     used where it works. Blocks for some 100 ms to find out. `environ` is the control plane's
     environment, of which sandboxes see an allow list. `daemon_command` is what is run as the
-    daemon; `visible` are further paths that sandboxes may read. Times are seconds.
+    daemon; `visible` are further paths that sandboxes may read. Times are seconds: how long a fresh
+    daemon may take until it is ready, one that runs until it answers an `ensure`, and one that is
+    stopped until it is killed.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class HostRunner:
         daemon_command: Sequence[str] = DAEMON_COMMAND,
         visible: Sequence[Path] = (),
         healthy_within_s: float = HEALTHY_WITHIN_S,
+        patience_s: float = PATIENCE_S,
         stop_grace_s: float = STOP_GRACE_S,
     ) -> None:
         self._data_dir = data_dir.resolve()
@@ -98,6 +101,7 @@ class HostRunner:
         self._environ = dict(os.environ if environ is None else environ)
         self._command = tuple(daemon_command)
         self._healthy_within_s = healthy_within_s
+        self._patience_s = patience_s
         self._stop_grace_s = stop_grace_s
         self._slots: dict[Handle, _Slot] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -134,7 +138,7 @@ class HostRunner:
         progress = options.progress or (lambda _step: None)
         slot = self._slot(sandbox.handle)
         async with slot.lock:
-            record = await self._present(slot, sandbox.handle, patience_s=PATIENCE_S)
+            record = await self._present(slot, sandbox.handle, patience_s=self._patience_s)
             is_new = record is None
             try:
                 if record is None:
