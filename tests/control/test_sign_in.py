@@ -1,5 +1,6 @@
 """Who gets in, and what a page that shares the loopback cannot do."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -215,3 +216,9 @@ async def test_both_loopbacks_answer(live: LiveApp) -> None:
     for name in ("127.0.0.1", "[::1]"):
         async with live.http.get(f"http://{name}:{live.port}/health") as answer:
             assert (await answer.json())["status"] == "ok"
+
+
+async def test_many_requests_at_once_are_all_let_in(live: LiveApp) -> None:
+    """More than there are database connections: none may wait for one while it holds another."""
+    answers = await asyncio.gather(*(live.api("GET", "/agents") for _ in range(80)))
+    assert {status for status, _ in answers} == {200}

@@ -98,7 +98,8 @@ async def _open_services(
     stack: contextlib.AsyncExitStack, settings: Settings, database: Database, box: SecretBox
 ) -> tuple[Services, Saver]:
     store = open_store(os.environ, settings.data_dir)
-    runner = HostRunner(
+    runner = await asyncio.to_thread(
+        HostRunner,
         settings.data_dir,
         SealedRunnerState(database, box, "host"),
         isolation=settings.isolation,

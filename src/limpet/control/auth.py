@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
 from limpet.control.db import ApiKeyRow, Database, MembershipRow, OrgRow, SessionRow
@@ -87,7 +88,7 @@ class Authenticator:
             expected = row.digest if row else _digest("")
             if not hmac.compare_digest(expected, _digest(key)) or row is None or _over(row):
                 raise UnauthorizedError("The API key is wrong or has ended", hint=_HINT)
-            return await self._identity(OrgId(row.org_id), UserId(row.user_id), "api-key")
+            return await _identity(session, row, "api-key")
 
     async def _by_cookie(self, cookie: str) -> Identity:
         async with self._database.reading() as session:
@@ -96,22 +97,7 @@ class Authenticator:
             )
             if row is None or _over(row):
                 raise UnauthorizedError("The sign-in has ended", hint=_HINT)
-            return await self._identity(OrgId(row.org_id), UserId(row.user_id), "session")
-
-    async def _identity(
-        self, org: OrgId, user: UserId, by: Literal["api-key", "session"]
-    ) -> Identity:
-        async with self._database.reading() as session:
-            found = (
-                await session.execute(
-                    select(OrgRow.slug, MembershipRow.role)
-                    .join(MembershipRow, MembershipRow.org_id == OrgRow.id)
-                    .where(OrgRow.id == org, MembershipRow.user_id == user)
-                )
-            ).first()
-        if found is None:
-            raise UnauthorizedError("You are no member of this org any more")
-        return Identity(org, found[0], user, found[1], by)
+            return await _identity(session, row, "session")
 
     async def replace_api_key(self, org: OrgId, user: UserId, name: str) -> str:
         """A fresh API key called `name`; an older one of that name ends now."""
@@ -163,6 +149,22 @@ class Authenticator:
         """End the cookie's session."""
         async with self._database.session() as session:
             await session.execute(delete(SessionRow).where(SessionRow.digest == _digest(cookie)))
+
+
+async def _identity(
+    session: AsyncSession, row: ApiKeyRow | SessionRow, by: Literal["api-key", "session"]
+) -> Identity:
+    """Who the row is about, if still a member."""
+    found = (
+        await session.execute(
+            select(OrgRow.slug, MembershipRow.role)
+            .join(MembershipRow, MembershipRow.org_id == OrgRow.id)
+            .where(OrgRow.id == row.org_id, MembershipRow.user_id == row.user_id)
+        )
+    ).first()
+    if found is None:
+        raise UnauthorizedError("You are no member of this org any more")
+    return Identity(OrgId(row.org_id), found[0], UserId(row.user_id), found[1], by)
 
 
 def own_origin(connection: HTTPConnection) -> str:

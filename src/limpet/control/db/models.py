@@ -114,13 +114,13 @@ class ApiKeyRow(Base):
     digest: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     expires_at: Mapped[datetime | None]
-    last_used_at: Mapped[datetime | None]
 
 
 class SessionRow(Base):
     """A browser that signed in; `digest` is the SHA-256 of its cookie."""
 
     __tablename__ = "sessions"
+    __table_args__ = (UniqueConstraint("digest"),)
     org_id: Mapped[str] = mapped_column(ForeignKey("orgs.id"), primary_key=True)
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
