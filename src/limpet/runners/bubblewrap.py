@@ -7,6 +7,7 @@ own, and nothing else: no home, no data folder. The network is the host's.
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -65,6 +66,7 @@ _ETC: Final = (
     "terminfo",
     "timezone",
 )
+_PROC_SECRETS: Final = {"kallsyms", "kcore", "keys", "kmsg", "sched_debug", "timer_list"}
 _TOOLS: Final = (
     *("node", "npm", "npx", "corepack", "pnpm", "yarn", "bun", "deno"),
     *("git", "python3", "python", "pip", "uv", "poetry", "rg", "make"),
@@ -83,6 +85,7 @@ root = pathlib.Path("/sandbox")
 (root / "a").rename(root / "b")
 assert pathlib.Path("/app").readlink() == root / "workspace"
 assert os.getppid() == 1, "no pid namespace"
+assert not os.access("/proc/sys/kernel/core_pattern", os.W_OK), "the kernel's settings show"
 print("isolated")
 """
 
@@ -124,7 +127,8 @@ class Bubblewrap:
             argv.append("--disable-userns")
         if info_fd is not None:
             argv += ["--info-fd", str(info_fd)]
-        argv += ["--proc", "/proc", "--dev", "/dev", *self._tmpfs("/dev/shm", SHM_BYTES)]  # noqa: S108
+        argv += ["--proc", "/proc", *_proc_arguments(), "--dev", "/dev"]
+        argv += [*self._tmpfs("/dev/shm", SHM_BYTES)]  # noqa: S108
         argv += [*self._tmpfs("/tmp", TMP_BYTES), "--symlink", "/tmp", "/var/tmp", "--dir", "/run"]  # noqa: S108
         argv += _system_arguments()
         argv += ["--ro-bind", str(etc / "passwd"), "/etc/passwd"]
@@ -256,6 +260,26 @@ def _system_arguments() -> list[str]:
             # A link out of /etc (resolv.conf, often) is shown as the file that it leads to.
             if source.exists():
                 argv += ["--ro-bind-try", str(source), str(source)]
+    return argv
+
+
+def _proc_arguments() -> list[str]:
+    """Lids on all of /proc that is not about processes.
+
+    To the kernel, a control plane that runs as root runs its sandboxes as root's user id, and that
+    alone, without a single capability, lets one write in /proc/sys: `core_pattern` there is a
+    program that the kernel starts on the host. bubblewrap's own lids look at folders' modes only.
+    """
+    argv = []
+    for entry in sorted(Path("/proc").iterdir()):
+        if entry.name.isdigit() or entry.is_symlink():
+            continue
+        if entry.is_dir():
+            argv += ["--ro-bind", str(entry), str(entry)]
+        elif not entry.stat().st_mode & stat.S_IROTH or entry.name in _PROC_SECRETS:
+            argv += ["--ro-bind", "/dev/null", str(entry)]
+        elif entry.stat().st_mode & 0o222:
+            argv += ["--ro-bind", str(entry), str(entry)]
     return argv
 
 
