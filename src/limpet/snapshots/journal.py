@@ -30,7 +30,7 @@ from limpet.snapshots.tree import NOT_SAVED, OPEN_FOLDER, RESERVED, delete_tree,
 Phase = Literal["out", "in", "back-in", "back-out"]
 JOURNAL_STEPS: Final = (
     "journal-begun", "journal-out", "journal-out-entry", "journal-deep-entry", "journal-out-synced",
-    "journal-in", "journal-in-entry", "journal-in-synced", "journal-ended",
+    "journal-in", "journal-in-entry", "journal-in-synced",
 )  # fmt: skip
 BACK_STEPS: Final = ("journal-back-in", "journal-back-out", "journal-back-entry")
 _MERGE: Final = frozenset({errno.EXDEV, errno.ENOTEMPTY, errno.EEXIST})
@@ -76,8 +76,8 @@ def read_journal(root: SandboxRoot) -> dict[str, object] | None:
 def end_journal(root: SandboxRoot) -> None:
     """The swap is over."""
     root.journal.unlink(missing_ok=True)
-    _attributes(root).unlink(missing_ok=True)
     sync_folder(root.state)
+    _attributes(root).unlink(missing_ok=True)
 
 
 def swap_entries(root: SandboxRoot, staged: Path, old: Path) -> None:
@@ -94,12 +94,12 @@ def swap_entries(root: SandboxRoot, staged: Path, old: Path) -> None:
     journal = Journal(
         "out", staged.name, old.name, stat.S_IMODE(status.st_mode), status.st_mtime_ns
     )
-    write_journal(root, asdict(journal))
+    passed = [journal]
     try:
-        _forward(root, journal)
+        write_journal(root, asdict(journal))
+        _forward(root, journal, passed)
     except (OSError, ConflictError):
-        latest = Journal(**(read_journal(root) or {}))  # type: ignore[arg-type]
-        _backward(root, latest)
+        _backward(root, passed[-1])
         raise
 
 
@@ -107,7 +107,7 @@ def recover_entries(root: SandboxRoot, content: dict[str, object]) -> Literal["f
     """Finish what a crash cut off."""
     journal = Journal(**content)  # type: ignore[arg-type]
     if journal.phase in {"out", "in"}:
-        _forward(root, journal)
+        _forward(root, journal, [])
         return "forward"
     _backward(root, journal)
     return "back"
@@ -127,7 +127,7 @@ def _check(root: SandboxRoot, staged: Path) -> None:
             )
 
 
-def _forward(root: SandboxRoot, journal: Journal) -> None:
+def _forward(root: SandboxRoot, journal: Journal, passed: list[Journal]) -> None:
     staged, old = root.staging / journal.staged, root.staging / journal.old
     if journal.phase == "out":
         reach("journal-out")
@@ -138,6 +138,7 @@ def _forward(root: SandboxRoot, journal: Journal) -> None:
         reach("journal-out-synced")
         journal = replace(journal, phase="in")
         write_journal(root, asdict(journal))
+        passed.append(journal)
     reach("journal-in")
     for name in _entries(staged):
         _place(name, staged, root.workspace, old)
@@ -149,7 +150,6 @@ def _forward(root: SandboxRoot, journal: Journal) -> None:
     sync_file_system(root.workspace)
     reach("journal-in-synced")
     end_journal(root)
-    reach("journal-ended")
 
 
 def _backward(root: SandboxRoot, journal: Journal) -> None:

@@ -104,6 +104,8 @@ class Names:
         self._bytes += len(name)
 
     def _imply(self, folder: bytes) -> list[bytes]:
+        if folder.count(b"/") >= self._limits.max_depth:
+            raise TarUnsafeError(f"The tar is more than {self._limits.max_depth:,} folders deep.")
         _judge(folder)
         missing = []
         while folder not in self._folders:
@@ -111,8 +113,6 @@ class Names:
             if base in self._folders.get(parent, {}):
                 raise TarUnsafeError(f"In the tar {show(folder)!r} is above a name but no folder.")
             missing.append(folder)
-            if len(missing) > self._limits.max_depth:
-                raise TarUnsafeError("The tar is too many folders deep.")
             folder = parent
         for name in reversed(missing):
             parent, _, base = name.rpartition(b"/")

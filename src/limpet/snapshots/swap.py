@@ -1,7 +1,7 @@
 """Putting a restored tree in the workspace's place, so that a crash leaves the old one or the new.
 
 A swap renames where it can: in one step where the kernel exchanges names, else in two under a
-journal. Where the workspace cannot be renamed, its entries move one by one: limpet.snapshots.journal.
+journal. A workspace that cannot be renamed gets its entries moved (limpet.snapshots.journal).
 The daemon calls `recover` before it says that it is ready, `swap` with every process stopped, and
 `delete_tree` on what `swap` gives back whenever it likes.
 """
@@ -85,13 +85,17 @@ def swap(root: SandboxRoot, staged: Path) -> Path:
 
 
 def _swap_by_rename(root: SandboxRoot, staged: Path, old: Path) -> None:
-    if exchange(staged, root.workspace):
+    if not exchange(staged, root.workspace):
+        _two_renames(root, staged, old)
+        return
+    try:
         reach("swap-exchanged")
         _sync_folders(root)
+        reach("swap-ended")
         staged.rename(old)
-    else:
-        _two_renames(root, staged, old)
-    reach("swap-ended")
+    except OSError:
+        exchange(staged, root.workspace)
+        raise
 
 
 def _two_renames(root: SandboxRoot, staged: Path, old: Path) -> None:
@@ -102,15 +106,20 @@ def _two_renames(root: SandboxRoot, staged: Path, old: Path) -> None:
         try:
             reach("swap-old-moved")
             staged.rename(root.workspace)
+            try:
+                reach("swap-new-moved")
+                _sync_folders(root)
+                reach("swap-ended")
+                end_journal(root)
+            except OSError:
+                root.workspace.rename(staged)
+                raise
         except OSError:
             old.rename(root.workspace)
             raise
     except OSError:
         end_journal(root)
         raise
-    reach("swap-new-moved")
-    _sync_folders(root)
-    end_journal(root)
 
 
 def _sync_folders(root: SandboxRoot) -> None:

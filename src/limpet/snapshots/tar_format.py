@@ -20,6 +20,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from limpet.errors import TarDamagedError
@@ -123,18 +124,16 @@ def pax_record(key: bytes, value: bytes) -> bytes:
     return b"%d %b=%b\n" % (length, key, value)
 
 
-_pax_headers: dict[tuple[bytes, int], bytes] = {}
+@lru_cache(maxsize=1024)
+def pax_header(kind: bytes, size: int) -> bytes:
+    """The header block before `size` bytes of pax records."""
+    return header(b"PaxHeaders/limpet", 0o644, size, 0, kind)
 
 
 def pax_member(kind: bytes, records: bytes) -> bytes:
     """A pax header (`PAX` for the next member, `PAX_GLOBAL` for all) holding `records`."""
     size = len(records)
-    made = _pax_headers.get((kind, size))
-    if made is None:
-        made = header(b"PaxHeaders/limpet", 0o644, size, 0, kind)
-        if size <= BLOCK:
-            _pax_headers[kind, size] = made
-    return made + records + padding(size)
+    return pax_header(kind, size) + records + padding(size)
 
 
 def pax_time(time_ns: int) -> bytes:

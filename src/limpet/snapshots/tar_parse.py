@@ -130,6 +130,7 @@ class TarParser:
         self._meta_kind = b""
         self._meta_size = 0
         self._meta_at = 0
+        self._meta_block = b""
         self._digest_before_meta = ""
         self._zero_blocks = 0
         self._version_seen = False
@@ -254,6 +255,7 @@ class TarParser:
         if kind == tf.PAX_GLOBAL:
             self._hash_to(self._meta_at - self._chunk_at)
             self._digest_before_meta = self.digest
+            self._meta_block = block
         if size == 0:
             self._meta(b"")
             return
@@ -305,7 +307,9 @@ class TarParser:
             self._version_seen = True
         elif ours == {tf.KEY_RECEIPT} and self.receipt_of_save is None:
             self.receipt_of_save = _parse_receipt(values[tf.KEY_RECEIPT])
-        elif ours == tf.RECORD_KEYS:
+        elif ours == tf.RECORD_KEYS and self._meta_block == tf.pax_header(
+            tf.PAX_GLOBAL, self._meta_size
+        ):
             if tf.parse_decimal(values[tf.KEY_SIZE]) != self._meta_at:
                 raise TarDamagedError("The tar has another length than its record says.")
             if values[tf.KEY_BLAKE3] != self._digest_before_meta.encode():
