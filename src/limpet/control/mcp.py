@@ -9,8 +9,8 @@ import json
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-import mcp_types as types
 import structlog
+from mcp import types
 from mcp.server import Server, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.requests import HTTPConnection
