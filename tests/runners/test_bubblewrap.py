@@ -1,10 +1,16 @@
 import os
+import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 
 from limpet.errors import RunnerError
 from limpet.runners import bubblewrap
@@ -236,3 +242,62 @@ def test_the_path_inside_names_only_what_shows(tmp_path: Path) -> None:
     assert path[:2] == [str(node.parent), "/usr/bin"]
     assert str(other.parent) not in path
     assert "relative" not in path
+
+
+async def test_git_clones_over_https_with_the_certificates_that_are_named(
+    data_dir: Path, tmp_path: Path, can_bubblewrap: bool
+) -> None:
+    if not can_bubblewrap:
+        pytest.skip("bubblewrap does not work here")
+    with https_repository(tmp_path) as (url, authority):
+        environ = {**os.environ, "GIT_SSL_CAINFO": str(authority)}
+        runner = standin_runner(data_dir, "bubblewrap", environ=environ)
+        found = await runner.ensure(SANDBOX, EnsureOptions())
+        async with client_of(found) as client:
+            command = f"git clone -q {url} cloned && cat cloned/README"
+            assert await run(client, "sh", "-c", command) == "hello\n"
+        await runner.delete(SANDBOX.handle)
+        await runner.close()
+
+
+@contextmanager
+def https_repository(folder: Path) -> Iterator[tuple[str, Path]]:
+    """A git repository served over HTTPS on loopback; its URL and its certificate authority."""
+    source = folder / "source"
+    source.mkdir()
+    (source / "README").write_text("hello\n")
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["add", "."],
+        [*identity, "commit", "-q", "-m", "one"],
+        ["clone", "-q", "--bare", ".", str(folder / "served/r.git")],
+        ["-C", str(folder / "served/r.git"), "update-server-info"],
+    ):
+        subprocess.run(["git", *command], cwd=source, check=True)
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(folder / "authority.pem"))
+    handler = partial(Quiet, directory=str(folder / "served"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}/r.git", folder / "authority.pem"
+    finally:
+        server.shutdown()
+        server.server_close()
+        serving.join()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.e2e
+async def test_npm_installs_from_the_registry_that_the_host_uses(shell: Shell) -> None:
+    await shell("mkdir app && cd app && npm init -y >/dev/null && npm install is-number >&2")
+    assert await shell("cd app && node -p 'require(\"is-number\")(5)'") == "true"
