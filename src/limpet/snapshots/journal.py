@@ -44,8 +44,9 @@ class Journal:
     phase: Phase
     staged: str
     old: str
-    mode: int
-    mtime_ns: int
+    old_looks: tuple[int, int]
+    """Mode and mtime (ns) of the workspace folder as it was, and below as it shall be."""
+    new_looks: tuple[int, int]
     kind: Literal["entries"] = "entries"
 
 
@@ -90,10 +91,7 @@ def swap_entries(root: SandboxRoot, staged: Path, old: Path) -> None:
     reach("journal-begun")
     old.mkdir(mode=0o700)
     sync_folder(root.staging)
-    status = root.workspace.stat()
-    journal = Journal(
-        "out", staged.name, old.name, stat.S_IMODE(status.st_mode), status.st_mtime_ns
-    )
+    journal = Journal("out", staged.name, old.name, _looks(root.workspace), _looks(staged))
     passed = [journal]
     try:
         write_journal(root, asdict(journal))
@@ -143,10 +141,7 @@ def _forward(root: SandboxRoot, journal: Journal, passed: list[Journal]) -> None
     for name in _entries(staged):
         _place(name, staged, root.workspace, old)
         reach("journal-in-entry")
-    status = staged.stat()
-    root.workspace.chmod(stat.S_IMODE(status.st_mode))
-    _sync(root.workspace, staged)
-    os.utime(root.workspace, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    _set_looks(root.workspace, journal.new_looks)
     sync_file_system(root.workspace)
     reach("journal-in-synced")
     end_journal(root)
@@ -167,14 +162,24 @@ def _backward(root: SandboxRoot, journal: Journal) -> None:
         _move(root, name, old, root.workspace)
         reach("journal-back-entry")
     _restore_attributes(root)
-    root.workspace.chmod(journal.mode)
-    os.utime(root.workspace, ns=(journal.mtime_ns, journal.mtime_ns))
+    _set_looks(root.workspace, journal.old_looks)
     sync_file_system(root.workspace)
     end_journal(root)
 
 
 def _entries(folder: Path) -> list[str]:
     return sorted(name for name in os.listdir(folder) if name != RESERVED)
+
+
+def _looks(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return stat.S_IMODE(status.st_mode), status.st_mtime_ns
+
+
+def _set_looks(folder: Path, looks: tuple[int, int]) -> None:
+    mode, mtime_ns = looks
+    folder.chmod(mode)
+    os.utime(folder, ns=(mtime_ns, mtime_ns))
 
 
 def _sync(*folders: Path) -> None:
