@@ -32,7 +32,9 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"))
-        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        parsed = make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.sqlite_path = parsed.database if self.is_sqlite else None
         if self.is_sqlite:
             _use_sqlite_well(self._engine)
         self._reader = self._engine.execution_options(**{_BEGIN: "BEGIN DEFERRED"})

@@ -1,5 +1,8 @@
 """Bringing the database's tables to what this version of the code needs, at every start."""
 
+import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 
 from alembic import command
@@ -9,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from limpet.control.db.database import Database
+from limpet.control.db.database import BUSY_TIMEOUT_MS, Database
 from limpet.errors import LimpetError
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
@@ -40,19 +43,25 @@ async def migrate(database: Database) -> None:
     is then as it was.
     """
     try:
+        if database.sqlite_path is not None:
+            await asyncio.to_thread(_check_file, database.sqlite_path)
         async with database.connection() as connection:
-            if database.is_sqlite:
-                verdict = (await connection.exec_driver_sql("PRAGMA quick_check(1)")).scalar()
-                if verdict != "ok":
-                    raise _damaged(str(verdict))
             await connection.run_sync(_upgrade)
-    except OperationalError as error:
+    except (sqlite3.OperationalError, OperationalError) as error:
         raise DatabaseUnusableError(
-            f"The database cannot be used: {error.orig}",
+            f"The database cannot be used: {getattr(error, 'orig', error)}",
             hint="Check that its folder can be written and that no other program holds it.",
         ) from error
-    except DatabaseError as error:
-        raise _damaged(str(error.orig)) from error
+    except (sqlite3.DatabaseError, DatabaseError) as error:
+        raise _damaged(str(getattr(error, "orig", error))) from error
+
+
+def _check_file(path: str) -> None:
+    """Look at the file before the pool does, which ends badly on one that it cannot open."""
+    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
+        [verdict] = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise _damaged(str(verdict))
 
 
 def _damaged(detail: str) -> DatabaseDamagedError:
