@@ -335,3 +335,47 @@ async def test_one_that_hangs_is_ended_and_started_again(data_dir: Path, mode: s
     assert second.boot_id != first.boot_id
     await runner.stop(HANDLE)
     await runner.close()
+
+
+async def test_a_sandbox_that_locks_its_own_folders_starts_and_goes_all_the_same(
+    runner: HostRunner,
+) -> None:
+    found = await runner.ensure(SANDBOX, EnsureOptions())
+    root = runner.root(HANDLE)
+    for folder in (root / "state/logs", root / "state", root):
+        folder.chmod(0)
+    assert await runner.alive(HANDLE)
+    await runner.stop(HANDLE)
+    again = await runner.ensure(SANDBOX, EnsureOptions())
+    assert again.boot_id != found.boot_id
+    root.chmod(0)
+    await runner.delete(HANDLE)
+    assert not root.exists()
+
+
+async def test_a_folder_that_cannot_be_made_is_told(data_dir: Path, mode: str) -> None:
+    runner = standin_runner(data_dir, mode)
+    (data_dir / "sandboxes").write_text("in the way")
+    with pytest.raises(RunnerError, match="cannot be made ready"):
+        await runner.ensure(SANDBOX, EnsureOptions())
+    assert not await runner.alive(HANDLE)
+    await runner.close()
+
+
+async def test_state_that_cannot_be_written_leaves_no_daemon(data_dir: Path, mode: str) -> None:
+    def broken() -> None:
+        raise OSError("the database is locked")
+
+    runner = standin_runner(data_dir, mode, before_put=broken)
+    with pytest.raises(RunnerError, match="database is locked"):
+        await runner.ensure(SANDBOX, EnsureOptions())
+    assert not processes_of(data_dir)
+    await runner.close()
+
+
+async def test_unknown_handles_take_no_memory(data_dir: Path) -> None:
+    runner = standin_runner(data_dir, "none")
+    for number in range(10):
+        assert await runner.find(Handle(f"nobody-{number}")) is None
+    assert not runner._slots
+    await runner.close()

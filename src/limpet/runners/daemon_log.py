@@ -10,10 +10,11 @@ import stat
 from pathlib import Path
 from typing import Final, Self
 
+from limpet.runners.deletion import open_folder
+
 MAX_LOG_BYTES: Final = 2 * 1024 * 1024
 KEPT_LOG_BYTES: Final = 256 * 1024
 NAME: Final = "daemon.log"
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -78,7 +79,7 @@ class DaemonLog:
 
 
 def _logs_folder(root: Path) -> int:
-    here = os.open(root, _FOLDER)
+    here = open_folder(str(root), None)
     for name in ("state", "logs"):
         try:
             below = _own_folder(here, name)
@@ -89,12 +90,12 @@ def _logs_folder(root: Path) -> int:
 
 
 def _own_folder(parent: int, name: str) -> int:
-    """The real folder `name`; whatever else bears the name is set aside."""
+    """The real folder `name`; whatever else bears the name is deleted."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=parent)
     try:
-        return os.open(name, _FOLDER, dir_fd=parent)
+        return open_folder(name, parent)
     except OSError:  # a link, or no folder
         os.unlink(name, dir_fd=parent)
         os.mkdir(name, 0o700, dir_fd=parent)
-        return os.open(name, _FOLDER, dir_fd=parent)
+        return open_folder(name, parent)

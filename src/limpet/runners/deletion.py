@@ -22,7 +22,7 @@ def delete_tree(path: Path) -> None:
     write in the tree meanwhile.
     """
     try:
-        top = _open_folder(str(path), None)
+        top = open_folder(str(path), None)
     except FileNotFoundError:
         return
     mark = f".limpet-{secrets.token_hex(6)}-"
@@ -53,7 +53,7 @@ def _delete_entry(name: str, top: int, mark: str, moved: int) -> int:
     except FileNotFoundError:
         return moved
     except OSError:
-        folder = _open_folder(name, top)  # says better than unlink why it is no folder either
+        folder = open_folder(name, top)  # says better than unlink why it is no folder either
     try:
         for inner in os.listdir(folder):
             moved = _empty_into(inner, folder, top, mark, moved)
@@ -87,7 +87,8 @@ def _permitted(act: Callable[[], None], folder: int) -> None:
         act()
 
 
-def _open_folder(name: str, parent: int | None) -> int:
+def open_folder(name: str, parent: int | None) -> int:
+    """A descriptor of the folder `name`, made accessible if need be; a link is an error."""
     try:
         return os.open(name, _FOLDER, dir_fd=parent)
     except PermissionError:

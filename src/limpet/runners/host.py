@@ -4,6 +4,7 @@ Sandboxes outlive the control plane: they are on record before they get their to
 again by process, boot id and token. Everything about one handle happens under that handle's lock.
 """
 
+import contextlib
 import functools
 import logging
 import os
@@ -187,6 +188,9 @@ class HostRunner:
         """
         if not _HANDLE.fullmatch(handle):
             return None
+        # No slot for a handle that nobody knows: they come from host names, thus from anyone.
+        if handle not in self._slots and await self._state.get(handle) is None:
+            return None
         slot = self._slot(handle)
         record = slot.record
         if record is None:
@@ -206,14 +210,15 @@ class HostRunner:
         body: bytes | AsyncIterator[bytes] | None = None,
     ) -> AsyncGenerator[DaemonResponse]:
         """One request to the daemon with its token; the answer streams."""
-        record = self._slot(handle).record
+        slot = self._slots.get(handle)
+        record = None if slot is None else slot.record
         if record is None or not all(is_alive(process) for process in record.processes):
-            if await self.find(handle) is None:
-                raise DaemonUnreachableError(
-                    f"The sandbox {handle[:80]} is not running", hint="Start it first."
-                )
-            record = self._slot(handle).record
-            assert record is not None
+            found = await self.find(handle)
+            record = None if found is None else self._slot(handle).record
+        if record is None:
+            raise DaemonUnreachableError(
+                f"The sandbox {handle[:80]} is not running", hint="Start it first."
+            )
         client = self._client(record)
         async with client.request(method, path, headers=headers, body=body) as answer:
             yield answer
@@ -289,7 +294,8 @@ class HostRunner:
         if slot.spawned is not None:
             _ = slot.spawned.exit_code
         if slot.log is not None:
-            slot.log.trim()
+            with contextlib.suppress(OSError):  # a full disk: the log is no reason to fail
+                slot.log.trim()
         if not all(is_alive(process) for process in record.processes):
             return False
         # A machine under load may miss the short time-out; a process that lives gets another.
@@ -318,8 +324,14 @@ class HostRunner:
     async def _start(self, slot: _Slot, sandbox: SandboxId) -> Record:
         root = self.root(sandbox.handle)
         token, boot_id = secrets.token_hex(32), BootId(secrets.token_hex(16))
-        slot.log = await anyio.to_thread.run_sync(_prepared, root)
-        doors = spawn.Doors.open()
+        try:
+            slot.log = await anyio.to_thread.run_sync(_prepared, root)
+            doors = spawn.Doors.open()
+        except OSError as error:
+            raise RunnerError(
+                f"The sandbox's folder cannot be made ready: {error}",
+                hint="Look at the data folder's free space and permissions.",
+            ) from error
         try:
             url = doors.url
             slot.spawned = await anyio.to_thread.run_sync(
@@ -457,13 +469,13 @@ class HostRunner:
         try:
             async with slot.adopting:  # one that is being adopted now ends too
                 record, slot.record = slot.record, None
-            if record is None:
-                value = await self._state.get(handle)
-                record = None if value is None else Record.from_dict(handle, value)
             if record is None and slot.spawned is not None:
                 leader, init = slot.spawned.leader, slot.spawned.init
                 kind = self._isolation.kind
                 record = Record(handle, "", "", BootId(""), kind, leader, init)
+            if record is None:
+                value = await self._state.get(handle)
+                record = None if value is None else Record.from_dict(handle, value)
             grace_s = self._stop_grace_s if gently else 0.0
             await ending.end_sandbox(self.root(handle), record, grace_s=grace_s)
             if slot.spawned is not None:
@@ -481,6 +493,7 @@ class HostRunner:
         trash = self._roots / _TRASH
         try:
             trash.mkdir(mode=0o700, parents=True, exist_ok=True)
+            root.chmod(0o700)  # a folder is moved only by who may write in it
             return root.rename(trash / f"{root.name}-{secrets.token_hex(6)}")
         except FileNotFoundError:
             return None
@@ -535,6 +548,7 @@ def _prepared(root: Path) -> DaemonLog:
     """Make the sandbox's root, and a fresh log in it."""
     root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     root.mkdir(mode=0o700, exist_ok=True)
+    root.chmod(0o700)  # the sandbox may have changed it
     return DaemonLog.create(root)
 
 

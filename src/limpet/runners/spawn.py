@@ -91,8 +91,10 @@ class Spawned:
 
     def forget(self) -> None:
         """Stop being the one who waits for it: it runs on after us."""
-        if self.popen.poll() is None:
-            self.popen.returncode = 0
+        _outlived.append(self.popen)
+
+
+_outlived: "list[subprocess.Popen[bytes]]" = []
 
 
 def start(
@@ -107,6 +109,7 @@ def start(
 
     Blocks. Raises `RunnerError`.
     """
+    _outlived[:] = [popen for popen in _outlived if popen.poll() is None]
     try:
         return subprocess.Popen(
             argv,
