@@ -218,12 +218,12 @@ def _read(path: Path, given: ReadInput) -> TextFile | ImageFile:
         raise InvalidInputError(f"File not found: {given.path}") from None
     except OSError as error:
         raise InvalidInputError(f"Cannot read {given.path}: {error.strerror}") from error
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        what = "Is a folder" if stat.S_ISDIR(status.st_mode) else "Not a regular file"
+        raise InvalidInputError(f"{what}: {given.path}")
     with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
-        if stat.S_ISDIR(status.st_mode):
-            raise InvalidInputError(f"Is a folder: {given.path}")
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidInputError(f"Not a regular file: {given.path}")
         head = file.read(PROBE_BYTES)
         media_type = _image_type(head)
         if media_type is not None:
@@ -338,9 +338,10 @@ def _edit(ctx: DaemonContext, given: EditInput) -> tuple[int, str]:
             fd = os.open(name, flags, dir_fd=folder)
         except FileNotFoundError:
             raise InvalidInputError(f"File not found: {given.path}") from None
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise InvalidInputError(f"Not a regular file: {given.path}")
         with os.fdopen(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise InvalidInputError(f"Not a regular file: {given.path}")
             text = file.read().decode(errors="surrogateescape")
         count = text.count(given.old_string)
         if count == 0:

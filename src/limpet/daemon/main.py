@@ -163,7 +163,7 @@ async def _context(settings: DaemonSettings, root: SandboxRoot) -> AsyncIterator
 
 
 def _prepare(ctx: DaemonContext, origin: OriginStore) -> None:
-    make_folders(ctx)
+    make_folders(ctx.root.workspace)
     logs = ctx.settings.logs_dir
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     for log in logs.glob("task*"):

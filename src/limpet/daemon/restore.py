@@ -6,7 +6,9 @@ the daemon is ended, and the workspace is the old one or the new one at any mome
 
 import asyncio
 import contextlib
+import os
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from limpet.daemon.snapshots import MAX_SNAPSHOT_ID, SnapshotService
 from limpet.errors import InvalidInputError, LimpetError
 from limpet.snapshots.receipt import Receipt, Remark
 from limpet.snapshots.swap import heal_locks, new_staging_folder, recover, swap
+from limpet.snapshots.tar_format import BLOCK, checksum_matches
 from limpet.snapshots.tar_read import TarLimits, extract_tar
 
 REASON = "the workspace is being restored"
@@ -101,12 +104,7 @@ async def _stage(
 ) -> Receipt:
     """Extract and verify into `staged` while everything runs."""
     body = request.stream()
-    first = b""
-    async for first in body:
-        if first:
-            break
-    if not first:
-        raise InvalidInputError("no body: send the tar")
+    first = await _first_block(body)
     upload = Upload()
     service.tell("extracting", bytes=0, total=asked.size_bytes)
     progress = service.progress("extracting")
@@ -120,6 +118,7 @@ async def _stage(
             expect_size=asked.size_bytes,
             on_progress=progress,
         )
+        make_folders(staged)
         healed = [Remark(path, "stale lock") for path in heal_locks(staged)]
         return replace(
             receipt,
@@ -150,6 +149,21 @@ async def _stage(
             await feeding
 
 
+async def _first_block(body: AsyncIterator[bytes]) -> bytes:
+    """The first bytes, at least a block of them; `InvalidInputError` when they begin no tar."""
+    first = b""
+    async for chunk in body:
+        first += chunk
+        if len(first) >= BLOCK:
+            break
+    if not first:
+        raise InvalidInputError("no body: send the tar")
+    block = first[:BLOCK]
+    if len(block) < BLOCK or not (checksum_matches(block) or block == bytes(BLOCK)):
+        raise InvalidInputError("the body is no tar")
+    return first
+
+
 async def _put_in_place(
     ctx: DaemonContext,
     service: SnapshotService,
@@ -171,7 +185,6 @@ async def _put_in_place(
         old = await service.run(lambda: swap(ctx.root, staged))
         swapped = True
         await service.origin.restored(asked.snapshot, asked.generation, detached=asked.detached)
-        await service.run(lambda: make_folders(ctx))
     except Exception as error:
         if not swapped:
             await service.run(lambda: recover(ctx.root))
@@ -189,8 +202,10 @@ async def _put_in_place(
     return Restored(ok=True, files=receipt.files, bytes=receipt.bytes, receipt=receipt.as_dict())
 
 
-def make_folders(ctx: DaemonContext) -> None:
-    """The folders that commands need: made where they are missing. Blocking."""
-    for folder in (ctx.settings.repo, ctx.settings.home, ctx.settings.tmp):
+def make_folders(workspace: Path) -> None:
+    """The folders that commands need: made where they are missing, the top's times kept."""
+    before = workspace.stat()
+    for name in ("repo", "home", "tmp"):
         with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
+            (workspace / name).mkdir()
+    os.utime(workspace, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -146,33 +146,40 @@ class TarResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send chunk by chunk, reading one ahead. A failure breaks the stream off."""
         gone = asyncio.create_task(_disconnected(receive))
-        sent_bytes = 0
-        ahead: asyncio.Future[bytes] | None = None
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            ahead = self._service.run(self._next)
-            while True:
-                chunk = await ahead
-                ahead = None
-                if not chunk:
-                    break
+            await self._send_chunks(send, gone)
+        finally:
+            gone.cancel()
+            await self._give_back()
+        # The turn is free before the client can know that the save has ended.
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_chunks(self, send: Send, gone: "asyncio.Task[None]") -> None:
+        sent_bytes = 0
+        ahead = self._ahead()
+        try:
+            while chunk := await ahead:
                 if gone.done():
                     raise ConnectionResetError("the client left in the middle of a save")
-                ahead = self._service.run(self._next)
+                ahead = self._ahead()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 sent_bytes += len(chunk)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            receipt = self._tar.receipt
-            self._service.tell("done", bytes=sent_bytes, complete=receipt.complete)
         except BaseException as error:
             self._service.tell("failed", bytes=sent_bytes, error=str(error) or "broken off")
             raise
         finally:
-            gone.cancel()
-            if ahead is not None:
-                await asyncio.wait([ahead])
+            await asyncio.wait([ahead])
+        self._service.tell("done", bytes=sent_bytes, complete=self._tar.receipt.complete)
+
+    async def _give_back(self) -> None:
+        try:
             await self._service.run(self._tar.close)
+        finally:
             self._service.end()
+
+    def _ahead(self) -> "asyncio.Future[bytes]":
+        return self._service.run(self._next)
 
     def _next(self) -> bytes:
         return next(self._tar, b"")

@@ -1,0 +1,167 @@
+"""`/bash`, and tasks: outcomes, time-outs, groups that end whole, output that is capped."""
+
+import json
+import signal
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from limpet.daemon.processes import process_table
+from tests.daemon_process import DaemonProcess
+from tests.live import poll_until
+
+pytestmark = pytest.mark.anyio
+
+
+def pids_in(folder: Path) -> list[int]:
+    """Processes whose working folder is `folder`."""
+    found = []
+    for pid in process_table():
+        try:
+            if Path(f"/proc/{pid}/cwd").readlink() == folder:
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def test_an_awaited_command_tells_all(daemon: DaemonProcess, repo: Path) -> None:
+    done = daemon.post(
+        "/bash", {"command": "pwd; echo oops >&2; echo $A; exit 3", "env": {"A": "b"}}
+    )
+    assert done["stdout"] == f"{repo}\nb\n"
+    assert done["stderr"] == "oops\n"
+    assert (done["exitCode"], done["timedOut"], done["truncated"]) == (3, False, False)
+    assert done["taskId"]
+
+
+def test_the_environment_has_home_and_path_and_no_secret(daemon: DaemonProcess, repo: Path) -> None:
+    out = daemon.post("/bash", {"command": "env"})["stdout"]
+    assert f"HOME={repo.parent / 'home'}\n" in out
+    assert "PATH=" in out
+    assert "test-token" not in out
+    assert "DAEMON_" not in out
+
+
+def test_a_command_past_its_time_is_killed_with_its_group(
+    daemon: DaemonProcess, repo: Path
+) -> None:
+    done = daemon.post("/bash", {"command": "sleep 1000 & sleep 1000", "timeout": 300})
+    assert (done["exitCode"], done["status"], done["timedOut"]) == (-1, "timeout", True)
+    poll_until("the group to be gone", lambda: not pids_in(repo), 10)
+
+
+def test_what_a_command_leaves_in_its_group_dies_with_it(daemon: DaemonProcess, repo: Path) -> None:
+    done = daemon.post("/bash", {"command": "sleep 1000 & echo started"})
+    assert done["stdout"] == "started\n"
+    poll_until("the group to be gone", lambda: not pids_in(repo), 10)
+
+
+def test_much_output_keeps_its_end(daemon: DaemonProcess) -> None:
+    done = daemon.post("/bash", {"command": "seq 1 200000"})
+    assert done["truncated"] is True
+    assert len(done["stdout"]) <= 256 * 1024
+    assert done["stdout"].endswith("\n199999\n200000\n")
+
+
+def test_characters_are_never_cut(daemon: DaemonProcess) -> None:
+    done = daemon.post("/bash", {"command": "printf '\\xc3'; sleep 0.05; printf '\\xa9'"})
+    assert done["stdout"] == "é"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"command": ""}, {"command": "true", "cwd": "missing"}, {"command": "true", "timeout": 0},
+        {"command": "true", "mode": "other"}, {"command": "true", "env": {"A=B": "c"}}, {},
+    ],
+)  # fmt: skip
+def test_senseless_commands_are_400(daemon: DaemonProcess, body: dict[str, object]) -> None:
+    assert daemon.post("/bash", body, 400)["error"]
+
+
+def test_a_signal_is_128_and_its_number(daemon: DaemonProcess) -> None:
+    done = daemon.post("/bash", {"command": "kill -TERM $$"})
+    assert (done["exitCode"], done["status"]) == (128 + signal.SIGTERM, "killed")
+
+
+def test_a_background_command_is_a_task_that_can_be_killed_and_forgotten(
+    daemon: DaemonProcess,
+) -> None:
+    started = daemon.post("/bash", {"command": "echo on; sleep 1000", "mode": "background"})
+    id_ = started["taskId"]
+    assert started["status"] == "running"
+    poll_until(
+        "its output", lambda: daemon.request("GET", f"/tasks/{id_}").json()["stdout"] == "on\n"
+    )
+    assert [t["id"] for t in daemon.request("GET", "/tasks?status=running").json()["tasks"]] == [
+        id_
+    ]
+    assert daemon.request("DELETE", f"/tasks/{id_}").status == 400
+    assert daemon.post(f"/tasks/{id_}/kill", {}) == {"ok": True}
+    task = daemon.request("GET", f"/tasks/{id_}").json()
+    assert (task["status"], task["intentional"]) == ("killed", True)
+    daemon.post(f"/tasks/{id_}/kill", {}, 400)
+    assert daemon.request("DELETE", f"/tasks/{id_}").json() == {"ok": True}
+    assert daemon.request("GET", f"/tasks/{id_}").status == 404
+
+
+def test_a_task_that_ignores_term_is_killed(daemon: DaemonProcess, repo: Path) -> None:
+    command = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
+    id_ = daemon.post("/bash", {"command": command, "mode": "background"})["taskId"]
+    poll_until("it", lambda: "ready" in daemon.request("GET", f"/tasks/{id_}").json()["stdout"])
+    assert daemon.post("/tasks/kill-all", {}) == {"ok": True, "killed": 1}
+    assert daemon.request("GET", f"/tasks/{id_}").json()["exitCode"] == 137
+    poll_until("the group to be gone", lambda: not pids_in(repo), 10)
+
+
+async def test_a_stream_replays_follows_and_ends(
+    daemon: DaemonProcess, http: aiohttp.ClientSession, repo: Path
+) -> None:
+    command = "echo first; until test -e go; do sleep 0.02; done; echo second >&2; exit 4"
+    async with http.post(
+        "/_sandbox/bash", json={"command": command, "mode": "background"}
+    ) as answer:
+        id_ = (await answer.json())["taskId"]
+    frames: list[tuple[str, object]] = []
+    async with http.get(f"/_sandbox/tasks/{id_}/stream") as stream:
+        event = ""
+        async for line in stream.content:
+            text = line.decode().rstrip("\n")
+            if text.startswith("event: "):
+                event = text[7:]
+            elif text.startswith("data: "):
+                frames.append((event, json.loads(text[6:])))
+                if event == "stdout":
+                    (repo / "go").touch()
+    assert frames == [
+        ("stdout", {"data": "first\n"}),
+        ("stderr", {"data": "second\n"}),
+        ("end", {"status": "exited", "exitCode": 4, "timedOut": False}),
+    ]
+
+
+def test_a_background_command_is_not_idle_while_it_runs(daemon: DaemonProcess) -> None:
+    id_ = daemon.post("/bash", {"command": "sleep 1000", "mode": "background"})["taskId"]
+    assert daemon.request("GET", "/idle").json()["idleMs"] == 0
+    before = daemon.request("GET", "/idle").json()["activitySeq"]
+    daemon.post(f"/tasks/{id_}/kill", {})
+    assert daemon.request("GET", "/idle").json()["activitySeq"] > before
+
+
+def test_a_shell_that_outlives_its_parent_leaves_no_zombie(daemon: DaemonProcess) -> None:
+    daemon.post("/bash", {"command": "setsid sh -c 'sleep 0.1' & disown"})
+
+    def zombies() -> list[int]:
+        table = process_table().values()
+        return [p.pid for p in table if p.parent == daemon.process.pid and p.dead]
+
+    poll_until("orphans to be collected", lambda: not zombies(), 15)
+
+
+def test_without_pidfds_all_is_the_same(root: Path) -> None:
+    with DaemonProcess.running(root / "workspace", LIMPET_WITHOUT="pidfd") as daemon:
+        done = daemon.post("/bash", {"command": "sleep 1000 & echo a; exit 2"})
+        assert (done["stdout"], done["exitCode"]) == ("a\n", 2)
+        assert daemon.post("/bash", {"command": "sleep 9", "timeout": 100})["exitCode"] == -1
