@@ -20,25 +20,27 @@ from blake3 import blake3
 
 from limpet.errors import LimpetError, NotFoundError
 from limpet.snapshots import tar_format as tf
+from limpet.snapshots.reading import (
+    OPEN_FILE,
+    Content,
+    changed,
+    has_holes,
+    is_racy,
+    pieces_of,
+    read_together,
+    segments_of,
+)
 from limpet.snapshots.receipt import Receipt
 from limpet.snapshots.remarks import Remarks
+from limpet.snapshots.sparse import Segments
 from limpet.snapshots.tar_format import BLOCK, Progress
 from limpet.snapshots.tree import NOT_SAVED, RESERVED, Folder, is_empty, walk
 
 CHUNK_BYTES: Final = 1 << 20
 SMALL_BYTES: Final = 1 << 20
-AGAIN_BYTES: Final = 16 << 20
-"""Up to this size a file is held in memory, so that it can be read again when it changes."""
-READS: Final = 3
-RACY_NS: Final = 20_000_000
-"""A file written this shortly before it was read may change again with the same mtime."""
-
-_OPEN_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _SPECIAL: Final = {
     stat.S_IFSOCK: "socket", stat.S_IFIFO: "fifo", stat.S_IFCHR: "device", stat.S_IFBLK: "device",
 }  # fmt: skip
-
-Segments = list[tuple[int, int]]
 
 
 def stream_tar(
@@ -146,11 +148,15 @@ class _Writer:
                 self.folder(folder)
             else:
                 root = folder.status
-            for entry in self.in_order(folder):
-                stream = self.entry(folder, entry)
+            databases = _databases(folder.entries)
+            for entry in folder.entries:
+                stream = None
+                if databases and entry in databases:
+                    yield from self.database(folder, entry, databases[entry])
+                else:
+                    stream = self.entry(folder, entry)
                 if stream is not None:
-                    with contextlib.closing(_Descriptor(stream.fd)):
-                        yield from self.stream(stream)
+                    yield from self.stream(stream)
                 if self.pending >= CHUNK_BYTES:
                     yield from self.flush()
         assert root is not None
@@ -237,7 +243,7 @@ class _Writer:
             self.link_or_special(folder, name, path)
             return None
         try:
-            fd = os.open(name, _OPEN_FILE, dir_fd=folder.fd)
+            fd = os.open(name, OPEN_FILE, dir_fd=folder.fd)
         except OSError as error:
             self.unreadable(path, error)
             return None
@@ -261,14 +267,13 @@ class _Writer:
             return None
         self.note_xattrs(fd)
         size = status.st_size
-        sparse = status.st_blocks * BLOCK < size and size >= 4096
-        if size > SMALL_BYTES or sparse:
-            return self.large_file(fd, path, status)
+        if size > SMALL_BYTES or has_holes(status):
+            return self.file_with_care(fd, path)
         read_at_ns = time.time_ns()
         data = os.read(fd, size + 1)
         after = os.fstat(fd)
-        if len(data) != size or _changed(status, after) or after.st_mtime_ns > read_at_ns - RACY_NS:
-            return self.large_file(fd, path, after)
+        if len(data) != size or changed(status, after) or is_racy(after, read_at_ns):
+            return self.file_with_care(fd, path)
         if mode & 0o6000:
             self.note_mode(mode)
         self.entries += 1
@@ -285,40 +290,67 @@ class _Writer:
 
     # -- what needs more care than a small file at rest ------------------------------------------
 
-    def large_file(self, fd: int, path: bytes, status: os.stat_result) -> _Stream | None:
-        pieces: list[bytes] = []
-        torn = True
-        previous: list[bytes] | None = None
-        segments: Segments = []
-        for _ in range(READS):
+    def file_with_care(self, fd: int, path: bytes) -> _Stream | None:
+        read = read_together([fd])
+        if read is None:
             status = os.fstat(fd)
-            segments = _segments(fd, status)
+            segments = segments_of(fd, status)
             total = sum(length for _, length in segments)
-            if total > AGAIN_BYTES:
-                return self.start_stream(fd, path, status, segments, total)
-            read_at_ns = time.time_ns()
-            pieces = list(_pieces(fd, segments))
-            after = os.fstat(fd)
-            whole = sum(map(len, pieces)) == total and not _changed(status, after)
-            racy = after.st_mtime_ns > read_at_ns - RACY_NS
-            if whole and (not racy or pieces == previous):
-                torn = False
-                break
-            previous = pieces if whole else None
-        if torn:
-            self.remarks.tear(path, "kept changing while it was read")
-        total = sum(length for _, length in segments)
-        self.file_header(path, status, segments, total)
-        for piece in pieces:
-            self.put(piece)
-        self.put(bytes(total - sum(map(len, pieces))) + tf.padding(total))
+            self.file_header(path, status, segments, total)
+            return _Stream(fd, path, status, segments, total)
+        [content], torn = read
+        self.content(path, content, torn=torn)
         return None
 
-    def start_stream(
-        self, fd: int, path: bytes, status: os.stat_result, segments: Segments, total: int
-    ) -> _Stream:
-        self.file_header(path, status, segments, total)
-        return _Stream(fd, path, status, segments, total)
+    def content(self, path: bytes, content: Content, *, torn: bool) -> None:
+        """Write a file that was read; what is missing of a torn one is zeros."""
+        if torn:
+            self.remarks.tear(path, "kept changing while it was read")
+        total = content.data_bytes
+        self.file_header(path, content.status, content.segments, total)
+        for piece in content.pieces:
+            self.put(piece)
+        self.put(bytes(total - sum(map(len, content.pieces))) + tf.padding(total))
+
+    def database(
+        self, folder: Folder, entry: "os.DirEntry[str]", wal: "os.DirEntry[str] | None"
+    ) -> Iterator[bytes]:
+        """Write a database and its `-wal` as of one moment; nothing when it is the `-wal`'s turn."""
+        if wal is None:
+            return
+        if self.small_database(folder, entry.name, wal.name):
+            return
+        before = _status(folder, wal.name)
+        for each in (wal, entry):
+            stream = self.entry(folder, each)
+            if stream is not None:
+                yield from self.stream(stream)
+        after = _status(folder, wal.name)
+        if before is None or after is None or changed(before, after):
+            self.remarks.tear(folder.path_of(entry.name), "was written to while it was read")
+
+    def small_database(self, folder: Folder, *names: str) -> bool:
+        """Read both together and write them; False when they must be streamed."""
+        with contextlib.ExitStack() as opened:
+            fds = []
+            try:
+                for name in names:
+                    fds.append(os.open(name, OPEN_FILE, dir_fd=folder.fd))
+                    opened.callback(os.close, fds[-1])
+                plain = all(
+                    stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+                    for status in map(os.fstat, fds)
+                )
+                read = read_together(fds) if plain else None
+            except OSError:
+                return False
+            if read is None:
+                return False
+            contents, torn = read
+            for name, fd, content in zip(names, fds, contents, strict=True):
+                self.note_xattrs(fd)
+                self.content(folder.path_of(name), content, torn=torn)
+        return True
 
     def file_header(
         self, path: bytes, status: os.stat_result, segments: Segments, total: int
@@ -352,15 +384,17 @@ class _Writer:
     def stream(self, stream: _Stream) -> Iterator[bytes]:
         left = stream.data_bytes
         try:
-            for piece in _pieces(stream.fd, stream.segments):
+            for piece in pieces_of(stream.fd, stream.segments):
                 self.put(piece)
                 left -= len(piece)
                 if self.pending >= CHUNK_BYTES:
                     yield from self.flush()
-            torn = left > 0 or _changed(stream.status, os.fstat(stream.fd))
+            torn = left > 0 or changed(stream.status, os.fstat(stream.fd))
         except OSError as error:
             self.unreadable(stream.path, error)
             torn = True
+        finally:
+            os.close(stream.fd)
         if torn:
             self.remarks.tear(stream.path, "changed while it was read")
         while left > 0:
@@ -446,23 +480,6 @@ class _Writer:
             elif name != "security.selinux":
                 self.remarks.drop("xattrs")
 
-    def in_order(self, folder: Folder) -> list["os.DirEntry[str]"]:
-        """The folder's entries; a `-wal` comes right before its database."""
-        entries = folder.entries
-        if not any(entry.name.endswith("-wal") for entry in entries):
-            return entries
-        return sorted(entries, key=lambda entry: (
-            entry.name.removesuffix("-wal"), not entry.name.endswith("-wal")
-        ))  # fmt: skip
-
-
-class _Descriptor:
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def close(self) -> None:
-        os.close(self.fd)
-
 
 def _objects_last(name: str) -> tuple[bool, bool, str]:
     return name == "objects", name != "refs", name
@@ -481,12 +498,27 @@ def _grouped(parts: list[bytes]) -> Iterator[bytes]:
         yield b"".join(group)
 
 
-def _changed(before: os.stat_result, after: os.stat_result) -> bool:
-    return (
-        before.st_mtime_ns != after.st_mtime_ns
-        or before.st_size != after.st_size
-        or before.st_ctime_ns != after.st_ctime_ns
-    )
+def _databases(
+    entries: "list[os.DirEntry[str]]",
+) -> "dict[os.DirEntry[str], os.DirEntry[str] | None]":
+    """The databases with their `-wal`, and each such `-wal` with None; mostly nothing at all."""
+    wals = {entry.name[:-4]: entry for entry in entries if entry.name.endswith("-wal")}
+    if not wals:
+        return {}
+    found: dict[os.DirEntry[str], os.DirEntry[str] | None] = {}
+    for entry in entries:
+        wal = wals.get(entry.name)
+        if wal is not None:
+            found[entry] = wal
+            found[wal] = None
+    return found
+
+
+def _status(folder: Folder, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
+    except OSError:
+        return None
 
 
 def _is_utf8(name: bytes) -> bool:
@@ -495,42 +527,3 @@ def _is_utf8(name: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _segments(fd: int, status: os.stat_result) -> Segments:
-    """Where the file has data: `[(0, size)]` unless it has holes."""
-    size = status.st_size
-    whole = [(0, size)]
-    if status.st_blocks * BLOCK >= size or size < 4096:
-        return whole
-    segments = []
-    position = 0
-    try:
-        while position < size:
-            try:
-                start = os.lseek(fd, position, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == 6:  # ENXIO: only a hole is left
-                    break
-                raise
-            position = min(os.lseek(fd, start, os.SEEK_HOLE), size)
-            segments.append((start, position - start))
-    except OSError:
-        return whole
-    if segments == whole:
-        return whole
-    if not segments or sum(segments[-1]) != size:
-        segments.append((size, 0))
-    return segments
-
-
-def _pieces(fd: int, segments: Segments) -> Iterator[bytes]:
-    """The bytes of the segments, in pieces of at most 1 MiB; ends early where the file does."""
-    for start, length in segments:
-        position = start
-        while position < start + length:
-            piece = os.pread(fd, min(CHUNK_BYTES, start + length - position), position)
-            if not piece:
-                return
-            yield piece
-            position += len(piece)
