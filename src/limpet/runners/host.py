@@ -5,13 +5,11 @@ again by process, boot id and token. Everything about one handle happens under t
 """
 
 import contextlib
-import functools
 import logging
 import os
 import re
 import secrets
 import sys
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,7 +28,7 @@ from limpet.errors import (
     RunnerError,
 )
 from limpet.ids import MAX_HANDLE_LENGTH, BootId, Handle
-from limpet.runners import bubblewrap, ending, environment, spawn
+from limpet.runners import bubblewrap, ending, spawn
 from limpet.runners.base import (
     DaemonResponse,
     EnsureOptions,
@@ -41,9 +39,10 @@ from limpet.runners.base import (
     SandboxId,
 )
 from limpet.runners.config import config_patch
-from limpet.runners.daemon_client import HEALTH_TIMEOUT_S, DaemonClient, Health, new_session
+from limpet.runners.daemon_client import HEALTH_TIMEOUT_S, DaemonClient, new_session
 from limpet.runners.daemon_log import DaemonLog
 from limpet.runners.deletion import delete_tree
+from limpet.runners.launch import Launcher, said, until_ready
 from limpet.runners.processes import is_alive
 from limpet.runners.record import PidFiles, Record
 
@@ -97,21 +96,19 @@ class HostRunner:
         self._data_dir = data_dir.resolve()
         self._roots = self._data_dir / "sandboxes"
         self._pid_files = PidFiles(self._data_dir / "runner" / "host")
-        self._etc = self._data_dir / "runner" / "etc"
         self._state = state
-        self._environ = dict(os.environ if environ is None else environ)
-        self._command = tuple(daemon_command)
         self._healthy_within_s = healthy_within_s
         self._patience_s = patience_s
         self._stop_grace_s = stop_grace_s
         self._slots: dict[Handle, _Slot] = {}
         self._session: aiohttp.ClientSession | None = None
-        self._isolation = _decided(isolation, self._environ, visible)
-        self._bubblewrap = (
-            bubblewrap.find_bubblewrap(self._environ, self._data_dir, visible)
-            if self._isolation.kind == "bubblewrap"
-            else None
-        )
+        environ = dict(os.environ if environ is None else environ)
+        self._isolation = _decided(isolation, environ, visible)
+        shut_in = None
+        if self._isolation.kind == "bubblewrap":
+            shut_in = bubblewrap.find_bubblewrap(environ, self._data_dir, visible)
+        etc = self._data_dir / "runner" / "etc"
+        self._launcher = Launcher(tuple(daemon_command), shut_in, environ, etc)
 
     @property
     def kind(self) -> RunnerKind:
@@ -315,7 +312,15 @@ class HostRunner:
         slot.starting_or_ending = True
         try:
             record = await self._start(slot, sandbox)
-            await self._healthy(slot, record)
+            assert slot.spawned is not None
+            assert slot.log is not None
+            await until_ready(
+                self._client(record),
+                slot.spawned,
+                slot.log,
+                boot_id=record.boot_id,
+                within_s=self._healthy_within_s,
+            )
         finally:
             slot.starting_or_ending = False
         slot.record = record
@@ -335,7 +340,7 @@ class HostRunner:
         try:
             url = doors.url
             slot.spawned = await anyio.to_thread.run_sync(
-                self._spawn, root, boot_id, doors, slot.log.descriptor
+                self._launcher.start, root, boot_id, doors, slot.log.descriptor
             )
             doors.close_inherited()
             record = Record(
@@ -352,101 +357,12 @@ class HostRunner:
             await self._state.put(sandbox, record.as_dict())
             doors.hand_over(token)
         except RunnerError as error:
-            raise RunnerError(error.message + _said(slot.log), hint=error.hint) from error
+            raise RunnerError(error.message + said(slot.log), hint=error.hint) from error
         except OSError as error:
             raise RunnerError(f"The sandbox cannot be started: {error}") from error
         finally:
             doors.close()
         return record
-
-    def _spawn(self, root: Path, boot_id: BootId, doors: spawn.Doors, log_fd: int) -> spawn.Spawned:
-        shut_in = self._bubblewrap
-        listen_fd, token_fd = doors.inherited
-        base = environment.allowed(self._environ)
-        make_environment = functools.partial(
-            environment.daemon_environment,
-            base,
-            boot_id=boot_id,
-            listen_fd=listen_fd,
-            token_fd=token_fd,
-            origin=doors.url,
-            dev_port=spawn.free_port(),
-        )
-        if shut_in is None:
-            own_venv = Path(sys.prefix) if sys.prefix != sys.base_prefix else None
-            folders = environment.tool_path(self._environ, own_venv)
-            env = make_environment(
-                path=os.pathsep.join(folders),
-                sandbox_root=root,
-                relocated=True,
-                own_pid_namespace=False,
-            )
-            return spawn.start_plain(
-                self._command,
-                env=env,
-                cwd=Path("/"),
-                log_fd=log_fd,
-                pass_fds=doors.inherited,
-            )
-        bubblewrap.write_etc(self._etc)
-        env = make_environment(
-            path=shut_in.path,
-            sandbox_root=bubblewrap.SANDBOX_ROOT,
-            relocated=False,
-            own_pid_namespace=True,
-        )
-        return spawn.start_shut_in(
-            lambda info_fd: shut_in.command(
-                root, self._command, etc=self._etc, hostname=root.name, info_fd=info_fd
-            ),
-            env=env,
-            log_fd=log_fd,
-            pass_fds=doors.inherited,
-        )
-
-    async def _healthy(self, slot: _Slot, record: Record) -> None:
-        """Wait until the daemon is ready, as itself, and takes its token; `RunnerError` if not."""
-        deadline = time.monotonic() + self._healthy_within_s
-        client = self._client(record)
-        pause_s = 0.01
-        last: Health | LimpetError | None = None
-        while (left_s := deadline - time.monotonic()) > 0:
-            if slot.spawned is None or slot.spawned.exit_code is not None:
-                code = None if slot.spawned is None else slot.spawned.exit_code
-                raise RunnerError(
-                    f"The sandbox's daemon ended while it started (exit code {code})"
-                    + _said(slot.log)
-                )
-            try:
-                # The socket listens already: a daemon that still starts answers when it is up.
-                last = await client.health(timeout_s=min(left_s, 2.0))
-            except (DaemonUnreachableError, DaemonError) as error:
-                last = error
-            else:
-                if last.boot_id != record.boot_id:
-                    raise RunnerError(
-                        "The sandbox's daemon gives another boot id than it was started with"
-                        + _said(slot.log)
-                    )
-                if last.ready:
-                    await self._accepted(slot, client)
-                    return
-            await anyio.sleep(pause_s)
-            pause_s = min(2 * pause_s, 0.25)
-        why = last.message if isinstance(last, LimpetError) else "it is not ready"
-        raise RunnerError(
-            f"The sandbox's daemon was not ready within {self._healthy_within_s:g} s: {why}"
-            + _said(slot.log),
-            hint="Try again; if the machine is busy, wait a moment first.",
-        )
-
-    async def _accepted(self, slot: _Slot, client: DaemonClient) -> None:
-        try:
-            await client.config()
-        except (DaemonError, DaemonUnreachableError) as error:
-            raise RunnerError(
-                f"The sandbox's daemon does not take its token: {error.message}" + _said(slot.log)
-            ) from error
 
     async def _configure(self, record: Record, options: EnsureOptions) -> None:
         try:
@@ -550,12 +466,6 @@ def _prepared(root: Path) -> DaemonLog:
     root.mkdir(mode=0o700, exist_ok=True)
     root.chmod(0o700)  # the sandbox may have changed it
     return DaemonLog.create(root)
-
-
-def _said(log: DaemonLog | None) -> str:
-    """The end of the daemon's log, to go after an error."""
-    tail = "" if log is None else log.tail()
-    return f"\nThe end of its log:\n{tail}" if tail else "\nIts log is empty."
 
 
 async def _tell_ready(record: Record, options: EnsureOptions) -> None:

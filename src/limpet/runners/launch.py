@@ -1,0 +1,128 @@
+"""From a root folder to a daemon that answers: what is run, shut in or not, until it is ready."""
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from limpet.errors import DaemonError, DaemonUnreachableError, LimpetError, RunnerError
+from limpet.ids import BootId
+from limpet.runners import bubblewrap, environment, spawn
+from limpet.runners.daemon_client import DaemonClient, Health
+from limpet.runners.daemon_log import DaemonLog
+
+_ATTEMPT_S: Final = 2.0
+_MAX_PAUSE_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """How daemons are started: the command, what shuts it in (None: nothing), the environment.
+
+    `etc` is a folder for the files that bubblewrap shows in place of the host's.
+    """
+
+    command: Sequence[str]
+    shut_in: bubblewrap.Bubblewrap | None
+    environ: Mapping[str, str] = field(repr=False)
+    etc: Path
+
+    def start(self, root: Path, boot_id: BootId, doors: spawn.Doors, log_fd: int) -> spawn.Spawned:
+        """Start a daemon for the sandbox at `root`. Blocks. Raises `RunnerError` or `OSError`."""
+        listen_fd, token_fd = doors.inherited
+        make_environment = functools.partial(
+            environment.daemon_environment,
+            environment.allowed(self.environ),
+            boot_id=boot_id,
+            listen_fd=listen_fd,
+            token_fd=token_fd,
+            origin=doors.url,
+            dev_port=spawn.free_port(),
+        )
+        shut_in = self.shut_in
+        if shut_in is None:
+            own_venv = Path(sys.prefix) if sys.prefix != sys.base_prefix else None
+            path = os.pathsep.join(environment.tool_path(self.environ, own_venv))
+            env = make_environment(
+                path=path, sandbox_root=root, relocated=True, own_pid_namespace=False
+            )
+            return spawn.start_plain(
+                self.command, env=env, cwd=Path("/"), log_fd=log_fd, pass_fds=doors.inherited
+            )
+        bubblewrap.write_etc(self.etc)
+        env = make_environment(
+            path=shut_in.path,
+            sandbox_root=bubblewrap.SANDBOX_ROOT,
+            relocated=False,
+            own_pid_namespace=True,
+        )
+        return spawn.start_shut_in(
+            lambda info_fd: shut_in.command(
+                root, self.command, etc=self.etc, hostname=root.name, info_fd=info_fd
+            ),
+            env=env,
+            log_fd=log_fd,
+            pass_fds=doors.inherited,
+        )
+
+
+async def until_ready(
+    client: DaemonClient,
+    spawned: spawn.Spawned,
+    log: DaemonLog,
+    *,
+    boot_id: BootId,
+    within_s: float,
+) -> None:
+    """Wait until the daemon is ready, as itself, and takes its token; `RunnerError` if not."""
+    deadline = time.monotonic() + within_s
+    pause_s = 0.01
+    last: Health | LimpetError | None = None
+    while (left_s := deadline - time.monotonic()) > 0:
+        if spawned.exit_code is not None:
+            raise RunnerError(
+                f"The sandbox's daemon ended while it started (exit code {spawned.exit_code})"
+                + said(log)
+            )
+        try:
+            # The socket listens already: a daemon that still starts answers when it is up.
+            last = await client.health(timeout_s=min(left_s, _ATTEMPT_S))
+        except (DaemonUnreachableError, DaemonError) as error:
+            last = error
+        else:
+            if last.boot_id != boot_id:
+                raise RunnerError(
+                    "The sandbox's daemon gives another boot id than it was started with"
+                    + said(log)
+                )
+            if last.ready:
+                await _takes_its_token(client, log)
+                return
+        await anyio.sleep(pause_s)
+        pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+    why = last.message if isinstance(last, LimpetError) else "it is not ready"
+    raise RunnerError(
+        f"The sandbox's daemon was not ready within {within_s:g} s: {why}" + said(log),
+        hint="Try again; if the machine is busy, wait a moment first.",
+    )
+
+
+def said(log: DaemonLog | None) -> str:
+    """The end of the daemon's log, to go after an error."""
+    tail = "" if log is None else log.tail()
+    return f"\nThe end of its log:\n{tail}" if tail else "\nIts log is empty."
+
+
+async def _takes_its_token(client: DaemonClient, log: DaemonLog) -> None:
+    try:
+        await client.config()
+    except (DaemonError, DaemonUnreachableError) as error:
+        raise RunnerError(
+            f"The sandbox's daemon does not take its token: {error.message}" + said(log)
+        ) from error
