@@ -11,10 +11,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, select
 
 from limpet.control.db import Base, Database, OrgRow, UserRow
+from limpet.control.db.database import DatabaseUnusableError
 from limpet.control.db.migrate import (
     DatabaseDamagedError,
     DatabaseTooNewError,
-    DatabaseUnusableError,
     migrate,
 )
 
@@ -158,3 +158,18 @@ async def test_connections_are_safe_ones(tmp_path: Path) -> None:
         with sqlite3.connect(path) as other:
             assert other.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
         other.close()
+
+
+async def test_a_full_disk_is_told_and_changes_nothing(tmp_path: Path) -> None:
+    async def write(database: Database) -> None:
+        async with database.session() as session:
+            connection = await session.connection()
+            await connection.exec_driver_sql("PRAGMA max_page_count = 1")
+            session.add(OrgRow(id="a", slug="a", name="x" * 1_000_000))
+
+    async with opened(tmp_path / "db") as database:
+        await migrate(database)
+        with pytest.raises(DatabaseUnusableError, match="full"):
+            await write(database)
+        async with database.reading() as session:
+            assert (await session.scalars(select(OrgRow))).all() == []

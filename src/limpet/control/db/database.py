@@ -5,17 +5,20 @@ begins (`BEGIN IMMEDIATE`), so that none fails half way because another one wrot
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
     AsyncSession,
     create_async_engine,
 )
+
+from limpet.errors import LimpetError
 
 BUSY_TIMEOUT_MS = 10_000
 _BEGIN = "limpet_begin"
@@ -25,6 +28,13 @@ _PRAGMAS = (
     "synchronous = FULL",
     "foreign_keys = ON",
 )
+
+
+class DatabaseUnusableError(LimpetError):
+    """The database cannot be opened, read or written now."""
+
+    code = "database_unusable"
+    status = 503
 
 
 class Database:
@@ -49,15 +59,23 @@ class Database:
         """A writing transaction: committed at the end of the block, rolled back when it raises.
 
         Keep it short: with SQLite it holds the only write lock. Objects stay readable afterwards.
+        `DatabaseUnusableError` when the disk is full or fails, or the lock cannot be had in time.
         """
-        async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        with _understood():
+            async with (
+                AsyncSession(self._engine, expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                yield session
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """A transaction that only reads; with SQLite it never waits for a writer."""
-        async with AsyncSession(self._reader, expire_on_commit=False, autoflush=False) as session:
-            yield session
+        with _understood():
+            async with AsyncSession(
+                self._reader, expire_on_commit=False, autoflush=False
+            ) as session:
+                yield session
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
@@ -68,6 +86,17 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+@contextlib.contextmanager
+def _understood() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise DatabaseUnusableError(
+            f"The database cannot be used now: {error.orig}",
+            hint="Check that its disk has room; nothing was changed.",
+        ) from error
 
 
 def _use_sqlite_well(engine: AsyncEngine) -> None:

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from limpet.control.db.database import BUSY_TIMEOUT_MS, Database
+from limpet.control.db.database import BUSY_TIMEOUT_MS, Database, DatabaseUnusableError
 from limpet.errors import LimpetError
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
@@ -28,12 +28,6 @@ class DatabaseDamagedError(LimpetError):
     """The database file is not one, or its pages are damaged."""
 
     code = "database_damaged"
-
-
-class DatabaseUnusableError(LimpetError):
-    """The database cannot be opened or written."""
-
-    code = "database_unusable"
 
 
 async def migrate(database: Database) -> None:
