@@ -125,7 +125,7 @@ class Watcher:
             self._events.log("daemon", f"files are not watched: {error}\n")
 
     async def _poll(self) -> None:
-        from watchfiles import awatch
+        from watchfiles import Change, awatch
 
         def wanted(_: object, path: str) -> bool:
             return watched(os.path.relpath(path, self._workspace))
@@ -137,7 +137,9 @@ class Watcher:
             force_polling=sys.platform == "linux",
             poll_delay_ms=POLL_MS,
         ):
-            for _, path in changes:
+            for kind, path in changes:
+                if kind == Change.modified and Path(path).is_dir():
+                    continue
                 self._seen(os.path.relpath(path, self._workspace))
 
 
