@@ -108,22 +108,24 @@ async def test_a_persons_shell_and_editor_in_the_folder_are_not_tied_to_it(tmp_p
         assert not tied_to(tmp_path)
 
 
-async def test_an_orphan_with_no_environment_that_works_in_the_folder_is_tied(
-    tmp_path: Path,
+@pytest.mark.parametrize("whose", ["the sandbox's", "a person's"])
+async def test_an_orphan_that_works_in_the_folder_is_tied_if_its_environment_was_wiped(
+    tmp_path: Path, whose: str
 ) -> None:
     file = tmp_path / "pid"
     code = "import os, sys\nif os.fork(): sys.exit()\nos.setsid()\n"
     code += f"open({str(file)!r}, 'w').write(str(os.getpid()))\n"
     code += "os.execv('/bin/sleep', ['sleep', '1000'])"
-    subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, env={}, check=True)
+    env = {} if whose == "the sandbox's" else {"HOME": "/home/ann"}
+    subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, env=env, check=True)
     while not file.exists() or not file.read_text():
         pass
     pid = int(file.read_text())
     try:
-        row = process_table()[pid]
-        if row.parent > 1:
+        if process_table()[pid].parent > 1:
             pytest.skip("orphans of this session do not become init's")
-        assert pid in {found.pid for found in tied_to(tmp_path)}
+        tied = {found.pid for found in tied_to(tmp_path)}
+        assert (pid in tied) == (whose == "the sandbox's")
     finally:
         os.kill(pid, signal.SIGKILL)
 
