@@ -4,7 +4,7 @@ import { ThemeSwitch } from "./ThemeSwitch.tsx";
 
 export function Header() {
   return (
-    <header className="mx-auto flex w-full max-w-5xl flex-wrap items-center gap-x-6 gap-y-2 px-5 py-5 sm:px-8">
+    <header className="mx-auto flex w-full max-w-5xl flex-wrap items-center gap-x-2 gap-y-2 px-5 sm:gap-x-6 py-5 sm:px-8">
       <NavLink to="/" className="mr-auto text-lg font-semibold tracking-tight">
         {site.name}
       </NavLink>
@@ -14,7 +14,7 @@ export function Header() {
             key={to}
             to={to}
             className={({ isActive }) =>
-              `rounded-lg px-3 py-1.5 text-sm transition-colors hover:text-ink ${
+              `rounded-lg px-2.5 py-1.5 text-sm transition-colors hover:text-ink sm:px-3 ${
                 isActive ? "bg-raised text-ink shadow-sm" : "text-muted"
               }`
             }

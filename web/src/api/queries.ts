@@ -1,0 +1,109 @@
+import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { send } from "./client.ts";
+import type { Agent, Sandbox, Snapshot, Started, System, Template } from "./types.ts";
+
+export const ORG = "local";
+const base = `/api/${ORG}`;
+
+export const systemQuery = queryOptions({
+  queryKey: ["system"],
+  queryFn: () => send<System>("GET", "/api/system"),
+  staleTime: 60_000,
+});
+
+export const templatesQuery = queryOptions({
+  queryKey: ["templates"],
+  queryFn: async () => (await send<{ templates: Template[] }>("GET", `${base}/templates`)).templates,
+  staleTime: Number.POSITIVE_INFINITY,
+});
+
+export const agentsQuery = queryOptions({
+  queryKey: ["agents"],
+  queryFn: async () => (await send<{ agents: Agent[] }>("GET", `${base}/agents`)).agents,
+});
+
+export const agentQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["agents", id],
+    queryFn: () => send<Agent>("GET", `${base}/agents/${id}`),
+  });
+
+export const sandboxesQuery = queryOptions({
+  queryKey: ["sandboxes"],
+  queryFn: async () => (await send<{ sandboxes: Sandbox[] }>("GET", `${base}/sandboxes`)).sandboxes,
+  refetchInterval: 10_000,
+});
+
+export const sandboxOfQuery = (agentId: string, branch: string) =>
+  queryOptions({
+    queryKey: ["sandbox", agentId, branch],
+    queryFn: async () => {
+      const path = `${base}/sandboxes?agent_id=${encodeURIComponent(agentId)}`;
+      const { sandboxes } = await send<{ sandboxes: Sandbox[] }>("GET", path);
+      return sandboxes.find((box) => box.branch === branch) ?? null;
+    },
+  });
+
+export const snapshotsQuery = (agentId: string) =>
+  queryOptions({
+    queryKey: ["snapshots", agentId],
+    queryFn: async () => {
+      const path = `${base}/agents/${agentId}/snapshots`;
+      return (await send<{ snapshots: Snapshot[] }>("GET", path)).snapshots;
+    },
+  });
+
+/** A mutation after which everything that is shown is asked for again. */
+function useChange<In, Out>(change: (given: In) => Promise<Out>) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: change,
+    onSettled: () =>
+      client.invalidateQueries({ predicate: ({ queryKey }) => queryKey[0] !== "live" }),
+  });
+}
+
+export type NewAgent = {
+  title?: string;
+  template?: string;
+  clone_url?: string;
+  clone_username?: string;
+  clone_password?: string;
+};
+
+export const useCreateAgent = () =>
+  useChange((wanted: NewAgent) => send<Agent>("POST", `${base}/agents`, wanted));
+
+export const useDeleteAgent = () =>
+  useChange((id: string) => send<{ ok: true }>("DELETE", `${base}/agents/${id}`));
+
+export const useStart = (agentId: string, branch: string) =>
+  useChange((withoutSnapshot: boolean) =>
+    send<Started>("POST", `${base}/vm/start`, { virtualMcpId: agentId, branch, withoutSnapshot }),
+  );
+
+export const useStop = () =>
+  useChange(({ handle, force }: { handle: string; force: boolean }) =>
+    send<{ sandbox: Sandbox }>("POST", `${base}/sandboxes/${handle}/stop`, { force }),
+  );
+
+export const useSave = (agentId: string) =>
+  useChange((name: string) =>
+    send<Snapshot>("POST", `${base}/agents/${agentId}/snapshots`, name ? { name } : {}),
+  );
+
+export const useRestore = (agentId: string) =>
+  useChange((snapshot: string) =>
+    send<{ head: Snapshot }>("POST", `${base}/agents/${agentId}/snapshots/${snapshot}/restore`, {}),
+  );
+
+export const useRetryStep = (handle: string) =>
+  useChange((step: "clone" | "install" | "start") =>
+    send<{ enqueued: string }>("POST", `${base}/sandboxes/${handle}/daemon/setup/${step}`, {}),
+  );
+
+export const exportUrl = (agentId: string, snapshot: string) =>
+  `${base}/agents/${agentId}/snapshots/${snapshot}/export`;
+
+export const eventsUrl = (agentId: string, branch: string) =>
+  `${base}/vm-events?${new URLSearchParams({ virtualMcpId: agentId, branch })}`;
