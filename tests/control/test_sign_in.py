@@ -222,3 +222,21 @@ async def test_many_requests_at_once_are_all_let_in(live: LiveApp) -> None:
     """More than there are database connections: none may wait for one while it holds another."""
     answers = await asyncio.gather(*(live.api("GET", "/agents") for _ in range(80)))
     assert {status for status, _ in answers} == {200}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "led_to"),
+    [
+        ("/local/agents/agt_1", "/local/agents/agt_1"),
+        ("//evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("/x%0d%0aSet-Cookie:a", "/"),
+    ],
+)
+async def test_a_sign_in_link_leads_only_to_pages_of_ours(
+    live: LiveApp, wanted: str, led_to: str
+) -> None:
+    token = live.limpet.services.authenticator.new_sign_in_token()
+    _, headers, _ = await live.raw("GET", f"/sign-in?token={token}&next={wanted}")
+    assert headers["location"] == led_to

@@ -1,5 +1,6 @@
 """Routes about the server itself: health, what it is, signing in and out."""
 
+import re
 from html import escape
 from typing import Literal
 
@@ -12,6 +13,9 @@ from limpet.control.auth import COOKIE, SESSION_LIFE, identity_of
 from limpet.control.db import EMBEDDED_ORG, EMBEDDED_USER
 from limpet.control.operations.services import Services
 from limpet.runners.base import IsolationKind, RunnerKind
+
+
+_OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_-][A-Za-z0-9._/-]*)?")
 
 
 class IsolationInfo(BaseModel):
@@ -99,12 +103,16 @@ def system_router(services: Services) -> APIRouter:
         return answer
 
     @router.get("/sign-in", include_in_schema=False)
-    async def sign_in(request: Request, token: str = "") -> Response:
-        """Turn the token into a session; a link that was used already leads home or explains."""
+    async def sign_in(request: Request, token: str = "", next: str = "/") -> Response:
+        """Turn the token into a session and lead to `next`, a path of ours (the home page).
+
+        A link that was used already leads there too where there is a session, or explains.
+        """
         if "prefetch" in request.headers.get("sec-purpose", request.headers.get("purpose", "")):
             return Response(status_code=204)  # a guess of the browser must not use the link up
         cookie = await services.authenticator.sign_in(token, EMBEDDED_ORG, EMBEDDED_USER)
-        home = RedirectResponse("/", status_code=303, headers={"Cache-Control": "no-store"})
+        to = next if _OWN_PATH.fullmatch(next) else "/"
+        home = RedirectResponse(to, status_code=303, headers={"Cache-Control": "no-store"})
         if cookie is None:
             if await services.authenticator.has_session(request):
                 return home
