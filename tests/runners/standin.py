@@ -45,13 +45,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/health":
             boot_id = "another" if EVIL == "lying" else os.environ["DAEMON_BOOT_ID"]
-            ready = EVIL != "never-ready" and (EVIL != "slow" or time.monotonic() - started > 0.7)
             if EVIL == "silent":
                 threading.Event().wait()
+            if EVIL == "never-ready" or (EVIL == "slow" and time.monotonic() - started < 0.7):
+                self.answer(503, {"error": "still at it"})
+                return
             self.answer(
                 200,
                 {
-                    "ready": ready,
+                    "ready": False,
                     "bootId": boot_id,
                     "configured": bool(posted),
                     "orchestrator": {"running": None, "pending": []},

@@ -243,8 +243,8 @@ EVIL = {
     "dying": "I die at once",
     "lying": "another boot id",
     "wrong-token": "does not take its token",
-    "never-ready": "was not ready within",
-    "silent": "was not ready within",
+    "never-ready": "did not answer within",
+    "silent": "did not answer within",
     "refusing": "no such runtime",
 }
 

@@ -55,7 +55,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a daemon says of itself. `running` is the orchestrator's step, or None."""
+    """What a daemon says of itself.
+
+    `ready` is whether the app's dev server runs; `running` the orchestrator's step, or None.
+    """
 
     ready: bool
     boot_id: BootId

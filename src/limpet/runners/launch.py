@@ -11,10 +11,10 @@ from typing import Final
 
 import anyio
 
-from limpet.errors import DaemonError, DaemonUnreachableError, LimpetError, RunnerError
+from limpet.errors import DaemonError, DaemonUnreachableError, RunnerError
 from limpet.ids import BootId
 from limpet.runners import bubblewrap, environment, spawn
-from limpet.runners.daemon_client import DaemonClient, Health
+from limpet.runners.daemon_client import DaemonClient
 from limpet.runners.daemon_log import DaemonLog
 
 _ATTEMPT_S: Final = 2.0
@@ -80,10 +80,14 @@ async def until_ready(
     boot_id: BootId,
     within_s: float,
 ) -> None:
-    """Wait until the daemon is ready, as itself, and takes its token; `RunnerError` if not."""
+    """Wait until the daemon answers, as itself, and takes its token; `RunnerError` if not.
+
+    It serves nothing before its workspace is whole. Its `ready` is another matter: it tells of the
+    app's dev server, which may never run.
+    """
     deadline = time.monotonic() + within_s
     pause_s = 0.01
-    last: Health | LimpetError | None = None
+    why = "no answer"
     while (left_s := deadline - time.monotonic()) > 0:
         if spawned.exit_code is not None:
             raise RunnerError(
@@ -92,23 +96,21 @@ async def until_ready(
             )
         try:
             # The socket listens already: a daemon that still starts answers when it is up.
-            last = await client.health(timeout_s=min(left_s, _ATTEMPT_S))
+            health = await client.health(timeout_s=min(left_s, _ATTEMPT_S))
         except (DaemonUnreachableError, DaemonError) as error:
-            last = error
+            why = error.message
         else:
-            if last.boot_id != boot_id:
+            if health.boot_id != boot_id:
                 raise RunnerError(
                     "The sandbox's daemon gives another boot id than it was started with"
                     + said(log)
                 )
-            if last.ready:
-                await _takes_its_token(client, log)
-                return
+            await _takes_its_token(client, log)
+            return
         await anyio.sleep(pause_s)
         pause_s = min(2 * pause_s, _MAX_PAUSE_S)
-    why = last.message if isinstance(last, LimpetError) else "it is not ready"
     raise RunnerError(
-        f"The sandbox's daemon was not ready within {within_s:g} s: {why}" + said(log),
+        f"The sandbox's daemon did not answer within {within_s:g} s: {why}" + said(log),
         hint="Try again; if the machine is busy, wait a moment first.",
     )
 
