@@ -14,7 +14,6 @@ from limpet.control.db import EMBEDDED_ORG, EMBEDDED_USER
 from limpet.control.operations.services import Services
 from limpet.runners.base import IsolationKind, RunnerKind
 
-
 _OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_-][A-Za-z0-9._/-]*)?")
 
 
