@@ -1,0 +1,47 @@
+"""A live server and a real browser, signed in."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.live import FAST_SAVER, LiveLimpet
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, headless."""
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
+    if chromium is None:
+        pytest.skip("no Chromium here (Debian: apt install chromium)")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-background-networking", "--disable-sync"],
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def live() -> Iterator[LiveLimpet]:
+    with LiveLimpet.temporary(FAST_SAVER) as server:
+        yield server
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    fresh = browser.new_context(viewport={"width": 1280, "height": 800})
+    yield fresh
+    fresh.close()
+
+
+@pytest.fixture
+def page(live: LiveLimpet, context: BrowserContext) -> Page:
+    """The home page, signed in by the printed URL."""
+    shown = context.new_page()
+    assert live.sign_in_url is not None
+    shown.goto(live.sign_in_url)
+    return shown
