@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -141,15 +142,14 @@ class Child:
     def _watch_in_thread(self) -> None:
         loop = asyncio.get_running_loop()
 
-        def on_end(waiter: "asyncio.Future[int]") -> None:
-            self._done(waiter.result())
-
-        def wait() -> int:
+        def wait() -> None:
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
             signal_group(self.pid, signal.SIGKILL)
-            return self._popen.wait()
+            returncode = self._popen.wait()
+            with contextlib.suppress(RuntimeError):  # the loop has ended before the child
+                loop.call_soon_threadsafe(self._done, returncode)
 
-        loop.run_in_executor(None, wait).add_done_callback(on_end)
+        threading.Thread(target=wait, name=f"wait-{self.pid}", daemon=True).start()
 
     def _done(self, returncode: int) -> None:
         running_children.discard(self.pid)

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -51,6 +52,7 @@ from limpet.snapshots.swap import SandboxRoot, recover
 EXIT_SETTINGS = 2
 EXIT_FOLDERS = 4
 RESCUE_S = 15.0
+THREADS = 16
 _SECRETS = ("DAEMON_TOKEN", "DAEMON_TOKEN_FD")
 
 
@@ -93,6 +95,7 @@ async def _serve(
     become_subreaper()
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="work"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     reaper = Reaper(running_children)
@@ -118,6 +121,9 @@ async def _serve(
         await serving
         await preview.close()
     reaper.stop()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads that still read or delete are not waited for
 
 
 def all_routes(ctx: DaemonContext) -> list[Route]:
@@ -173,6 +179,7 @@ def _prepare(ctx: DaemonContext, origin: OriginStore) -> None:
 
 async def _end(ctx: DaemonContext) -> None:
     """End streams and tasks, put unsaved changes where git can find them, end the rest."""
+    await ctx.snapshots.take_no_more()
     ctx.events.close()
     await ctx.setup.stop()
     await ctx.tasks.kill_all()

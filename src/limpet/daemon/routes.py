@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -104,8 +105,15 @@ def json_bytes(body: bytes) -> bytes:
 
 
 def decode_body(body: bytes, type_: type[StructT]) -> StructT:
-    """The body as `type_`; `InvalidInputError` tells what does not fit."""
+    """The body as `type_`; a null counts as left out. `InvalidInputError` tells what is wrong."""
+    text = json_bytes(body)
     try:
-        return msgspec.json.decode(json_bytes(body), type=type_)
+        return msgspec.json.decode(text, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if isinstance(error, msgspec.ValidationError) and b"null" in text:
+            with suppress(msgspec.ValidationError):
+                given = msgspec.json.decode(text)
+                if isinstance(given, dict):
+                    given = {name: value for name, value in given.items() if value is not None}
+                return msgspec.convert(given, type=type_)
         raise InvalidInputError(f"the body does not fit: {error}") from error

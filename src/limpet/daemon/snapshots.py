@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from limpet.daemon.context import DaemonContext
+from limpet.daemon.gate import gate
 from limpet.daemon.origin import Origin, OriginStore
 from limpet.daemon.routes import Route
 from limpet.errors import ConflictError
@@ -60,6 +61,7 @@ class SnapshotService:
         self._idle.set()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._told_at_s = 0.0
+        self._ending = False
 
     @property
     def operation(self) -> Operation | None:
@@ -67,7 +69,9 @@ class SnapshotService:
         return self._operation
 
     def begin(self, operation: Operation) -> None:
-        """Take the turn; `ConflictError` while another has it."""
+        """Take the turn; `ConflictError` while another has it or the daemon ends."""
+        if self._ending:
+            raise ConflictError("the daemon ends")
         if self._operation is not None:
             raise ConflictError(
                 f"a {self._operation} is running already", hint="Try again when it is over."
@@ -90,9 +94,11 @@ class SnapshotService:
         finally:
             self.end()
 
-    async def idle(self) -> None:
-        """Wait until nothing runs."""
-        await self._idle.wait()
+    async def take_no_more(self) -> None:
+        """Begin nothing from now on; a swap that is under way is waited for."""
+        self._ending = True
+        if gate.closed_because is not None:
+            await self._idle.wait()
 
     def run(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         """Do blocking work of the operation in its thread."""

@@ -1,28 +1,25 @@
 """Watches the workspace: files that anyone changes are told, gathered for 300 ms, and are work.
 
 Linux: inotify, one watch a folder, none in `.git`, `node_modules` and the usual caches, which is
-where nearly all folders are. Elsewhere watchfiles; on a Linux without inotify it looks every 2 s.
+where nearly all folders are (inotify.py). Where that cannot be had it looks again and again.
 """
 
 import asyncio
 import contextlib
-import ctypes
-import errno
 import os
-import struct
-import sys
-from collections.abc import Callable
+import time
 from pathlib import Path
 
 from limpet.daemon.activity import Activity
 from limpet.daemon.capabilities import has
 from limpet.daemon.events import Broadcaster
 from limpet.daemon.files import TEMPORARY_PREFIX
+from limpet.daemon.inotify import Inotify
 
 DEBOUNCE_S = 0.3
-POLL_MS = 2000
+POLL_S = 5.0
+POLL_SHARE = 50
 MAX_PATHS_A_FLUSH = 500
-READ_BYTES = 64 * 1024
 UNWATCHED = frozenset(
     {
         ".git", "node_modules", ".venv", "__pycache__", ".limpet-root",
@@ -32,18 +29,7 @@ UNWATCHED = frozenset(
     }
 )  # fmt: skip
 
-_IN_MODIFY, _IN_ATTRIB, _IN_CLOSE_WRITE = 0x2, 0x4, 0x8
-_IN_MOVED_FROM, _IN_MOVED_TO, _IN_CREATE, _IN_DELETE = 0x40, 0x80, 0x100, 0x200
-_IN_OVERFLOW, _IN_IGNORED = 0x4000, 0x8000
-_IN_ONLYDIR, _IN_DONT_FOLLOW, _IN_EXCL_UNLINK = 0x1000000, 0x2000000, 0x4000000
-_IN_ISDIR = 0x40000000
-_INTEREST = (
-    _IN_MODIFY | _IN_ATTRIB | _IN_CLOSE_WRITE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_CREATE
-    | _IN_DELETE | _IN_ONLYDIR | _IN_DONT_FOLLOW | _IN_EXCL_UNLINK
-)  # fmt: skip
-_EVENT = struct.Struct("iIII")
-
-OnChange = Callable[[str], None]
+Seen = dict[str, tuple[int, int, int]]
 
 
 def watched(path: str) -> bool:
@@ -59,28 +45,34 @@ def watched(path: str) -> bool:
 class Watcher:
     """Owns the watch and tells what it sees: `file-changed` events, activity."""
 
-    def __init__(self, workspace: Path, events: Broadcaster, activity: Activity) -> None:
+    def __init__(
+        self, workspace: Path, events: Broadcaster, activity: Activity, *, poll_s: float = POLL_S
+    ) -> None:
         self._workspace = workspace
         self._events = events
         self._activity = activity
+        self._poll_s = poll_s
         self._changed: dict[str, None] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._inotify: _Inotify | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._inotify: Inotify | None = None
+        self._polling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to watch; what changed before is not told."""
         if has("inotify"):
             try:
-                self._inotify = await asyncio.to_thread(_Inotify, self._workspace, self._seen)
+                self._inotify = await asyncio.to_thread(
+                    Inotify, self._workspace, self._seen, watched
+                )
             except OSError as error:
-                self._events.log("daemon", f"files are not watched: {error}\n")
+                self._events.log("daemon", f"no inotify ({error}): files are polled\n")
+            else:
+                if self._inotify.incomplete:
+                    self._events.log("daemon", f"not all is watched: {self._inotify.incomplete}\n")
+                self._inotify.listen()
                 return
-            if self._inotify.incomplete:
-                self._events.log("daemon", f"not all is watched: {self._inotify.incomplete}\n")
-            self._inotify.listen()
-        else:
-            self._task = asyncio.create_task(self._with_watchfiles())
+        seen = await asyncio.to_thread(scan, self._workspace)
+        self._polling = asyncio.create_task(self._poll(seen))
 
     async def stop(self) -> None:
         """Watch no more; what was gathered is forgotten."""
@@ -91,11 +83,11 @@ class Watcher:
         if self._inotify is not None:
             self._inotify.close()
             self._inotify = None
-        if self._task is not None:
-            self._task.cancel()
+        if self._polling is not None:
+            self._polling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+                await self._polling
+            self._polling = None
 
     def note(self, path: str) -> None:
         """`path` (relative to the workspace) was changed, by a route of ours for instance."""
@@ -118,110 +110,36 @@ class Watcher:
         if len(inside) > MAX_PATHS_A_FLUSH:
             self._events.publish("file-changed", {"path": "."})
 
-    async def _with_watchfiles(self) -> None:
+    async def _poll(self, before: Seen) -> None:
+        pause_s = self._poll_s
+        while True:
+            await asyncio.sleep(pause_s)
+            begun_s = time.monotonic()
+            now = await asyncio.to_thread(scan, self._workspace)
+            pause_s = max(self._poll_s, POLL_SHARE * (time.monotonic() - begun_s))
+            for path in now.keys() | before.keys():
+                if now.get(path) != before.get(path):
+                    self._seen(path)
+            before = now
+
+
+def scan(workspace: Path) -> Seen:
+    """Every watched file with what a change of it would change. Blocking."""
+    found: Seen = {}
+    todo = [""]
+    while todo:
+        folder = todo.pop()
         try:
-            await self._poll()
-        except (OSError, RuntimeError, ImportError) as error:
-            self._events.log("daemon", f"files are not watched: {error}\n")
-
-    async def _poll(self) -> None:
-        from watchfiles import Change, awatch
-
-        def wanted(_: object, path: str) -> bool:
-            return watched(os.path.relpath(path, self._workspace))
-
-        async for changes in awatch(
-            self._workspace,
-            watch_filter=wanted,
-            step=50,
-            force_polling=sys.platform == "linux",
-            poll_delay_ms=POLL_MS,
-        ):
-            for kind, path in changes:
-                if kind == Change.modified and Path(path).is_dir():
-                    continue
-                self._seen(os.path.relpath(path, self._workspace))
-
-
-class _Inotify:
-    """An inotify descriptor and what its watches stand for. Made in a thread, used on the loop."""
-
-    def __init__(self, root: Path, on_change: OnChange) -> None:
-        self.incomplete = ""
-        self._root = root
-        self._on_change = on_change
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._fd: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._fd < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        self._folders: dict[int, str] = {}
-        self._add_tree("")
-
-    def listen(self) -> None:
-        asyncio.get_running_loop().add_reader(self._fd, self._read)
-
-    def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._fd)
-        os.close(self._fd)
-
-    def _add_tree(self, top: str, found: OnChange | None = None) -> None:
-        todo = [top]
-        while todo:
-            folder = todo.pop()
-            if not self._add(folder):
-                continue
-            try:
-                with os.scandir(self._root / folder) as entries:
-                    for entry in entries:
-                        path = f"{folder}/{entry.name}" if folder else entry.name
-                        if entry.is_dir(follow_symlinks=False):
-                            if watched(path):
-                                todo.append(path)
-                        elif found is not None:
-                            found(path)
-            except OSError:  # gone meanwhile, or not ours to read
-                continue
-
-    def _add(self, folder: str) -> bool:
-        path = os.fsencode(self._root / folder)
-        wd: int = self._libc.inotify_add_watch(self._fd, path, _INTEREST)
-        if wd < 0:
-            number = ctypes.get_errno()
-            if number == errno.ENOSPC:
-                self.incomplete = "the limit fs.inotify.max_user_watches is reached"
-            return False
-        self._folders[wd] = folder
-        return True
-
-    def _read(self) -> None:
-        try:
-            data = os.read(self._fd, READ_BYTES)
-        except BlockingIOError:
-            return
-        offset = 0
-        while offset < len(data):
-            wd, mask, _, length = _EVENT.unpack_from(data, offset)
-            offset += _EVENT.size
-            name = os.fsdecode(data[offset : offset + length].rstrip(b"\0"))
-            offset += length
-            self._one(wd, mask, name)
-
-    def _one(self, wd: int, mask: int, name: str) -> None:
-        if mask & _IN_OVERFLOW:
-            self._add_tree("")
-            self._on_change("repo/.")
-            return
-        if mask & _IN_IGNORED:
-            self._folders.pop(wd, None)
-            return
-        folder = self._folders.get(wd)
-        if folder is None or not name:
-            return
-        path = f"{folder}/{name}" if folder else name
-        if mask & _IN_ISDIR:
-            if mask & (_IN_CREATE | _IN_MOVED_TO) and watched(path):
-                self._add_tree(path, self._on_change)
-            elif mask & _IN_ATTRIB:
-                return
-        self._on_change(path)
+            with os.scandir(workspace / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    if not watched(path):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(path)
+                        continue
+                    status = entry.stat(follow_symlinks=False)
+                    found[path] = (status.st_ctime_ns, status.st_ino, status.st_size)
+        except OSError:  # gone meanwhile, or not ours to read
+            continue
+    return found
