@@ -2,6 +2,10 @@
 
 import asyncio
 import io
+import os
+import signal
+import subprocess
+import sys
 import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -19,7 +23,7 @@ from limpet.snapshots.repository import (
     SaveSupersededError,
     SnapshotRepository,
 )
-from limpet.stores.keys import head_key, tar_key
+from limpet.stores.keys import head_key, legacy_tar_key, tar_key
 from limpet.stores.local import LocalStore
 
 pytestmark = pytest.mark.anyio
@@ -175,10 +179,14 @@ async def test_changed_bytes_are_told_before_the_last_of_them(
         changed = bytearray(whole)
         changed[place] ^= 4
         tar_path(store, head).write_bytes(changed)
-        given = b""
+        given = bytearray()
+
+        async def take(into: bytearray, of: Head) -> None:
+            async for chunk in await repository.open_tar(of):
+                into += chunk
+
         with pytest.raises(SnapshotDamagedError):
-            async for chunk in await repository.open_tar(head):
-                given += chunk
+            await take(given, head)
         assert len(given) < len(whole)
     tar_path(store, head).write_bytes(whole)
     await repository.verify(head)
@@ -220,3 +228,87 @@ async def test_branches_and_orgs_do_not_see_each_other(repository: SnapshotRepos
     ):
         assert await repository.history(other) == []
         assert await repository.find(other, head.snapshot) is None
+
+
+async def test_a_stale_writer_does_not_slip_in_below_the_head(
+    repository: SnapshotRepository, store: LocalStore
+) -> None:
+    for generation in range(3):
+        newest = await save(repository, f"save {generation}", generation)
+    await store.delete(head_key(REF.org, REF.agent, REF.branch, 2))
+    with pytest.raises(SaveSupersededError) as told:
+        await save(repository, "stale", 1)
+    assert await repository.head(REF) == newest
+    assert [h.name for h in await repository.side_lineages(REF)] == ["stale"]
+    assert told.value.head.lineage != MAIN
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from limpet.ids import AgentId, Branch, OrgId
+from limpet.snapshots.repository import BranchRef, SnapshotRepository
+from limpet.stores.local import LocalStore
+async def chunks():
+    yield Path(sys.argv[2]).read_bytes()
+ref = BranchRef(OrgId("local"), AgentId("agt_1"), Branch("limpet/calm-cove"))
+asyncio.run(SnapshotRepository(LocalStore(Path(sys.argv[1]))).save_tar(
+    ref, chunks(), reason="idle", parent=None, fencing=1, expected_generation=1))
+"""
+
+
+@pytest.mark.parametrize(("step", "generation"), [("save-tar-stored", 1), ("save-head-created", 2)])
+async def test_a_save_that_is_killed_leaves_the_old_head_or_the_new_one(
+    repository: SnapshotRepository, store: LocalStore, tmp_path: Path, step: str, generation: int
+) -> None:
+    await save(repository, "one", 0)
+    (tmp_path / "two.tar").write_bytes(tar("two"))
+    died = subprocess.run(
+        [sys.executable, "-c", KILLED, store.where, str(tmp_path / "two.tar")],
+        env={**os.environ, "LIMPET_FAULT": f"{step}:kill"},
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL
+    head = await repository.head(REF)
+    assert head is not None
+    assert head.generation == generation
+    await repository.verify(head)
+    assert (await save(repository, "next", generation)).generation == generation + 1
+
+
+def put_legacy(store: LocalStore, body: bytes) -> Path:
+    file = path(store, legacy_tar_key(REF.org, REF.agent, REF.branch))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(body)
+    return file
+
+
+async def test_a_tar_of_the_older_layout_is_read_and_never_written(
+    repository: SnapshotRepository, store: LocalStore
+) -> None:
+    file = put_legacy(store, tar("from before"))
+    old = await repository.head(REF)
+    assert old is not None
+    assert (old.generation, old.snapshot[:7]) == (0, "legacy-")
+    assert await content(repository, old) == tar("from before")
+    assert await repository.find(REF, old.snapshot) == old
+    new = await save(repository, "new", 0, parent=old.snapshot)
+    assert await repository.head(REF) == new
+    assert [h.snapshot for h in await repository.history(REF)] == [new.snapshot, old.snapshot]
+    assert file.read_bytes() == tar("from before")
+    tar_path(store, new).unlink()
+    found = await repository.lookup(REF)
+    assert found.head == old
+    assert [d.generation for d in found.damaged] == [1]
+
+
+async def test_a_damaged_tar_of_the_older_layout_is_damage_and_not_emptiness(
+    repository: SnapshotRepository, store: LocalStore
+) -> None:
+    put_legacy(store, tar("from before")[:700])
+    assert (await repository.lookup(REF)).head is None
+    with pytest.raises(SnapshotDamagedError):
+        await repository.head(REF)
+    assert await repository.history(REF) == []
+    put_legacy(store, tar("mended"))
+    assert await repository.head(REF) is not None

@@ -15,6 +15,7 @@ from limpet.stores.keys import (
     legacy_tar_key,
     safe_branch,
     safe_name,
+    safe_org,
     tar_key,
 )
 
@@ -31,6 +32,19 @@ ORG, AGENT = OrgId("local"), AgentId("agt_1")
 def test_distinct_names_give_distinct_parts_even_when_case_is_folded(one: str, two: str) -> None:
     assert (safe_name(one) == safe_name(two)) == (one == two)
     assert safe_name(one) == safe_name(one).casefold()
+
+
+@given(NAMES)
+def test_a_name_that_looks_hashed_is_hashed(name: str) -> None:
+    part = safe_name(name)
+    assert (part == name) == (safe_name(part) == part)
+
+
+@given(NAMES, NAMES)
+def test_distinct_orgs_never_meet_nor_reach_the_operators_space(one: str, two: str) -> None:
+    assert (safe_org(OrgId(one)) == safe_org(OrgId(two))) == (one == two)
+    for org in (one, "_templates", "_doctor"):
+        assert safe_org(OrgId(org)) not in ("_templates", "_doctor")
 
 
 @given(NAMES)

@@ -1,18 +1,34 @@
 """The local folder store: atomic, durable, contained, conditional."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
 
+import anyio
 import pytest
 
-from limpet.errors import InvalidInputError, PreconditionFailedError, StoreUnavailableError
-from limpet.stores.base import ReplaceIf
+from limpet.errors import (
+    InvalidInputError,
+    PreconditionFailedError,
+    StoreUnavailableError,
+    StoreUnsupportedError,
+)
+from limpet.stores.base import Condition, ReplaceIf, StoredObject
 from limpet.stores.local import LocalStore
 from limpet.stores.probe import probe_store
-from limpet.stores.settings import FORCE_PATH_STYLE, flag, open_store
+from limpet.stores.settings import (
+    BUCKET,
+    ENDPOINT,
+    FORCE_PATH_STYLE,
+    PREFIX,
+    REGION,
+    StoreSettings,
+    flag,
+    open_store,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -159,13 +175,73 @@ async def test_of_many_processes_exactly_one_creates(store: LocalStore) -> None:
     assert not [n for n in os.listdir(Path(store.where) / "race") if n.startswith(".")]
 
 
-async def test_what_a_killed_put_left_is_swept(store: LocalStore) -> None:
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from limpet.stores.local import LocalStore
+async def chunks():
+    yield b"half"
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(LocalStore(Path(sys.argv[1])).put("a/b", chunks()))
+"""
+
+
+async def test_what_a_killed_put_left_is_swept_by_a_later_process(store: LocalStore) -> None:
     await store.put("a/b", b"x")
-    left = Path(store.where) / "a" / ".put-123"
-    left.write_text("half")
-    assert store.sweep() == 0
+    died = subprocess.run([sys.executable, "-c", KILLED, store.where], check=False)
+    assert died.returncode == -signal.SIGKILL
+    [left] = (Path(store.where) / "a").glob(".put-*")
+    await LocalStore(Path(store.where)).put("c", b"x")
+    assert left.exists(), "it may still be written by another process"
     os.utime(left, (0, 0))
-    assert store.sweep() == 1
+    await LocalStore(Path(store.where)).put("c", b"x")
+    assert not left.exists()
+    assert await read(store, "a/b") == b"x"
+    assert [o.key async for o in store.list("")] == ["a/b", "c"]
+
+
+async def test_a_cancelled_put_leaves_nothing(store: LocalStore) -> None:
+    begun = anyio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"x"
+        begun.set()
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(store.put, "a/b", endless())
+        await begun.wait()
+        group.cancel_scope.cancel()
+    assert os.listdir(Path(store.where) / "a") == []
+
+
+async def test_of_many_replacers_each_sees_the_others(store: LocalStore) -> None:
+    await store.put("counter", b"0")
+
+    async def count() -> None:
+        while True:
+            seen = await store.head("counter")
+            assert seen is not None
+            now = int(await read(store, "counter") or b"")
+            try:
+                await store.put("counter", b"%d" % (now + 1), condition=ReplaceIf(seen.etag))
+            except PreconditionFailedError:
+                continue
+            return
+
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(count)
+    assert await read(store, "counter") == b"20"
+
+
+async def test_a_prefix_of_other_keys_is_no_key(store: LocalStore) -> None:
+    await store.put("a/b", b"x")
+    with pytest.raises(InvalidInputError):
+        await store.put("a", b"x")
+    assert await store.head("a") is None
+    assert await store.get("a") is None
+    await store.delete("a")
     assert await read(store, "a/b") == b"x"
 
 
@@ -173,6 +249,33 @@ async def test_the_probe_finds_the_local_store_sound(store: LocalStore) -> None:
     results = await probe_store(store)
     assert len(results) == 8
     assert all(r.ok for r in results), results
+    assert [o.key async for o in store.list("")] == []
+
+
+class Careless(LocalStore):
+    """Ignores conditions, as some S3 servers do."""
+
+    async def put(
+        self,
+        key: str,
+        body: bytes | AsyncIterable[bytes],
+        *,
+        condition: Condition | None = None,
+    ) -> StoredObject:
+        return await super().put(key, body)
+
+
+async def test_the_probe_tells_a_store_that_ignores_conditions(tmp_path: Path) -> None:
+    wrong = [r for r in await probe_store(Careless(tmp_path / "store")) if not r.ok]
+    assert [r.operation for r in wrong] == ["create-only put", "replace-if put"]
+    assert all("ignored the condition" in r.detail for r in wrong)
+
+
+async def test_the_probe_names_the_permission_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    [told] = await probe_store(LocalStore(tmp_path / "file"))
+    assert not told.ok
+    assert "s3:PutObject" in told.permission
 
 
 @pytest.mark.parametrize("word", ["1", "true", "YES", "On", "tRuE"])
@@ -188,6 +291,33 @@ def test_no_in_any_case(word: str) -> None:
 def test_an_odd_flag_or_a_bucket_is_an_error_that_names_the_variable(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=FORCE_PATH_STYLE):
         open_store({FORCE_PATH_STYLE: "perhaps"}, tmp_path)
-    with pytest.raises(InvalidInputError, match="SANDBOX_SNAPSHOTS_BUCKET"):
-        open_store({"SANDBOX_SNAPSHOTS_BUCKET": "b"}, tmp_path)
+    with pytest.raises(StoreUnsupportedError, match=BUCKET):
+        open_store({BUCKET: "b"}, tmp_path)
     assert open_store({}, tmp_path).where == str(tmp_path / "sandbox-snapshots")
+
+
+def test_every_variable_is_read_in_one_place() -> None:
+    assert StoreSettings.from_environ({}) == StoreSettings(
+        None, "us-east-1", "sandbox-snapshots", None, False
+    )
+    told = {
+        BUCKET: "b",
+        REGION: "eu",
+        PREFIX: "/x/y/",
+        ENDPOINT: "http://h:9000/",
+        FORCE_PATH_STYLE: "Yes",
+    }
+    assert StoreSettings.from_environ(told) == StoreSettings(
+        "b", "eu", "x/y", "http://h:9000", True
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(PREFIX, "a/../b"), (PREFIX, "a//b"), (ENDPOINT, "minio:9000"), (ENDPOINT, "ftp://h"),
+     (ENDPOINT, "https://me:secret@h"), (ENDPOINT, "http://h:99999"), (FORCE_PATH_STYLE, "2")],
+)  # fmt: skip
+def test_what_cannot_be_used_names_its_variable(name: str, value: str) -> None:
+    with pytest.raises(InvalidInputError, match=name) as told:
+        StoreSettings.from_environ({name: value})
+    assert "secret" not in told.value.message

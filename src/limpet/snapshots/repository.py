@@ -4,93 +4,66 @@ The order of a save is the whole of its safety: the tar first, verified while it
 last, the head of the next generation, create-only. A save that dies leaves the old head; of two
 writers one creates the generation and the other's work becomes a side lineage. The highest
 generation that can be used is the head.
+
+A branch's tar of the older layout, `<org>/<agent>/<branch>.tar`, counts as generation 0 of its main
+lineage: it is read, never written.
 """
 
-import json
 import re
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal, NewType, get_args
 
 from anyio import to_thread
 from blake3 import blake3
 
 from limpet.errors import (
     ConflictError,
-    LimpetError,
+    InvalidInputError,
     PreconditionFailedError,
     SnapshotDamagedError,
 )
-from limpet.ids import AgentId, Branch, OrgId, SnapshotId, new_snapshot_id
+from limpet.ids import SnapshotId, new_snapshot_id
+from limpet.snapshots.faults import reach
+from limpet.snapshots.lineage import (
+    LEGACY_GENERATION,
+    MAIN,
+    MAX_HEAD_BYTES,
+    BranchRef,
+    DamagedHead,
+    Head,
+    HeadLookup,
+    Lineage,
+    SaveReason,
+    decode_head,
+    encode_head,
+)
 from limpet.snapshots.receipt import Receipt
 from limpet.snapshots.tar_read import TarSummary, TarVerifier
-from limpet.stores.base import SandboxStore
-from limpet.stores.keys import GENERATION_DIGITS, head_key, heads_prefix, heads_root, tar_key
+from limpet.stores.base import SandboxStore, StoredObject
+from limpet.stores.keys import (
+    GENERATION_DIGITS,
+    head_key,
+    heads_prefix,
+    heads_root,
+    legacy_tar_key,
+    tar_key,
+)
 
-Lineage = NewType("Lineage", str)
-MAIN = Lineage("main")
-SaveReason = Literal[
-    "idle",
-    "interval",
-    "shutdown",
-    "stop",
-    "manual",
-    "before-restore",
-    "import",
-    "rollback",
-    "start",
+__all__ = [
+    "MAIN",
+    "BranchRef",
+    "DamagedHead",
+    "Head",
+    "HeadLookup",
+    "Lineage",
+    "SaveReason",
+    "SaveSupersededError",
+    "SnapshotRepository",
 ]
-HEAD_VERSION = 1
-MAX_HEAD_BYTES = 1 << 20
 _GENERATION = re.compile(rf"[0-9]{{{GENERATION_DIGITS}}}")
-
-
-@dataclass(frozen=True, slots=True)
-class BranchRef:
-    """Whose lineage: a branch of an agent of an org."""
-
-    org: OrgId
-    agent: AgentId
-    branch: Branch
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """One snapshot as its lineage knows it; `fencing` numbers the lease it was made under."""
-
-    ref: BranchRef
-    lineage: Lineage
-    generation: int
-    snapshot: SnapshotId
-    parent: SnapshotId | None
-    kind: Literal["tar"]
-    created_at: datetime
-    reason: SaveReason
-    name: str | None
-    fencing: int
-    receipt: Receipt
-    size_bytes: int
-    blake3: str
-    side_reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class DamagedHead:
-    """A generation that cannot be used, and why; `snapshot` is None when that is unreadable."""
-
-    generation: int
-    snapshot: SnapshotId | None
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class HeadLookup:
-    """The usable head of a lineage, and the newer generations that are not usable."""
-
-    head: Head | None
-    damaged: tuple[DamagedHead, ...]
+_SIDE = re.compile(r"side-[0-9a-f]{12}")
 
 
 class SaveSupersededError(ConflictError):
@@ -111,17 +84,12 @@ class SnapshotRepository:
 
     def __init__(self, store: SandboxStore) -> None:
         self._store = store
+        self._legacy: dict[BranchRef, tuple[StoredObject, Head | DamagedHead]] = {}
 
     async def lookup(self, ref: BranchRef, lineage: Lineage = MAIN) -> HeadLookup:
         """The newest usable head, newest generation first; what was passed by is told."""
-        prefix = heads_prefix(ref.org, ref.agent, ref.branch, lineage)
-        generations = [
-            int(one.key.removeprefix(prefix))
-            async for one in self._store.list(prefix)
-            if _GENERATION.fullmatch(one.key.removeprefix(prefix))
-        ]
         damaged: list[DamagedHead] = []
-        for generation in sorted(generations, reverse=True):
+        for generation in sorted(await self._generations(ref, lineage), reverse=True):
             read = await self._read(ref, lineage, generation)
             if isinstance(read, Head):
                 seen = await self._store.head(self._tar(read))
@@ -130,7 +98,11 @@ class SnapshotRepository:
                 why = "its bytes are gone" if seen is None else "its size is not what was saved"
                 read = DamagedHead(generation, read.snapshot, why)
             damaged.append(read)
-        return HeadLookup(None, tuple(damaged))
+        older = await self._read_legacy(ref) if lineage == MAIN else None
+        if isinstance(older, DamagedHead):
+            damaged.append(older)
+            older = None
+        return HeadLookup(older, tuple(damaged))
 
     async def head(self, ref: BranchRef, lineage: Lineage = MAIN) -> Head | None:
         """The usable head; `SnapshotDamagedError` when there are heads but none is usable."""
@@ -151,11 +123,14 @@ class SnapshotRepository:
             folder, _, name = one.key.removeprefix(root).partition("/")
             if not _GENERATION.fullmatch(name):
                 continue
-            if folder and not re.fullmatch(r"side-[0-9a-f]{12}", folder):
+            if folder and not _SIDE.fullmatch(folder):
                 continue
             read = await self._read(ref, Lineage(folder or MAIN), int(name))
             if isinstance(read, Head):
                 heads.append(read)
+        older = await self._read_legacy(ref)
+        if isinstance(older, Head):
+            heads.append(older)
         return sorted(
             heads, key=lambda h: (h.created_at, h.lineage == MAIN, h.generation), reverse=True
         )
@@ -195,7 +170,7 @@ class SnapshotRepository:
 
         The tar is verified while it is stored: one that is cut off, changed or unsafe raises
         `TarDamagedError` or `TarUnsafeError` and leaves nothing. When another writer has created
-        the generation, the tar becomes the first head of a new side lineage, and
+        the generation, or a later one, the tar becomes the first head of a new side lineage, and
         `SaveSupersededError` carries that head.
         """
         snapshot = new_snapshot_id()
@@ -228,12 +203,14 @@ class SnapshotRepository:
             blake3=summary.blake3,
             side_reason=side_reason,
         )
+        reach("save-tar-stored")
         try:
-            await self._create(head)
+            await self._create_next(head)
         except PreconditionFailedError:
             aside = _moved(head, Lineage(f"side-{secrets.token_hex(6)}"), side_reason)
             await self._create(aside)
             raise SaveSupersededError(aside) from None
+        reach("save-head-created")
         return head
 
     async def open_tar(self, head: Head) -> AsyncIterator[bytes]:
@@ -273,10 +250,28 @@ class SnapshotRepository:
         if held:
             yield held
 
+    async def _generations(self, ref: BranchRef, lineage: Lineage) -> list[int]:
+        prefix = heads_prefix(ref.org, ref.agent, ref.branch, lineage)
+        return [
+            int(name)
+            async for one in self._store.list(prefix)
+            if _GENERATION.fullmatch(name := one.key.removeprefix(prefix))
+        ]
+
+    async def _create_next(self, head: Head) -> None:
+        """Create the head as the newest of its lineage, or `PreconditionFailedError`.
+
+        Its place may be free although others came after it: old heads are pruned.
+        """
+        later = max(await self._generations(head.ref, head.lineage), default=0)
+        if later >= head.generation:
+            raise PreconditionFailedError(f"Generation {later} of {head.ref.branch} is there")
+        await self._create(head)
+
     async def _create(self, head: Head) -> None:
         ref = head.ref
         key = head_key(ref.org, ref.agent, ref.branch, head.generation, head.lineage)
-        await self._store.put(key, _encode(head), condition="create-only")
+        await self._store.put(key, encode_head(head), condition="create-only")
 
     async def _read(self, ref: BranchRef, lineage: Lineage, generation: int) -> Head | DamagedHead:
         key = head_key(ref.org, ref.agent, ref.branch, generation, lineage)
@@ -284,10 +279,36 @@ class SnapshotRepository:
         if chunks is None:
             return DamagedHead(generation, None, "its head is gone")
         body = b"".join([chunk async for chunk in chunks])
-        return _decode(body, ref, lineage, generation)
+        return decode_head(body, ref, lineage, generation)
+
+    async def _read_legacy(self, ref: BranchRef) -> Head | DamagedHead | None:
+        """The tar of the older layout as a head; read whole when it is first seen or changes."""
+        key = legacy_tar_key(ref.org, ref.agent, ref.branch)
+        seen = await self._store.head(key)
+        if seen is None:
+            return None
+        known = self._legacy.get(ref)
+        if known is not None and known[0] == seen:
+            return known[1]
+        chunks = await self._store.get(key)
+        if chunks is None:
+            return None
+        verifier = TarVerifier()
+        read: Head | DamagedHead
+        try:
+            async for chunk in chunks:
+                await to_thread.run_sync(verifier.feed, chunk)
+            read = _legacy_head(ref, seen, await to_thread.run_sync(verifier.finish))
+        except (SnapshotDamagedError, InvalidInputError) as error:
+            why = f"it is of the older layout, and {error.message}"
+            read = DamagedHead(LEGACY_GENERATION, None, why)
+        self._legacy[ref] = (seen, read)
+        return read
 
     @staticmethod
     def _tar(head: Head) -> str:
+        if head.lineage == MAIN and head.generation == LEGACY_GENERATION:
+            return legacy_tar_key(head.ref.org, head.ref.agent, head.ref.branch)
         return tar_key(head.ref.org, head.ref.agent, head.ref.branch, head.snapshot)
 
 
@@ -310,64 +331,20 @@ def _moved(head: Head, lineage: Lineage, side_reason: str | None) -> Head:
     return replace(head, lineage=lineage, generation=1, side_reason=side_reason or "lost-race")
 
 
-def _encode(head: Head) -> bytes:
-    """The head's JSON, ending with a BLAKE3 of all before it."""
-    told = {
-        "version": HEAD_VERSION,
-        "kind": head.kind,
-        "org": head.ref.org,
-        "agent": head.ref.agent,
-        "branch": head.ref.branch,
-        "lineage": head.lineage,
-        "generation": head.generation,
-        "snapshot": head.snapshot,
-        "parent": head.parent,
-        "created_at": head.created_at.isoformat(),
-        "reason": head.reason,
-        "name": head.name,
-        "fencing": head.fencing,
-        "size_bytes": head.size_bytes,
-        "blake3": head.blake3,
-        "side_reason": head.side_reason,
-        "receipt": head.receipt.as_dict(),
-    }
-    return json.dumps({**told, "check": _check(told)}, indent=1).encode()
-
-
-def _check(told: dict[str, Any]) -> str:
-    plain = json.dumps(told, sort_keys=True, separators=(",", ":"))
-    return blake3(plain.encode()).hexdigest()
-
-
-def _decode(body: bytes, ref: BranchRef, lineage: Lineage, generation: int) -> Head | DamagedHead:
-    try:
-        told = json.loads(body)
-        if told["version"] != HEAD_VERSION or told["kind"] != "tar":
-            why = f"it is of a kind that this version does not know ({told['kind']!r})"
-            return DamagedHead(generation, SnapshotId(str(told.get("snapshot"))), why)
-        if told.pop("check") != _check(told):
-            return DamagedHead(generation, None, "its head was changed")
-        here = (ref.org, ref.agent, ref.branch, lineage, generation)
-        names = ("org", "agent", "branch", "lineage", "generation")
-        if tuple(told[name] for name in names) != here:
-            return DamagedHead(generation, None, "its head belongs elsewhere")
-        if told["reason"] not in get_args(SaveReason):
-            return DamagedHead(generation, None, "its head gives an unknown reason")
-        return Head(
-            ref=ref,
-            lineage=lineage,
-            generation=generation,
-            snapshot=SnapshotId(told["snapshot"]),
-            parent=SnapshotId(told["parent"]) if told["parent"] else None,
-            kind="tar",
-            created_at=datetime.fromisoformat(told["created_at"]),
-            reason=told["reason"],
-            name=told["name"],
-            fencing=told["fencing"],
-            receipt=Receipt.from_dict(told["receipt"]),
-            size_bytes=told["size_bytes"],
-            blake3=told["blake3"],
-            side_reason=told["side_reason"],
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, LimpetError) as error:
-        return DamagedHead(generation, None, f"its head cannot be read ({type(error).__name__})")
+def _legacy_head(ref: BranchRef, seen: StoredObject, summary: TarSummary) -> Head:
+    return Head(
+        ref=ref,
+        lineage=MAIN,
+        generation=LEGACY_GENERATION,
+        snapshot=SnapshotId(f"legacy-{summary.blake3[:24]}"),
+        parent=None,
+        kind="tar",
+        created_at=datetime.fromtimestamp(seen.modified_at_s, UTC),
+        reason="import",
+        name=None,
+        fencing=0,
+        receipt=_receipt_of(summary),
+        size_bytes=summary.size_bytes,
+        blake3=summary.blake3,
+        side_reason=None,
+    )

@@ -30,6 +30,10 @@ def safe_name(name: str) -> str:
         raise InvalidInputError("An empty name cannot be part of a key")
     if len(name) <= MAX_PART_LENGTH and _SAFE.fullmatch(name):
         return name
+    return _hashed(name)
+
+
+def _hashed(name: str) -> str:
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]
     kept = _UNSAFE_RUN.sub("-", name.lower()).strip(".-")
     return f"{kept[: MAX_PART_LENGTH - _HASH_LENGTH - 1]}~{digest}"
@@ -40,9 +44,18 @@ def safe_branch(branch: str) -> str:
     return "/".join(safe_name(part) for part in branch.split("/"))
 
 
+def safe_org(org: OrgId) -> str:
+    """An org as one part of a key.
+
+    Names that begin with `_` are the operator's (`_templates`, `_doctor`), so an org that is called
+    so gets a hash.
+    """
+    return _hashed(org) if org.startswith("_") else safe_name(org)
+
+
 def heads_root(org: OrgId, agent: AgentId, branch: Branch) -> str:
     """What all heads of a branch, of every lineage, begin with."""
-    return f"v1/{safe_name(org)}/heads/{safe_name(agent)}/{safe_branch(branch)}~"
+    return f"v1/{safe_org(org)}/heads/{safe_name(agent)}/{safe_branch(branch)}~"
 
 
 def heads_prefix(org: OrgId, agent: AgentId, branch: Branch, lineage: str = "main") -> str:
@@ -70,12 +83,12 @@ def tar_key(org: OrgId, agent: AgentId, branch: Branch, snapshot: SnapshotId) ->
     """A plain snapshot."""
     if not _SNAPSHOT.fullmatch(snapshot):
         raise InvalidInputError(f"{snapshot[:80]!r} is no snapshot id")
-    return f"v1/{safe_name(org)}/tars/{safe_name(agent)}/{safe_branch(branch)}~/{snapshot}.tar"
+    return f"v1/{safe_org(org)}/tars/{safe_name(agent)}/{safe_branch(branch)}~/{snapshot}.tar"
 
 
 def legacy_tar_key(org: OrgId, agent: AgentId, branch: Branch) -> str:
     """Where the older layout kept a branch's one tar; read, never written."""
-    return f"{safe_name(org)}/{safe_name(agent)}/{safe_branch(branch)}.tar"
+    return f"{safe_org(org)}/{safe_name(agent)}/{safe_branch(branch)}.tar"
 
 
 def check_key(key: str) -> str:

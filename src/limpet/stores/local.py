@@ -12,11 +12,11 @@ import secrets
 import stat
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from limpet.errors import (
     InvalidInputError,
@@ -40,10 +40,12 @@ class LocalStore:
 
     def __init__(self, base: Path) -> None:
         self._base = base
+        self._swept = False
         # A base that cannot be made is told by the first operation, as any broken store is.
         if not base.exists():
             try:
                 base.mkdir(mode=0o700, parents=True)
+                _flush_folder(base.parent)
             except OSError:
                 return
 
@@ -60,22 +62,22 @@ class LocalStore:
         condition: Condition | None = None,
     ) -> StoredObject:
         """See `SandboxStore.put`."""
-        path = self._path(key)
+        check_key(key)
         with _told(key):
-            scratch, file = await to_thread.run_sync(self._begin, path)
+            path, scratch, file = await to_thread.run_sync(self._begin, key)
         try:
             if isinstance(body, bytes):
                 with _told(key):
-                    await to_thread.run_sync(file.write, body)
+                    await to_thread.run_sync(_write, file, body)
             else:
                 async for chunk in body:
                     with _told(key):
-                        await to_thread.run_sync(file.write, chunk)
+                        await to_thread.run_sync(_write, file, chunk)
             with _told(key):
                 return await to_thread.run_sync(self._finish, key, path, scratch, file, condition)
         finally:
-            file.close()
-            scratch.unlink(missing_ok=True)
+            with CancelScope(shield=True):
+                await to_thread.run_sync(_discard, scratch, file)
 
     async def get(
         self, key: str, *, start: int = 0, length: int | None = None
@@ -83,22 +85,23 @@ class LocalStore:
         """See `SandboxStore.get`."""
         if start < 0 or (length is not None and length < 0):
             raise InvalidInputError("A range begins at 0 or later and is not negative")
-        path = self._path(key)
+        check_key(key)
         with _told(key):
-            file = await to_thread.run_sync(self._open, path)
+            file = await to_thread.run_sync(self._open, key)
         return None if file is None else self._chunks(key, file, start, length)
 
     async def head(self, key: str) -> StoredObject | None:
         """See `SandboxStore.head`."""
-        path = self._path(key)
+        check_key(key)
         with _told(key):
-            return await to_thread.run_sync(self._stat, key, path)
+            return await to_thread.run_sync(lambda: self._stat(key, self._path(key)))
 
     async def delete(self, key: str) -> None:
         """See `SandboxStore.delete`."""
-        path = self._path(key)
+        check_key(key)
 
         def remove() -> None:
+            path = self._path(key)
             if self._stat(key, path) is not None:
                 path.unlink(missing_ok=True)
                 _flush_folder(path.parent)
@@ -114,15 +117,19 @@ class LocalStore:
             yield one
 
     def sweep(self, older_than_s: float = STALE_AFTER_S) -> int:
-        """Delete what puts that were killed left behind; how many files that were."""
+        """Delete what puts that were killed left behind; how many files that were.
+
+        Blocks. A put that still writes keeps its file fresh. The first put of a process calls this.
+        """
         before = time.time() - older_than_s
         swept = 0
         for folder, _, names in os.walk(self._base):
             for name in names:
                 path = Path(folder) / name
-                if name.startswith(_SCRATCH) and path.lstat().st_mtime < before:
-                    path.unlink(missing_ok=True)
-                    swept += 1
+                with suppress(FileNotFoundError):
+                    if name.startswith(_SCRATCH) and path.lstat().st_mtime < before:
+                        path.unlink()
+                        swept += 1
         return swept
 
     # -- blocking halves -----------------------------------------------------------------------
@@ -140,15 +147,19 @@ class LocalStore:
         if not self._base.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(self._base))
 
-    def _begin(self, path: Path) -> tuple[Path, BinaryIO]:
+    def _begin(self, key: str) -> tuple[Path, Path, BinaryIO]:
         self._check_base()
+        if not self._swept:
+            self._swept = True
+            self.sweep()
+        path = self._path(key)
         missing = [p for p in (path.parent, *path.parent.parents) if not p.exists()]
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in missing:
             _flush_folder(folder.parent)
         scratch = path.with_name(_SCRATCH + secrets.token_hex(16))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        return scratch, os.fdopen(os.open(scratch, flags, 0o600), "wb", buffering=0)
+        return path, scratch, os.fdopen(os.open(scratch, flags, 0o600), "wb", buffering=0)
 
     def _finish(
         self, key: str, path: Path, scratch: Path, file: BinaryIO, condition: Condition | None
@@ -183,17 +194,17 @@ class LocalStore:
         finally:
             os.close(lock)
 
-    def _open(self, path: Path) -> BinaryIO | None:
+    def _open(self, key: str) -> BinaryIO | None:
         self._check_base()
+        path = self._path(key)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
-        file = os.fdopen(descriptor, "rb", buffering=0)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            file.close()
+            os.close(descriptor)
             return None
-        return file
+        return os.fdopen(descriptor, "rb", buffering=0)
 
     def _stat(self, key: str, path: Path) -> StoredObject | None:
         self._check_base()
@@ -239,6 +250,20 @@ class LocalStore:
             file.close()
 
 
+def _write(file: BinaryIO, chunk: bytes) -> None:
+    """All of the chunk: an unbuffered write may take less (on a disk that fills, a signal)."""
+    left = memoryview(chunk)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _discard(scratch: Path, file: BinaryIO) -> None:
+    with suppress(OSError):
+        file.close()
+    with suppress(OSError):  # what cannot be deleted now is swept later
+        scratch.unlink(missing_ok=True)
+
+
 def _object(key: str, seen: os.stat_result) -> StoredObject:
     etag = f"{seen.st_mtime_ns:x}-{seen.st_size:x}-{seen.st_ino:x}"
     return StoredObject(key, seen.st_size, etag, seen.st_mtime)
@@ -268,7 +293,10 @@ def _told(key: str) -> Iterator[None]:
                 "The disk that holds the snapshots is full",
                 hint="Free some room, then try again; what was stored before is whole.",
             ) from error
+        denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
         raise StoreUnavailableError(
             f"The snapshot folder failed at {key!r}: {error.strerror or error}",
-            hint="`limpet doctor --store` looks for what is wrong.",
+            hint="Its folders must be readable and writable by the user that Limpet runs as."
+            if denied
+            else "`limpet doctor --store` looks for what is wrong.",
         ) from error

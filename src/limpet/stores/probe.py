@@ -8,16 +8,30 @@ from limpet.errors import LimpetError, PreconditionFailedError
 from limpet.stores.base import ReplaceIf, SandboxStore
 
 _BODY = b"limpet store probe"
+_NEEDS = {
+    "put": "write objects (s3:PutObject)",
+    "get": "read objects (s3:GetObject)",
+    "range get": "read objects (s3:GetObject)",
+    "head": "read objects (s3:GetObject)",
+    "list": "list the bucket (s3:ListBucket)",
+    "create-only put": "write objects on a condition (s3:PutObject with If-None-Match)",
+    "replace-if put": "write objects on a condition (s3:PutObject with If-Match)",
+    "delete": "delete objects (s3:DeleteObject)",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """One operation: whether it did what it must, what it did instead, and what may mend it."""
+    """One operation: whether it did what it must, what it did instead, and what may mend it.
+
+    `permission` is what the operation needs, in words and as S3 calls it.
+    """
 
     operation: str
     ok: bool
     detail: str = ""
     hint: str = ""
+    permission: str = ""
 
 
 async def _collect(chunks: AsyncIterator[bytes] | None) -> bytes | None:
@@ -25,8 +39,11 @@ async def _collect(chunks: AsyncIterator[bytes] | None) -> bytes | None:
 
 
 async def probe_store(store: SandboxStore) -> list[ProbeResult]:
-    """Put, get, range, head, list, both conditional puts and delete, in this order."""
-    prefix = f"v1/limpet-doctor/{secrets.token_hex(8)}"
+    """Put, get, range, head, list, both conditional puts and delete, in this order.
+
+    When nothing can be put, the others are not tried. Nothing stays behind where deleting works.
+    """
+    prefix = f"v1/_doctor/{secrets.token_hex(8)}"
     key = f"{prefix}/probe"
 
     async def put() -> str:
@@ -78,9 +95,10 @@ async def probe_store(store: SandboxStore) -> list[ProbeResult]:
     for operation, attempt in tries:
         try:
             wrong = await attempt()
-            results.append(ProbeResult(operation, not wrong, wrong))
+            results.append(ProbeResult(operation, not wrong, wrong, permission=_NEEDS[operation]))
         except LimpetError as error:
-            results.append(ProbeResult(operation, False, error.message, error.hint))
+            needs = _NEEDS[operation]
+            results.append(ProbeResult(operation, False, error.message, error.hint, needs))
             if operation == "put":
                 break
     return results

@@ -1,0 +1,145 @@
+"""A lineage's heads: what one says of its snapshot, and how it is written and read.
+
+Pure: bytes in, values out. A head is JSON that ends with a BLAKE3 of all before it, and names the
+place that it was made for, so that one that was cut, changed or moved is told.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NewType, get_args
+
+from blake3 import blake3
+
+from limpet.errors import LimpetError
+from limpet.ids import AgentId, Branch, OrgId, SnapshotId
+from limpet.snapshots.receipt import Receipt
+
+Lineage = NewType("Lineage", str)
+MAIN = Lineage("main")
+SaveReason = Literal[
+    "idle",
+    "interval",
+    "shutdown",
+    "stop",
+    "manual",
+    "before-restore",
+    "import",
+    "rollback",
+    "start",
+]
+HEAD_VERSION = 1
+MAX_HEAD_BYTES = 1 << 20
+LEGACY_GENERATION = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BranchRef:
+    """Whose lineage: a branch of an agent of an org."""
+
+    org: OrgId
+    agent: AgentId
+    branch: Branch
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One snapshot as its lineage knows it; `fencing` numbers the lease it was made under."""
+
+    ref: BranchRef
+    lineage: Lineage
+    generation: int
+    snapshot: SnapshotId
+    parent: SnapshotId | None
+    kind: Literal["tar"]
+    created_at: datetime
+    reason: SaveReason
+    name: str | None
+    fencing: int
+    receipt: Receipt
+    size_bytes: int
+    blake3: str
+    side_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedHead:
+    """A generation that cannot be used, and why; `snapshot` is None when that is unreadable."""
+
+    generation: int
+    snapshot: SnapshotId | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLookup:
+    """The usable head of a lineage, and the newer generations that are not usable."""
+
+    head: Head | None
+    damaged: tuple[DamagedHead, ...]
+
+
+def encode_head(head: Head) -> bytes:
+    """The head's JSON, ending with a BLAKE3 of all before it."""
+    told = {
+        "version": HEAD_VERSION,
+        "kind": head.kind,
+        "org": head.ref.org,
+        "agent": head.ref.agent,
+        "branch": head.ref.branch,
+        "lineage": head.lineage,
+        "generation": head.generation,
+        "snapshot": head.snapshot,
+        "parent": head.parent,
+        "created_at": head.created_at.isoformat(),
+        "reason": head.reason,
+        "name": head.name,
+        "fencing": head.fencing,
+        "size_bytes": head.size_bytes,
+        "blake3": head.blake3,
+        "side_reason": head.side_reason,
+        "receipt": head.receipt.as_dict(),
+    }
+    return json.dumps({**told, "check": _check(told)}, indent=1).encode()
+
+
+def decode_head(
+    body: bytes, ref: BranchRef, lineage: Lineage, generation: int
+) -> Head | DamagedHead:
+    """The head that `encode_head` wrote for this place, or why it cannot be used."""
+    try:
+        told = json.loads(body)
+        if told["version"] != HEAD_VERSION or told["kind"] != "tar":
+            why = f"it is of a kind that this version does not know ({told['kind']!r})"
+            return DamagedHead(generation, SnapshotId(str(told.get("snapshot"))), why)
+        if told.pop("check") != _check(told):
+            return DamagedHead(generation, None, "its head was changed")
+        here = (ref.org, ref.agent, ref.branch, lineage, generation)
+        names = ("org", "agent", "branch", "lineage", "generation")
+        if tuple(told[name] for name in names) != here:
+            return DamagedHead(generation, None, "its head belongs elsewhere")
+        if told["reason"] not in get_args(SaveReason):
+            return DamagedHead(generation, None, "its head gives an unknown reason")
+        return Head(
+            ref=ref,
+            lineage=lineage,
+            generation=generation,
+            snapshot=SnapshotId(told["snapshot"]),
+            parent=SnapshotId(told["parent"]) if told["parent"] else None,
+            kind="tar",
+            created_at=datetime.fromisoformat(told["created_at"]),
+            reason=told["reason"],
+            name=told["name"],
+            fencing=told["fencing"],
+            receipt=Receipt.from_dict(told["receipt"]),
+            size_bytes=told["size_bytes"],
+            blake3=told["blake3"],
+            side_reason=told["side_reason"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, LimpetError) as error:
+        return DamagedHead(generation, None, f"its head cannot be read ({type(error).__name__})")
+
+
+def _check(told: dict[str, Any]) -> str:
+    plain = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return blake3(plain.encode()).hexdigest()
