@@ -20,6 +20,8 @@ def daemon(root: Path) -> Iterator[DaemonProcess]:
     """A daemon that answers; whatever it started is gone afterwards."""
     with DaemonProcess.running(root / "workspace") as running:
         yield running
+        running.process.terminate()  # a kill would leave what it started behind
+        running.process.wait(30)
 
 
 @pytest.fixture

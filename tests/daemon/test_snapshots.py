@@ -280,8 +280,9 @@ def test_a_shell_that_writes_all_the_time_cannot_mix_two_states(
         assert sorted(os.listdir(repo.parent)) == ["home", "repo", "tmp"]
         assert os.listdir(repo.parent / "home") == []
         assert not pids_in(repo)
-        threading.Event().wait(0.05)
+        threading.Event().wait(0.1)  # ten times as long as any of them sleeps
         assert sorted(os.listdir(repo)) == ["state"]
+        assert os.listdir(repo.parent / "home") == []
 
 
 async def test_terminals_are_told_why_they_end(
