@@ -71,6 +71,21 @@ async def events(ctx: DaemonContext, _: object, request: Request) -> Response:
     return StreamingResponse(frames, media_type="text/event-stream", headers=SSE_HEADERS)
 
 
+class Logs(msgspec.Struct):
+    """The last part of each source's log (at most 256 KiB)."""
+
+    sources: list[str]
+    logs: dict[str, str]
+
+
+async def logs(ctx: DaemonContext, _: object, request: Request) -> Logs:
+    """What is kept of the logs: of every source, or of `?source=`."""
+    kept = ctx.events.logs()
+    wanted = request.query_params.get("source")
+    shown = kept if wanted is None else {wanted: kept.get(wanted, "")}
+    return Logs(sources=sorted(kept), logs=shown)
+
+
 def openapi(routes: list[Route]) -> dict[str, Any]:
     """OpenAPI 3.1 of the native routes."""
     types = {t for route in routes for t in (route.input, route.output) if t is not None}
@@ -145,6 +160,14 @@ def routes(_: DaemonContext) -> list[Route]:
             auth=False,
             activity=False,
             summary="Everything that happens, as server-sent events",
+        ),
+        Route(
+            ("GET",),
+            "/logs",
+            logs,
+            output=Logs,
+            activity=False,
+            summary="The last part of each source's log",
         ),
     ]
 
