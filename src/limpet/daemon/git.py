@@ -1,0 +1,470 @@
+"""Our own runs of git: never a prompt, never a helper, credentials by descriptor alone.
+
+`run` is for steps whose output people see, `capture` for what we read ourselves. Both take the
+arguments after `git`; nothing passes a shell.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlsplit
+
+from limpet.branches import is_synthetic
+from limpet.daemon.children import TextReader, child_environment, run_child, start_child
+from limpet.daemon.config_model import Credentials
+from limpet.daemon.settings import DaemonSettings
+from limpet.errors import ConflictError, LimpetError
+
+if TYPE_CHECKING:
+    from limpet.daemon.context import DaemonContext
+
+STALL_S: Final = 10
+CAPTURE_TIMEOUT_S: Final = 60.0
+PUSH_TIMEOUT_S: Final = 8.0
+RESCUE_PREFIX: Final = "refs/limpet/rescue/"
+NO_GIT: Final = "git is not there. Install it (Debian, Ubuntu: apt-get install git) and try again."
+_FALLBACK_IDENTITY: Final = ("Limpet", "limpet@localhost")
+_ALWAYS: Final = (
+    "safe.directory=*",
+    "credential.helper=",
+    "core.askPass=",
+    "core.fsmonitor=false",
+    "advice.detachedHead=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "http.lowSpeedLimit=1",
+    f"http.lowSpeedTime={STALL_S}",
+    "http.followRedirects=false",
+    "submodule.recurse=false",
+    "fetch.recurseSubmodules=false",
+)
+# Answers git's questions from the descriptor whose number is in the environment, and only those
+# that are about the host that the credentials are for.
+_ASKPASS: Final = """\
+#!/bin/sh
+{ IFS= read -r user; IFS= read -r password; } < "/dev/fd/$LIMPET_GIT_FD"
+case "$1" in
+  "Username for '$LIMPET_GIT_ORIGIN'"*) printf '%s\\n' "$user" ;;
+  "Password for '$LIMPET_GIT_USER_ORIGIN'"*) printf '%s\\n' "$password" ;;
+  *) exit 1 ;;
+esac
+"""
+
+OnOutput = Callable[[str], None]
+
+
+class GitFailedError(LimpetError):
+    """git ended with an error; `output` is what it said."""
+
+    code = "git_failed"
+    status = 500
+
+    def __init__(self, message: str, *, exit_status: int = 1, output: str = "") -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+        self.output = output
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Credentials and the one origin (`https://host[:port]`) that may be told them."""
+
+    url: str
+    credentials: Credentials
+
+    @property
+    def origin(self) -> str:
+        """Where they may be sent."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def user_origin(self) -> str:
+        """How git calls the origin when it knows the user's name."""
+        parts = urlsplit(self.url)
+        name = quote(self.credentials.username, safe="-._~!$&'()*+,;=")
+        return f"{parts.scheme}://{name}@{parts.netloc}"
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """How a git command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """What to tell people when it failed."""
+        return (self.err or self.out).strip()[-2000:]
+
+
+def environment(settings: DaemonSettings, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What every git of ours runs with."""
+    env = child_environment(settings, extra)
+    for name in ("SSH_ASKPASS", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_ASKPASS"):
+        if extra is None or name not in extra:
+            env.pop(name, None)
+    return {
+        **env,
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ALLOW_PROTOCOL": "https:file",
+        "GIT_EDITOR": "true",
+        "GIT_MERGE_AUTOEDIT": "no",
+        "LC_ALL": "C.UTF-8",
+        "LANGUAGE": "",
+    }
+
+
+def command(args: Sequence[str], *, hooks: bool) -> list[str]:
+    """The argv of a git command of ours."""
+    settings = _ALWAYS if hooks else (*_ALWAYS, f"core.hooksPath={os.devnull}")
+    return ["git", *(part for s in settings for part in ("-c", s)), *args]
+
+
+async def run(
+    settings: DaemonSettings,
+    args: Sequence[str],
+    *,
+    cwd: Path,
+    on_output: OnOutput,
+    access: Access | None = None,
+    timeout_s: float | None = None,
+    hooks: bool = False,
+) -> int:
+    """Run git for people to watch; its exit code, never an exception."""
+    with _askpass(access) as (fds, extra):
+        return await run_child(
+            command(args, hooks=hooks),
+            cwd=cwd,
+            env=environment(settings, extra),
+            on_output=on_output,
+            timeout_s=timeout_s,
+            pass_fds=fds,
+            drop_to=settings.drop_to,
+        )
+
+
+async def capture(
+    settings: DaemonSettings,
+    args: Sequence[str],
+    *,
+    cwd: Path,
+    access: Access | None = None,
+    timeout_s: float = CAPTURE_TIMEOUT_S,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    hooks: bool = False,
+) -> Captured:
+    """Run git and read what it says. Code 127 when it is not there, 137 when time ran out."""
+    out: list[str] = []
+    err: list[str] = []
+    with _askpass(access) as (fds, extra):
+        try:
+            child = start_child(
+                command(args, hooks=hooks),
+                cwd=cwd,
+                env=environment(settings, {**(env or {}), **extra}),
+                stdin=stdin,
+                pass_fds=fds,
+                drop_to=settings.drop_to,
+            )
+        except FileNotFoundError:
+            return Captured(127, "", NO_GIT if shutil.which("git") is None else f"no folder {cwd}")
+        except (OSError, ConflictError) as error:
+            return Captured(1, "", str(error))
+        assert child.stdout is not None
+        assert child.stderr is not None
+        readers = (TextReader(child.stdout, out.append), TextReader(child.stderr, err.append))
+        try:
+            async with asyncio.timeout(timeout_s):
+                code = await child.wait()
+        except TimeoutError:
+            child.signal(9)
+            code = await child.wait()
+            err.append(f"\ngit timed out after {timeout_s:g} s")
+        except asyncio.CancelledError:
+            child.signal(9)
+            await asyncio.shield(child.wait())
+            raise
+        finally:
+            for reader in readers:
+                reader.drain()
+            with contextlib.suppress(OSError):
+                child.close()
+    return Captured(code, "".join(out), "".join(err))
+
+
+async def checked(
+    settings: DaemonSettings,
+    args: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+) -> str:
+    """What git says on its output; `GitFailedError` with its words when it fails."""
+    done = await capture(settings, args, cwd=cwd, env=env, stdin=stdin)
+    if done.code != 0:
+        raise GitFailedError(
+            f"git {args[0]}: {done.said or f'exit {done.code}'}",
+            exit_status=done.code,
+            output=done.said,
+        )
+    return done.out
+
+
+def is_repository(repo: Path) -> bool:
+    """Whether there is a `.git` (a folder, or the file that a worktree has)."""
+    return os.path.lexists(repo / ".git")
+
+
+async def current_branch(settings: DaemonSettings, repo: Path) -> str | None:
+    """The branch that is checked out, also before its first commit; None for a detached HEAD."""
+    done = await capture(settings, ["symbolic-ref", "--quiet", "--short", "HEAD"], cwd=repo)
+    return done.out.strip() if done.code == 0 else None
+
+
+async def has_ref(settings: DaemonSettings, repo: Path, ref: str) -> bool:
+    """Whether a full ref (`refs/...`) or `HEAD` names a commit."""
+    done = await capture(
+        settings, ["rev-parse", "--quiet", "--verify", f"{ref}^{{commit}}"], cwd=repo
+    )
+    return done.code == 0
+
+
+async def default_branch(settings: DaemonSettings, repo: Path) -> str | None:
+    """The remote's default branch as it was at the clone."""
+    done = await capture(
+        settings, ["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"], cwd=repo
+    )
+    name = done.out.strip().removeprefix("origin/")
+    return name if done.code == 0 and name else None
+
+
+def under_way(repo: Path) -> str | None:
+    """What the repository is in the middle of (a rebase, a merge...), if anything."""
+    states = {
+        "rebase-merge": "a rebase",
+        "rebase-apply": "a rebase",
+        "MERGE_HEAD": "a merge",
+        "CHERRY_PICK_HEAD": "a cherry-pick",
+        "REVERT_HEAD": "a revert",
+        "BISECT_LOG": "a bisect",
+    }
+    return next((word for name, word in states.items() if (repo / ".git" / name).exists()), None)
+
+
+async def branch_meta(
+    settings: DaemonSettings, repo: Path, base: str | None = None
+) -> dict[str, object] | None:
+    """What the `branch` event tells; None where there is no repository.
+
+    `aheadOfBase`, `behindBase` and `unpushed` are None where a shallow history does not tell.
+    """
+    if not is_repository(repo):
+        return None
+    status = await capture(
+        settings,
+        ["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal"],
+        cwd=repo,
+    )
+    if status.code != 0:
+        return {"kind": "error", "error": status.said}
+    fields = status.out.split("\0")
+    heads = dict(line.removeprefix("# ").split(" ", 1) for line in fields if line.startswith("# "))
+    oid = heads.get("branch.oid", "")
+    head = None if oid in {"", "(initial)"} else oid
+    branch = heads.get("branch.head", "")
+    branch = "" if branch == "(detached)" else branch
+    base = base or await default_branch(settings, repo)
+    unpushed = ahead = behind = None
+    if head is not None:
+        if branch and await has_ref(settings, repo, f"refs/remotes/origin/{branch}"):
+            counted = await _ahead_behind(settings, repo, f"refs/remotes/origin/{branch}")
+            unpushed = counted[0] if counted else None
+        if base and await has_ref(settings, repo, f"refs/remotes/origin/{base}"):
+            counted = await _ahead_behind(settings, repo, f"refs/remotes/origin/{base}")
+            ahead, behind = counted or (None, None)
+            if unpushed is None and branch != base:
+                unpushed = ahead
+    return {
+        "kind": "ready",
+        "branch": branch or None,
+        "base": base,
+        "workingTreeDirty": any(f and not f.startswith("# ") for f in fields),
+        "unpushed": unpushed,
+        "aheadOfBase": ahead,
+        "behindBase": behind,
+        "headSha": head,
+    }
+
+
+async def _ahead_behind(settings: DaemonSettings, repo: Path, ref: str) -> tuple[int, int] | None:
+    """Commits of HEAD that `ref` has not, and the other way; None without a common one."""
+    merge_base = await capture(settings, ["merge-base", "HEAD", ref], cwd=repo)
+    if merge_base.code != 0:
+        return None
+    done = await capture(
+        settings, ["rev-list", "--left-right", "--count", f"HEAD...{ref}"], cwd=repo
+    )
+    numbers = done.out.split()
+    return (int(numbers[0]), int(numbers[1])) if done.code == 0 and len(numbers) == 2 else None
+
+
+def author_environment(ctx: "DaemonContext") -> dict[str, str]:
+    """Who commits, as environment: the configured identity, or ours."""
+    config = ctx.config.current
+    identity = config.git.identity if config is not None else None
+    name = (identity.user_name if identity else None) or _FALLBACK_IDENTITY[0]
+    email = (identity.user_email if identity else None) or _FALLBACK_IDENTITY[1]
+    return {
+        "GIT_AUTHOR_NAME": name,
+        "GIT_AUTHOR_EMAIL": email,
+        "GIT_COMMITTER_NAME": name,
+        "GIT_COMMITTER_EMAIL": email,
+    }
+
+
+async def rescue(ctx: "DaemonContext") -> str | None:
+    """Put unsaved changes where git can find them: `refs/limpet/rescue/<bootId>`; the commit.
+
+    Index, branch and files stay as they are. Nothing is written when there is nothing to rescue:
+    a clean tree, or a workspace whose every byte is in a snapshot. With
+    `git.publishOnShutdown` tracked changes are committed and pushed, too.
+    """
+    repo = ctx.repo
+    if not is_repository(repo) or shutil.which("git") is None:
+        return None
+    if not (await ctx.snapshots.origin.now()).unsaved:
+        return None
+    settings = ctx.settings
+    commit = await _rescue_commit(ctx)
+    if commit is not None:
+        name = re.sub(r"[^A-Za-z0-9_-]", "-", settings.boot_id)[:100] or "boot"
+        await checked(settings, ["update-ref", RESCUE_PREFIX + name, commit], cwd=repo)
+    config = ctx.config.current
+    if config is not None and config.git.publish_on_shutdown:
+        await _publish_at_the_end(ctx)
+    return commit
+
+
+async def _rescue_commit(ctx: "DaemonContext") -> str | None:
+    settings, repo = ctx.settings, ctx.repo
+    git_dir = Path((await checked(settings, ["rev-parse", "--absolute-git-dir"], cwd=repo)).strip())
+    has_head = await has_ref(settings, repo, "HEAD")
+    with tempfile.TemporaryDirectory(prefix="rescue-", dir=_scratch(ctx)) as folder:
+        index = Path(folder) / "index"
+        if (git_dir / "index").exists():
+            await asyncio.to_thread(shutil.copyfile, git_dir / "index", index)
+        env = {"GIT_INDEX_FILE": str(index), **author_environment(ctx)}
+        await checked(settings, ["add", "--all", "--ignore-errors", "."], cwd=repo, env=env)
+        tree = (await checked(settings, ["write-tree"], cwd=repo, env=env)).strip()
+        if has_head:
+            head = (await checked(settings, ["rev-parse", "HEAD^{tree}"], cwd=repo)).strip()
+            if head == tree:
+                return None
+        parents = ["-p", "HEAD"] if has_head else []
+        message = f"limpet: unsaved changes of boot {settings.boot_id}"
+        args = ["commit-tree", tree, *parents, "-m", message]
+        return (await checked(settings, args, cwd=repo, env=env)).strip()
+
+
+def _scratch(ctx: "DaemonContext") -> Path:
+    scratch = ctx.root.scratch
+    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return scratch
+
+
+async def _publish_at_the_end(ctx: "DaemonContext") -> None:
+    """Commit tracked changes and push the branch: best effort, bounded, never forced."""
+    settings, repo = ctx.settings, ctx.repo
+    branch = await current_branch(settings, repo)
+    if branch is None or is_synthetic(branch) or branch in await protected_branches(settings, repo):
+        return
+    env = author_environment(ctx)
+    await capture(
+        settings,
+        ["commit", "--all", "--no-verify", "-m", "Save work in progress (sandbox shutdown)"],
+        cwd=repo,
+        env=env,
+    )
+    await capture(
+        settings,
+        ["push", "--no-verify", "origin", f"refs/heads/{branch}:refs/heads/{branch}"],
+        cwd=repo,
+        access=access_of(ctx),
+        timeout_s=PUSH_TIMEOUT_S,
+    )
+
+
+async def protected_branches(settings: DaemonSettings, repo: Path) -> frozenset[str]:
+    """The branches that nothing here pushes to."""
+    default = await default_branch(settings, repo)
+    return frozenset({"main", "master"} | ({default} if default else set()))
+
+
+def access_of(ctx: "DaemonContext") -> Access | None:
+    """The clone's credentials with the origin they are for, if there are any."""
+    config, credentials = ctx.config.current, ctx.config.credentials
+    if config is None or config.clone_url is None or credentials is None:
+        return None
+    return Access(config.clone_url, credentials)
+
+
+@contextlib.contextmanager
+def _askpass(access: Access | None) -> Iterator[tuple[tuple[int, ...], dict[str, str]]]:
+    """Descriptors and variables that let git ask for `access`; no secret is in the variables."""
+    if access is None:
+        yield (), {}
+        return
+    lines = f"{access.credentials.username}\n{access.credentials.password}\n".encode()
+    with contextlib.ExitStack() as stack:
+        secret = _in_memory(stack, "limpet-git", lines * 16)
+        program, path = _program(stack)
+        fds = (secret,) if program is None else (secret, program)
+        yield (
+            fds,
+            {
+                "GIT_ASKPASS": path,
+                "LIMPET_GIT_FD": str(secret),
+                "LIMPET_GIT_ORIGIN": access.origin,
+                "LIMPET_GIT_USER_ORIGIN": access.user_origin,
+            },
+        )
+
+
+def _in_memory(stack: contextlib.ExitStack, name: str, data: bytes) -> int:
+    """A readable descriptor of `data` that no folder knows."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create(name)
+        stack.callback(os.close, fd)
+        os.write(fd, data)
+        os.lseek(fd, 0, os.SEEK_SET)
+        return fd
+    read, write = os.pipe()  # lines are taken out of a pipe: that is why there are many
+    stack.callback(os.close, read)
+    with os.fdopen(write, "wb") as pipe:
+        pipe.write(data)
+    return read
+
+
+def _program(stack: contextlib.ExitStack) -> tuple[int | None, str]:
+    """The askpass program: in memory where it runs from there, else a file without secrets."""
+    if hasattr(os, "memfd_create"):
+        fd = _in_memory(stack, "limpet-askpass", _ASKPASS.encode())
+        return fd, f"/proc/self/fd/{fd}"
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="limpet-")))
+    path = folder / "askpass"
+    path.write_text(_ASKPASS)
+    path.chmod(0o700)
+    return None, str(path)

@@ -1,0 +1,320 @@
+"""The preview: everything that is no native route goes on to the sandbox's dev server.
+
+The dev server sees requests as if they came from `localhost:<port>`, so that its host checks pass
+behind any domain, and never our token or our cookies.
+"""
+
+import json
+import re
+from collections import deque
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.websockets import WebSocket
+
+from limpet.daemon import preview_pages
+from limpet.daemon.context import DaemonContext
+from limpet.daemon.preview_inject import injected
+from limpet.daemon.setup.ports import Listening
+from limpet.reverse_proxy import (
+    UNREACHABLE_CODE,
+    Answer,
+    HeaderList,
+    ReverseProxy,
+    UpstreamUnreachableError,
+    close_at_once,
+    end_to_end,
+    request_target,
+)
+
+OUR_COOKIES: Final = frozenset({"limpet_session", "limpet_preview"})
+SMALL_FRAME_BYTES: Final = 64
+REMEMBERED_FRAMES: Final = 64
+_FORWARDED: Final = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port")
+_OURS: Final = ("x-limpet-token", "x-limpet-port", "x-limpet-poll")
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
+_DOMAIN: Final = re.compile(r";\s*domain\s*=\s*([^;]*)", re.IGNORECASE)
+_PING: Final = re.compile(
+    r'\A\s*(?:"?ping"?|\{\s*"(?:event|type)"\s*:\s*"(?:ping|pong)".*)\s*\Z', re.DOTALL
+)
+_NO_STORE: Final = {"Cache-Control": "no-store"}
+
+
+class PreviewProxy:
+    """Owns the connections to the dev server."""
+
+    def __init__(self, ctx: DaemonContext) -> None:
+        self._ctx = ctx
+        self._proxy = ReverseProxy()
+        self._script = preview_pages.script(ctx.settings.allowed_origins)
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._proxy.close()
+
+    async def http(self, request: Request) -> Response:
+        """Answer one request of a preview."""
+        trusted = self._trusted(request)
+        asked = _asked_port(request) if trusted else None
+        target = self._target(asked)
+        if target is None:
+            return self._nowhere(request, asked)
+        is_page = _is_navigation(request)
+
+        def transform(answer: Answer) -> Answer | Response:
+            return self._changed(request, answer, target, is_page=is_page)
+
+        try:
+            response = await self._proxy.http(
+                request,
+                _origin("http", target) + request_target(request),
+                headers=self._headers(request, target, trusted=trusted, is_page=is_page),
+                transform=transform,
+            )
+        except UpstreamUnreachableError as error:
+            return self._unreachable(request, error)
+        if not _is_idle_request(request):
+            self._ctx.activity.touch("preview request")
+        return response
+
+    async def websocket(self, ws: WebSocket) -> None:
+        """Join a preview's WebSocket with the dev server's."""
+        trusted = self._trusted(ws)
+        target = self._target(_asked_port(ws) if trusted else None)
+        if target is None:
+            reason = "upstream not reachable" if self._expected else "no upstream dev server"
+            await close_at_once(ws, UNREACHABLE_CODE, reason)
+            return
+        await self._proxy.websocket(
+            ws,
+            _origin("ws", target) + request_target(ws),
+            self._headers(ws, target, trusted=trusted, is_page=False),
+            on_message=_Frames(self._ctx).seen,
+        )
+
+    @property
+    def _expected(self) -> bool:
+        return self._ctx.setup.port_expected
+
+    def _trusted(self, connection: HTTPConnection) -> bool:
+        """Whether the control plane's preview host asks: then its word on the outside counts."""
+        token = connection.headers.get("x-limpet-token")
+        return token is not None and self._ctx.token.matches(token)
+
+    def _target(self, asked: int | None) -> Listening | None:
+        if asked is not None:
+            return self._ctx.setup.own_port(asked)
+        return self._ctx.setup.preview_target()
+
+    # -- what the dev server sees ----------------------------------------------------------------
+
+    def _headers(
+        self, connection: HTTPConnection, target: Listening, *, trusted: bool, is_page: bool
+    ) -> HeaderList:
+        dropped = {"host", "cookie", "origin", "forwarded", *_FORWARDED, *_OURS}
+        if not trusted:
+            dropped.add("authorization")
+        if is_page:
+            dropped |= {"accept-encoding", "range", "if-range"}
+        given = connection.headers
+        headers = end_to_end(connection, without=dropped)
+        own_host = f"localhost:{target.port}"
+        public_host = (given.get("x-forwarded-host") if trusted else None) or given.get("host", "")
+        headers.append(("host", own_host))
+        for cookie in given.getlist("cookie"):
+            if kept := without_our_cookies(cookie):
+                headers.append(("cookie", kept))
+        origin = given.get("origin")
+        if origin is not None:
+            # Next compares the origin of a server action with X-Forwarded-Host: both as they are.
+            ours = urlsplit(origin).netloc == public_host and "next-action" not in given
+            headers.append(("origin", f"http://{own_host}" if ours else origin))
+        if is_page:
+            headers.append(("accept-encoding", "identity"))
+        scheme = connection.scope.get("scheme", "http").replace("ws", "http", 1)
+        scheme = (given.get("x-forwarded-proto") if trusted else None) or scheme
+        client = connection.client.host if connection.client else ""
+        before = given.get("x-forwarded-for") if trusted else None
+        headers.append(("x-forwarded-host", public_host))
+        headers.append(("x-forwarded-proto", scheme))
+        headers.append(("x-forwarded-for", ", ".join(part for part in (before, client) if part)))
+        port = public_host.rpartition(":")[2] if not public_host.endswith("]") else ""
+        if not port.isdigit():
+            port = "443" if scheme == "https" else "80"
+        headers.append(("x-forwarded-port", port))
+        return headers
+
+    # -- what the browser sees -------------------------------------------------------------------
+
+    def _changed(
+        self, request: Request, answer: Answer, target: Listening, *, is_page: bool
+    ) -> Answer | Response:
+        headers = answer.headers
+        content_type = headers.get("content-type", "")
+        is_html = content_type.lower().startswith(("text/html", "application/xhtml+xml"))
+        if answer.status >= 500:
+            self._ctx.events.log(
+                "daemon", f"preview: {request.method} {request.url.path} -> {answer.status}\n"
+            )
+        if (
+            is_page
+            and request.method == "GET"
+            and request.url.path == "/"
+            and not is_html
+            and (answer.status == 200 or answer.status >= 400)
+        ):
+            page, name = preview_pages.no_page(content_type)
+            return HTMLResponse(page, headers={**_NO_STORE, "X-Limpet-Page": name})
+        del headers["x-frame-options"]
+        injects = is_page and is_html and "utf-16" not in content_type.lower() and answer.decoded()
+        for name in ("content-security-policy", "content-security-policy-report-only"):
+            policies = headers.getlist(name)
+            del headers[name]
+            if not injects:  # where our script goes in, no policy can stay that forbids it
+                for policy in policies:
+                    if kept := without_frame_ancestors(policy):
+                        headers.append(name, kept)
+        if "location" in headers:
+            headers["location"] = mapped_location(headers["location"], target.port)
+        cookies = headers.getlist("set-cookie")
+        del headers["set-cookie"]
+        for cookie in cookies:
+            if (mapped := mapped_cookie(cookie)) is not None:
+                headers.append("set-cookie", mapped)
+        if injects:
+            del headers["content-length"]
+            if request.method != "HEAD" and answer.status not in {204, 304}:
+                answer.body = injected(answer.body, self._script)
+        return answer
+
+    def _nowhere(self, request: Request, asked: int | None) -> Response:
+        if asked is not None or self._expected:
+            port = f"port {asked}" if asked is not None else "the dev server's port"
+            return self._unreachable(request, UpstreamUnreachableError(f"nothing is on {port}"))
+        state = self._ctx.events.state("lifecycle")
+        error = state["state"].get("error", "") if isinstance(state, dict) else ""
+        page, name = preview_pages.no_server(self._ctx.setup.phase, error)
+        headers = {**_NO_STORE, "Retry-After": "2", "X-Limpet-Page": name}
+        return HTMLResponse(page, status_code=503, headers=headers)
+
+    @staticmethod
+    def _unreachable(request: Request, error: UpstreamUnreachableError) -> Response:
+        navigates = request.headers.get("sec-fetch-mode") == "navigate"
+        if request.url.path == "/" or navigates:
+            page, name = preview_pages.starting()
+            headers = {**_NO_STORE, "Retry-After": "1", "X-Limpet-Page": name}
+            return HTMLResponse(page, status_code=503, headers=headers)
+        body = {"error": f"proxy error: {error.message}"}
+        return JSONResponse(body, status_code=502, headers=_NO_STORE)
+
+
+class _Frames:
+    """Tells a person's messages from a client that says the same little thing over and over."""
+
+    def __init__(self, ctx: DaemonContext) -> None:
+        self._ctx = ctx
+        self._small: deque[str | bytes] = deque(maxlen=REMEMBERED_FRAMES)
+
+    def seen(self, frame: str | bytes) -> None:
+        if is_ping(frame):
+            return
+        if len(frame) < SMALL_FRAME_BYTES:
+            if frame in self._small:
+                return
+            self._small.append(frame)
+        self._ctx.activity.touch("preview message")
+
+
+def is_ping(frame: str | bytes) -> bool:
+    """Whether a message is a client's sign of life, however long it is."""
+    text = frame if isinstance(frame, str) else frame[:4096].decode(errors="replace")
+    if not _PING.match(text[:4096]):
+        return False
+    if not text.lstrip().startswith("{"):
+        return True
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and (found.get("event") or found.get("type")) in {"ping", "pong"}
+
+
+def without_our_cookies(header: str) -> str:
+    """A `Cookie` header without our cookies; '' when nothing is left."""
+    kept = [
+        part.strip()
+        for part in header.split(";")
+        if part.strip() and part.split("=", 1)[0].strip() not in OUR_COOKIES
+    ]
+    return "; ".join(kept)
+
+
+def mapped_cookie(header: str) -> str | None:
+    """A `Set-Cookie` for the public host: a loopback domain goes; None for a cookie of ours."""
+    name = header.split("=", 1)[0].strip()
+    if name in OUR_COOKIES:
+        return None
+    found = _DOMAIN.search(header)
+    if found is not None and found[1].strip().strip(".").strip("[]").lower() in _LOOPBACK:
+        return header[: found.start()] + header[found.end() :]
+    return header
+
+
+def mapped_location(location: str, port: int) -> str:
+    """A redirect to the dev server's own address as one on the host that was asked."""
+    try:
+        parts = urlsplit(location)
+        to_loopback = (parts.hostname or "") in _LOOPBACK
+        to_port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, port)
+    except ValueError:
+        return location
+    if not to_loopback or to_port != port:
+        return location
+    rest = location.split("//", 1)[1]
+    cut = min((i for i in (rest.find(c) for c in "/?#") if i >= 0), default=len(rest))
+    path = rest[cut:]
+    if not path.startswith("/"):
+        path = "/" + path
+    return "/" + path.lstrip("/") if path.startswith("//") else path
+
+
+def without_frame_ancestors(policy: str) -> str:
+    """A content security policy that says nothing of framing."""
+    kept = [
+        part.strip()
+        for part in policy.split(";")
+        if part.strip() and part.split()[0].lower() != "frame-ancestors"
+    ]
+    return "; ".join(kept)
+
+
+def _is_navigation(request: Request) -> bool:
+    """Whether the answer is to be a top-level document (or that of a frame)."""
+    if request.method not in {"GET", "HEAD"}:
+        return request.headers.get("sec-fetch-mode") == "navigate"
+    destination = request.headers.get("sec-fetch-dest")
+    if destination is not None:
+        return destination in {"document", "iframe", "frame"}
+    return "text/html" in request.headers.get("accept", "")
+
+
+def _is_idle_request(request: Request) -> bool:
+    """Whether a request is a client's own polling and nobody's work."""
+    if request.headers.get("x-limpet-poll") == "1":
+        return True
+    return "vite-ping" in request.headers.get("accept", "")
+
+
+def _asked_port(connection: HTTPConnection) -> int | None:
+    """The port that a `<handle>--<port>` host asks for."""
+    given = connection.headers.get("x-limpet-port", "")
+    return (
+        int(given) if given.isascii() and given.isdigit() and 0 < int(given[:6]) < 65536 else None
+    )
+
+
+def _origin(scheme: str, target: Listening) -> str:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return f"{scheme}://{host}:{target.port}"
