@@ -35,8 +35,8 @@ from limpet.daemon.config_store import ConfigStore
 from limpet.daemon.context import DaemonContext, Token
 from limpet.daemon.events import Broadcaster
 from limpet.daemon.gate import gate
+from limpet.daemon.late_preview import LatePreview
 from limpet.daemon.origin import OriginStore
-from limpet.daemon.preview import PreviewProxy
 from limpet.daemon.processes import Reaper, become_subreaper, hide_memory
 from limpet.daemon.restore import make_folders
 from limpet.daemon.routes import Route
@@ -102,7 +102,7 @@ async def _serve(
     reaper.start()
     async with _context(settings, root) as ctx:
         ctx.snapshots.delete_later(*trash)
-        preview = PreviewProxy(ctx)
+        preview = LatePreview(ctx)
         app = DaemonApp(
             ctx,
             health=status_routes.health_route(),

@@ -22,6 +22,7 @@ from limpet.daemon.hand_over import Upload, UploadBrokenError
 from limpet.daemon.snapshots import MAX_SNAPSHOT_ID, SnapshotService
 from limpet.errors import InvalidInputError, LimpetError
 from limpet.snapshots.receipt import Receipt, Remark
+from limpet.snapshots.space import full_error, is_full
 from limpet.snapshots.swap import heal_locks, new_staging_folder, recover, swap
 from limpet.snapshots.tar_format import BLOCK, checksum_matches
 from limpet.snapshots.tar_read import TarLimits, extract_tar
@@ -186,13 +187,12 @@ async def _put_in_place(
         swapped = True
         await service.origin.restored(asked.snapshot, asked.generation, detached=asked.detached)
     except Exception as error:
-        if not swapped:
-            await service.run(lambda: recover(ctx.root))
-        raise RestoreFailedError(
-            f"the workspace could not be swapped: {error}"
-            if not swapped
-            else f"the workspace was restored, but: {error}"
-        ) from error
+        if swapped:
+            raise RestoreFailedError(f"the workspace was restored, but: {error}") from error
+        await service.run(lambda: recover(ctx.root))
+        if isinstance(error, OSError) and is_full(error):
+            raise full_error(error) from error
+        raise RestoreFailedError(f"the workspace could not be swapped: {error}") from error
     finally:
         gate.open()
         await ctx.watcher.start()
