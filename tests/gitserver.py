@@ -55,7 +55,8 @@ class _Server(ThreadingHTTPServer):
 class GitServer:
     """Serves the bare repositories in `folder`. `credentials` (user, password) turn on basic auth.
 
-    `failing` is called with each request's path; the status it returns is answered instead.
+    `failing` is called with each request's path; the status it returns is answered instead, and
+    for 0 the answer breaks off in its middle.
     """
 
     def __init__(self, folder: Path, credentials: tuple[str, str] | None = None) -> None:
@@ -190,6 +191,13 @@ class _Handler(BaseHTTPRequestHandler):
         server.paths.append(self.path)
         server.seen_headers.append(str(self.headers))
         status = server.failing(self.path)
+        if status == 0:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"001e# service=git-upload-pack\n")
+            self.close_connection = True
+            return
         if status is not None:
             self._answer(status, [], b"made to fail")
             return

@@ -25,7 +25,8 @@ TRANSIENT: Final = (
     "could not resolve host", "couldn't resolve host", "early eof", "unexpected disconnect",
     "connection reset", "timed out", "operation too slow", "too slow", "transfer closed",
     "rpc failed", "remote hung up", "remote end hung up", "posix_spawnp failed",
-    "posix_spawn failed", "resource temporarily unavailable",
+    "posix_spawn failed", "resource temporarily unavailable", "empty reply from server",
+    "connection was non-properly terminated", "unexpected eof while reading",
 )  # fmt: skip
 _REFUSED: Final = (
     "could not read username", "could not read password", "authentication failed",

@@ -1,0 +1,98 @@
+"""When an install is needed, and why."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from limpet.daemon.setup.detect import Project, detect
+from limpet.daemon.setup.mark import (
+    MARK_NAME,
+    Fingerprint,
+    fingerprint,
+    mark_installed,
+    unmark,
+    why_install,
+)
+
+RUNTIME = "node 22 abi 127"
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    (tmp_path / "package.json").write_text("{}")
+    (tmp_path / "package-lock.json").write_text("{}")
+    (tmp_path / "node_modules").mkdir()
+    return tmp_path
+
+
+def now(repo: Path, runtime: str = RUNTIME) -> tuple[Project, Fingerprint]:
+    project = detect(repo)
+    return project, fingerprint(project, repo, runtime)
+
+
+def why(repo: Path, runtime: str = RUNTIME) -> str | None:
+    return why_install(*now(repo, runtime))
+
+
+def test_a_marked_tree_is_vouched_for_until_something_changes(repo: Path) -> None:
+    assert "no mark" in (why(repo) or "")
+    mark_installed(*now(repo))
+    assert why(repo) is None
+    (repo / "package-lock.json").write_text('{"changed": true}')
+    assert why(repo) == "package-lock.json changed since"
+    (repo / ".npmrc").write_text("ignore-scripts=true")
+    assert ".npmrc" in (why(repo) or "")
+    mark_installed(*now(repo))
+    assert why(repo) is None
+    assert why(repo, "node 24 abi 137") == (
+        "the runtime changed from node 22 abi 127 to node 24 abi 137"
+    )
+    unmark(now(repo)[0])
+    assert "no mark" in (why(repo) or "")
+
+
+def test_the_mark_goes_with_the_folder(repo: Path) -> None:
+    mark_installed(*now(repo))
+    (repo / "node_modules" / MARK_NAME).unlink()
+    (repo / "node_modules").rmdir()
+    assert why(repo) == "there is no node_modules"
+
+
+@pytest.mark.parametrize("field", ["os", "arch", "libc", "manager"])
+def test_a_tree_from_another_kind_of_machine_is_not_trusted(repo: Path, field: str) -> None:
+    project, mine = now(repo)
+    theirs = msgspec.structs.replace(mine, **{field: "elsewhere"})
+    mark_installed(project, theirs)
+    assert "changed from elsewhere to" in (why(repo) or "")
+
+
+def test_a_damaged_mark_is_none(repo: Path) -> None:
+    (repo / "node_modules" / MARK_NAME).write_text('{"manager": 1')
+    assert "cannot be read" in (why(repo) or "")
+
+
+def test_only_trees_with_absolute_paths_in_them_mind_a_move(repo: Path) -> None:
+    project, npm = now(repo)
+    assert npm.place == ""
+    pnpm = fingerprint(replace(project, manager="pnpm"), repo, RUNTIME)
+    assert pnpm.place == str(repo)
+
+
+def test_the_packages_of_a_monorepo_count(repo: Path) -> None:
+    (repo / "package.json").write_text(json.dumps({"workspaces": ["packages/*", "../up/*"]}))
+    member = repo / "packages" / "a" / "package.json"
+    member.parent.mkdir(parents=True)
+    member.write_text("{}")
+    mark_installed(*now(repo))
+    assert why(repo) is None
+    member.write_text('{"dependencies": {"x": "1"}}')
+    assert why(repo) == "packages/a/package.json changed since"
+
+
+def test_a_project_without_dependencies_gets_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text("{}")
+    mark_installed(*now(tmp_path))
+    assert why(tmp_path) is None
