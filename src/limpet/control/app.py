@@ -80,6 +80,8 @@ class Limpet:
             await ensure_embedded_org(database, box)
             services, saver = await _open_services(stack, settings, database, box)
             previews = PreviewHosts(services.sandboxes)
+            stack.push_async_callback(previews.close)
+            await previews.start()
             mcp = McpEndpoint(OPERATIONS, services)
             await stack.enter_async_context(mcp.running())
             gate = ShutdownGate(previews.wrap(_guarded(_routes(services, mcp), services)))
