@@ -195,7 +195,7 @@ def _theirs(*, whole_namespace: bool, spare: frozenset[int]) -> list[int]:
     table = process_table()
     me = os.getpid()
     if whole_namespace:
-        candidates = [p for p in table.values() if p.pid not in {1, me} and p.parent != 2]
+        candidates = [p for p in table.values() if p.pid not in {1, me}]
     else:
         candidates = descendants(table, me)
     return [p.pid for p in candidates if not p.dead and p.pid not in spare]

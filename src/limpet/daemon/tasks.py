@@ -22,11 +22,12 @@ from limpet.daemon.children import (
     TextReader,
     child_environment,
     resize_terminal,
+    running_children,
     start_child,
 )
 from limpet.daemon.events import Broadcaster, Ring
 from limpet.daemon.gate import gate
-from limpet.daemon.processes import end_all, owns_pid_namespace, signal_session
+from limpet.daemon.processes import Reaper, end_all, owns_pid_namespace, signal_session
 from limpet.daemon.settings import DaemonSettings
 from limpet.daemon.task_log import TaskLog
 
@@ -358,7 +359,9 @@ class TaskManager:
             task.intentional = True
             task.ended_because = reason
         count = await end_all(whole_namespace=self._whole_namespace)
-        await asyncio.gather(*(task.wait() for task in self.running()))
+        async with asyncio.timeout(TERM_GRACE_S):
+            await asyncio.gather(*(task.wait() for task in self.running()))
+        Reaper(running_children).collect()
         return count
 
     async def close(self) -> None:
