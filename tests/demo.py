@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from socket import create_connection
 from threading import Event
 from typing import Any
 
@@ -50,8 +51,7 @@ def hot_socket(live: LiveLimpet, handle: str) -> ClientConnection:
     host = f"{handle}.localhost:{port}"
     socket = connect(
         f"ws://{host}{query}",
-        host="127.0.0.1",
-        port=port,
+        sock=create_connection(("127.0.0.1", port)),
         origin=f"http://{host}",  # type: ignore[arg-type]
         subprotocols=["vite-hmr"],  # type: ignore[list-item]
     )

@@ -35,7 +35,7 @@ class Worker:
 
     @classmethod
     def make(cls, live: LiveLimpet, title: str = "Worker") -> "Worker":
-        agent = live.api("POST", "/agents", {"title": title}, status=201)["id"]
+        agent = live.api("POST", "/agents", {"title": title})["id"]
         live.cli("start", agent)
         return cls(live, agent, live.sandbox(agent)["handle"])
 

@@ -58,7 +58,7 @@ def environ(server: GitServer, **more: str) -> dict[str, str]:
 
 
 def make_agent(live: LiveLimpet, url: str) -> str:
-    agent: str = live.api("POST", "/agents", {"title": "Small", "clone_url": url}, status=201)["id"]
+    agent: str = live.api("POST", "/agents", {"title": "Small", "clone_url": url})["id"]
     live.cli("start", agent)
     return agent
 

@@ -45,6 +45,7 @@ from limpet.control.secrets import SecretBox
 from limpet.control.settings import Settings
 from limpet.control.system import system_router
 from limpet.control.templates import TemplateCatalog
+from limpet.control.transfers import transfers_router
 from limpet.control.vm_events import vm_events_router
 from limpet.runners.host import HostRunner
 from limpet.snapshots.repository import SnapshotRepository
@@ -80,8 +81,7 @@ class Limpet:
             await ensure_embedded_org(database, box)
             services, saver = await _open_services(stack, settings, database, box)
             previews = PreviewHosts(services.sandboxes)
-            stack.push_async_callback(previews.close)
-            await previews.start()
+            await stack.enter_async_context(previews.listening())
             mcp = McpEndpoint(OPERATIONS, services)
             await stack.enter_async_context(mcp.running())
             gate = ShutdownGate(previews.wrap(_guarded(_routes(services, mcp), services)))
@@ -146,6 +146,7 @@ def _routes(services: Services, mcp: McpEndpoint) -> FastAPI:
     app.include_router(rest_router(OPERATIONS, services))
     app.include_router(daemon_proxy_router(services.sandboxes))
     app.include_router(vm_events_router(services.sandboxes))
+    app.include_router(transfers_router(services.sandboxes))
     app.router.routes.append(Route("/mcp", mcp, methods=["GET", "POST", "DELETE"]))
     app.router.routes.append(Route("/{path:path}", WebApp().answer, methods=["GET"]))
     _without_422(app)

@@ -1,0 +1,228 @@
+"""Previews: every sandbox's app on a host of its own, `<handle>.localhost` and `<handle>--<port>`.
+
+For browsers that do not resolve such names each running sandbox also has a loopback port of its
+own. Requests go on to the sandbox's daemon, which knows its dev server; the daemon's native routes
+are not to be had here. A handle cannot be guessed (96 random bits are hashed into it).
+"""
+
+import asyncio
+import contextlib
+import re
+import socket
+from collections.abc import AsyncIterator, Iterator
+from html import escape
+from typing import Final
+
+import structlog
+import uvicorn
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from limpet.control.auth import COOKIE
+from limpet.control.db import SandboxRow
+from limpet.control.sandboxes.service import SandboxService
+from limpet.errors import LimpetError
+from limpet.reverse_proxy import (
+    HeaderList,
+    ReverseProxy,
+    UpstreamUnreachableError,
+    close_at_once,
+    end_to_end,
+    request_target,
+)
+
+log = structlog.get_logger(__name__)
+
+DOMAIN: Final = "localhost"
+FOLLOW_S: Final = 1.0
+_HOST = re.compile(r"(?P<handle>[a-z0-9-]{1,48}?)(?:--(?P<port>[0-9]{1,5}))?\.localhost(?::\d+)?")
+_NATIVE = re.compile(r"/(?:_sandbox|_decopilot_vm)(?:/|$)|/health$")
+_NOT_SENT = ("x-limpet-token", "x-limpet-port", "x-limpet-poll")
+_NO_UPSTREAM = 1011
+
+
+class PreviewHosts:
+    """Answers for preview hosts; everything else goes on to the app."""
+
+    def __init__(self, sandboxes: SandboxService) -> None:
+        self._sandboxes = sandboxes
+        self._proxy = ReverseProxy()
+        self._listeners: dict[str, tuple[uvicorn.Server, asyncio.Task[None]]] = {}
+
+    def wrap(self, app: ASGIApp) -> ASGIApp:
+        """`app`, with preview hosts taken out of its way."""
+
+        async def by_host(scope: Scope, receive: Receive, send: Send) -> None:
+            host = Headers(scope=scope).get("host", "") if "headers" in scope else ""
+            match = _HOST.fullmatch(host.lower())
+            if match is None or scope["type"] not in {"http", "websocket"}:
+                await app(scope, receive, send)
+            else:
+                port = int(match["port"]) if match["port"] else None
+                await self._answer(match["handle"], port, scope, receive, send)
+
+        return by_host
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """While this is open, every running sandbox has a loopback port of its own."""
+        following = asyncio.create_task(self._follow(), name="loopback-previews")
+        try:
+            yield
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            for handle in list(self._listeners):
+                await self._unlisten(handle)
+            await self._proxy.close()
+
+    # -- loopback ports ------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                running = await self._sandboxes.running_handles()
+                for handle in running - self._listeners.keys():
+                    self._listen(handle)
+                for handle in self._listeners.keys() - running:
+                    await self._unlisten(handle)
+            except (OSError, LimpetError) as error:
+                log.warning("loopback_previews", error=str(error))
+            await asyncio.sleep(FOLLOW_S)
+
+    def _listen(self, handle: str) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._answer(handle, None, scope, receive, send)
+
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setblocking(False)
+        server = _Quiet(
+            uvicorn.Config(
+                app, lifespan="off", log_config=None, access_log=False, server_header=False,
+                proxy_headers=False, timeout_graceful_shutdown=1,
+            )
+        )  # fmt: skip
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"preview-{handle}")
+        self._listeners[handle] = (server, serving)
+        port = listener.getsockname()[1]
+        # By its name, since cookies ignore ports and ours live on 127.0.0.1.
+        self._sandboxes.looking.loopback_urls[handle] = f"http://localhost:{port}/"
+
+    async def _unlisten(self, handle: str) -> None:
+        self._sandboxes.looking.loopback_urls.pop(handle, None)
+        server, serving = self._listeners.pop(handle)
+        server.should_exit = server.force_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
+
+    # -- one request ---------------------------------------------------------------------------
+
+    async def _answer(
+        self, handle: str, port: int | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if scope["type"] == "websocket":
+            await self._websocket(handle, port, WebSocket(scope, receive, send))
+            return
+        request = Request(scope, receive, send)
+        answer = await self._http(handle, port, request)
+        await answer(scope, receive, send)
+
+    async def _http(self, handle: str, port: int | None, request: Request) -> Response:
+        if _NATIVE.match(request.url.path):
+            return PlainTextResponse("Not found", 404)
+        row = await self._sandboxes.find_anywhere(handle)
+        if row is None:
+            return _page(
+                "There is no such sandbox", "It was deleted, or the address is mistyped.", 404
+            )
+        try:
+            reached = await self._sandboxes.reach_row(row)
+            found = reached.provisioned
+            target = f"{found.daemon_url}{request_target(request)}"
+            headers = _headers(request, found.daemon_token, port)
+            return await self._proxy.http(request, target, headers=headers)
+        except UpstreamUnreachableError as error:
+            return _page("The sandbox does not answer", error.message, 502, again=True)
+        except LimpetError:
+            return _stopped(row)
+
+    async def _websocket(self, handle: str, port: int | None, ws: WebSocket) -> None:
+        if _NATIVE.match(ws.url.path):
+            await close_at_once(ws, 1008, "not found")
+            return
+        row = await self._sandboxes.find_anywhere(handle)
+        try:
+            reached = await self._sandboxes.reach_row(row) if row else None
+        except LimpetError:
+            reached = None
+        if reached is None:
+            await close_at_once(ws, _NO_UPSTREAM, "no upstream dev server")
+            return
+        found = reached.provisioned
+        target = f"{found.daemon_url.replace('http', 'ws', 1)}{request_target(ws)}"
+        await self._proxy.websocket(ws, target, _headers(ws, found.daemon_token, port))
+
+
+class _Quiet(uvicorn.Server):
+    """uvicorn without its own signal handlers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the control plane's."""
+        yield
+
+
+def _headers(connection: HTTPConnection, token: str, port: int | None) -> HeaderList:
+    """What the daemon gets: the browser's headers but for our own, and the daemon's token."""
+    headers = end_to_end(connection, without=_NOT_SENT)
+    headers = [
+        (name, _cookies(value) if name.lower() == "cookie" else value) for name, value in headers
+    ]
+    named = {name.lower() for name, _ in headers}
+    for name, value in (
+        ("X-Forwarded-Host", connection.headers.get("host", "")),
+        ("X-Forwarded-Proto", "https" if connection.url.scheme in {"https", "wss"} else "http"),
+        ("X-Forwarded-For", connection.client.host if connection.client else ""),
+    ):
+        if name.lower() not in named and value:
+            headers.append((name, value))
+    headers.append(("X-Limpet-Token", token))
+    if port is not None:
+        headers.append(("X-Limpet-Port", str(port)))
+    return [(name, value) for name, value in headers if value or name.lower() != "cookie"]
+
+
+def _cookies(header: str) -> str:
+    """The cookies without ours: a loopback port shares them with the app's own page."""
+    kept = [part.strip() for part in header.split(";")]
+    return "; ".join(part for part in kept if part.partition("=")[0].strip() != COOKIE)
+
+
+def _stopped(row: SandboxRow) -> Response:
+    words = {
+        "starting": ("Getting ready", "The sandbox is starting."),
+        "stopping": ("Stopping", "The sandbox is saving its work."),
+        "failed": ("Not running", "The last start did not work; its page says why."),
+    }
+    title, text = words.get(
+        row.state, ("Not running", "Start the sandbox on its page: it comes back as it was.")
+    )
+    return _page(title, text, 503, again=True)
+
+
+def _page(title: str, text: str, status: int, *, again: bool = False) -> Response:
+    """A small page in the preview's place; with `again` it looks anew by itself."""
+    refresh = '<meta http-equiv="refresh" content="2">' if again else ""
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f'<meta name="color-scheme" content="light dark">{refresh}<title>{escape(title)}</title>'
+        '<body style="font:16px/1.5 system-ui,sans-serif;min-height:100vh;margin:0;display:grid;'
+        'place-content:center;text-align:center;padding:1rem">'
+        f'<h1 style="font-size:1.2rem;margin:0">{escape(title)}</h1>'
+        f'<p style="opacity:.7;margin:.4rem 0 0">{escape(text)}</p>'
+    )
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "2"} if again else {})
+    return HTMLResponse(page, status, headers)

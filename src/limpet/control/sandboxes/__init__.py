@@ -1,0 +1,1 @@
+"""Sandboxes: how they start, are saved, stop, and come home."""

@@ -1,0 +1,348 @@
+"""What a start does between the daemon's health and its config: look, decide, restore or keep.
+
+Runs inside the runner's `on_daemon_ready`. A restore that fails never fails the start: the sandbox
+then runs detached from the snapshot that it should have had. Only a store that cannot be reached
+ends the start, and only until the user says to go on without.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from limpet.control.db import AgentRow, OrgRow, SandboxRow, UserRow
+from limpet.control.sandboxes.daemons import idle_of, origin_of
+from limpet.control.sandboxes.decide import (
+    AllDamaged,
+    Candidate,
+    Decision,
+    Found,
+    Lookup,
+    NoSnapshot,
+    Origin,
+    Situation,
+    Unreachable,
+    decide,
+    top_generation,
+)
+from limpet.control.sandboxes.events import SandboxKey
+from limpet.control.sandboxes.parts import Parts, ref_of
+from limpet.control.sandboxes.saving import Saving
+from limpet.control.sandboxes.streams import counted, from_thread
+from limpet.control.sandboxes.templates_seed import Author, seed_tar
+from limpet.errors import (
+    ConflictError,
+    DaemonError,
+    LimpetError,
+    SnapshotDamagedError,
+    StoreUnavailableError,
+)
+from limpet.ids import BootId, SnapshotId
+from limpet.runners.daemon_client import QUICK_TIMEOUT_S, DaemonClient
+from limpet.snapshots.repository import MAIN, Head
+
+log = structlog.get_logger(__name__)
+
+STORE_RETRY_S = 1.0
+STORE_HINT = (
+    "Wait until the store is back and start again, or start without the saved snapshot: nothing is "
+    "lost, the new work is then kept aside."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What became of the workspace, and what the row is to say of it."""
+
+    decision: Decision
+    receipt: dict[str, Any] | None
+    columns: dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Start:
+    """One start's facts, as they are found."""
+
+    key: SandboxKey
+    row: SandboxRow
+    agent: AgentRow
+    client: DaemonClient
+    boot_id: BootId
+    origin: Origin
+    live: bool
+    busy: bool
+    without_snapshot: bool
+    lookup: Lookup
+    receipt: dict[str, Any] | None = None
+
+    def situation(self) -> Situation:
+        known = None
+        if not self.row.detached and self.row.head_snapshot:
+            known = Candidate(SnapshotId(self.row.head_snapshot), self.row.generation)
+        return Situation(
+            lookup=self.lookup,
+            origin=self.origin,
+            last_known=known,
+            detached=self.row.detached,
+            live=self.live,
+            busy=self.busy,
+            without_snapshot=self.without_snapshot,
+            seedable=self.agent.template is not None,
+        )
+
+
+class Restoring:
+    """Brings a workspace to where it should be, before anything runs in it."""
+
+    def __init__(self, parts: Parts, saving: Saving) -> None:
+        self._parts = parts
+        self._saving = saving
+
+    async def prepare(
+        self,
+        key: SandboxKey,
+        row: SandboxRow,
+        agent: AgentRow,
+        client: DaemonClient,
+        *,
+        live: bool,
+        without_snapshot: bool,
+    ) -> Prepared:
+        """Do what this start has to do with the workspace.
+
+        Raises `StoreUnavailableError` when the store is needed and did not answer in time.
+        """
+        origin = await origin_of(client)
+        busy = False
+        if live and origin.unsaved:
+            idle = await idle_of(client)
+            busy = idle.idle_ms < self._parts.settings.idle_s * 1000
+        boot_id = (await client.health(timeout_s=QUICK_TIMEOUT_S)).boot_id
+        start = _Start(
+            key, row, agent, client, boot_id, origin, live, busy, without_snapshot, NoSnapshot()
+        )
+        deadline = time.monotonic() + self._parts.settings.store_wait_s
+        while True:
+            await self._look_up(start, deadline)
+            decision = decide(start.situation())
+            again = await self._carry_out(start, decision)
+            if again is None:
+                return await self._prepared(start, decision)
+            if isinstance(again, Decision):
+                return await self._prepared(start, again)
+
+    # -- looking -------------------------------------------------------------------------------
+
+    async def _look_up(self, start: _Start, deadline: float) -> None:
+        """Ask the store, again and again while an answer is needed and there is time."""
+        told = False
+        while True:
+            start.lookup = await self.lookup(start.key, known_damaged=start.lookup)
+            if decide(start.situation()).action != "ask":
+                return
+            if time.monotonic() >= deadline:
+                return
+            if not told:
+                self._parts.phase(start.key, "waiting-for-store")
+                told = True
+            if start.key in self._parts.stop_wanted:
+                raise ConflictError("The start was given up, since the sandbox is to stop")
+            await asyncio.sleep(min(STORE_RETRY_S, max(deadline - time.monotonic(), 0.0)))
+
+    async def lookup(self, key: SandboxKey, known_damaged: Lookup | None = None) -> Lookup:
+        """What the store holds of the branch's main lineage.
+
+        What an earlier try of the same start found damaged stays damaged.
+        """
+        bad = _damaged_of(known_damaged)
+        try:
+            found = await self._parts.repository.lookup(ref_of(key))
+            damaged = {one.snapshot: one for one in (*_candidates(found.damaged), *bad)}
+            usable = found.head
+            if usable is not None and usable.snapshot in damaged:
+                usable = await self._older(key, set(damaged))
+        except StoreUnavailableError as error:
+            return Unreachable(error.message)
+        newest_first = sorted(damaged.values(), key=lambda one: one.generation, reverse=True)
+        if usable is None:
+            return AllDamaged(tuple(newest_first)) if newest_first else NoSnapshot()
+        above = tuple(one for one in newest_first if one.generation > usable.generation)
+        return Found(Candidate(usable.snapshot, usable.generation), above)
+
+    async def _older(self, key: SandboxKey, damaged: set[SnapshotId]) -> Head | None:
+        """The newest head of the main lineage that is not known to be damaged."""
+        heads = [
+            head
+            for head in await self._parts.repository.history(ref_of(key))
+            if head.lineage == MAIN and head.snapshot not in damaged
+        ]
+        return max(heads, key=lambda head: head.generation, default=None)
+
+    # -- doing ---------------------------------------------------------------------------------
+
+    async def _carry_out(self, start: _Start, decision: Decision) -> Decision | bool | None:
+        """Do it. None: done. A decision: this became of it instead. True: look again."""
+        if decision.action == "ask":
+            raise StoreUnavailableError(decision.message, hint=STORE_HINT)
+        if decision.action == "seed":
+            await self._seed(start)
+        if decision.action != "restore" or decision.head is None:
+            return None
+        if decision.save_aside:
+            try:
+                await self._keep_aside(start)
+            except LimpetError as error:
+                return _failed(
+                    decision, f"The unsaved work could not be kept aside first: {error.message}"
+                )
+        try:
+            await self._restore(start, decision.head)
+        except SnapshotDamagedError as error:
+            log.warning("snapshot_damaged", snapshot=decision.head.snapshot, error=error.message)
+            start.lookup = _with_damaged(start.lookup, decision.head)
+            return True
+        except StoreUnavailableError as error:
+            log.warning("store_lost_while_restoring", error=error.message)
+            return True
+        except LimpetError as error:
+            return _failed(decision, f"The snapshot could not be restored: {error.message}")
+        return None
+
+    async def _keep_aside(self, start: _Start) -> None:
+        why = "detached" if start.row.detached else "behind-head"
+        head = await self._saving.save_aside(start.key, start.row, start.client, start.origin, why)
+        start.origin = replace(start.origin, unsaved=False)
+        log.info("work_kept_aside", snapshot=head.snapshot if head else None, why=why)
+
+    async def _restore(self, start: _Start, candidate: Candidate) -> None:
+        parts = self._parts
+        head = await parts.repository.find(ref_of(start.key), candidate.snapshot)
+        if head is None:
+            raise SnapshotDamagedError(f"The snapshot {candidate.snapshot} is gone from the store")
+        start.receipt = await restore_into(parts, start.key, start.client, head)
+
+    async def _seed(self, start: _Start) -> None:
+        """Lay the template out in the empty workspace."""
+        assert start.agent.template is not None
+        template = self._parts.templates.get(start.agent.template)
+        author = await self.author(start.agent)
+        cache: Path = self._parts.settings.data_dir / "cache" / "templates"
+        chunks = from_thread(seed_tar(template, start.key.branch, author, cache))
+        told = await start.client.restore(chunks, {})
+        start.receipt = _receipt_in(told)
+        start.origin = Origin(unsaved=False, empty=False)
+
+    async def author(self, agent: AgentRow) -> Author:
+        """Who commits on behalf of the agent: the user who made it."""
+        async with self._parts.rows.db.reading() as session:
+            user = await session.get(UserRow, agent.created_by)
+            org = await session.get(OrgRow, agent.org_id)
+        name = (user.name if user else None) or (org.name if org else None) or "Limpet"
+        email = (user.email if user else None) or f"{agent.created_by}@limpet.invalid"
+        return Author(name, email)
+
+    # -- telling -------------------------------------------------------------------------------
+
+    async def _prepared(self, start: _Start, decision: Decision) -> Prepared:
+        """What the row is to say; the daemon is told whether its saves may move the head."""
+        row, client = start.row, start.client
+        pinned = None
+        if decision.detached:
+            known = SnapshotId(row.pinned_snapshot) if row.pinned_snapshot else None
+            pinned = decision.pinned or known
+        now = await origin_of(client)
+        if now.detached != decision.detached:
+            await client.detach(decision.detached, pinned=pinned)
+        columns: dict[str, Any] = {
+            "detached": decision.detached,
+            "pinned_snapshot": pinned,
+            "boot_id": start.boot_id,
+        }
+        if not decision.detached:
+            columns["detached_reason"] = None
+        elif decision.outcome != "kept" or not row.detached:
+            columns["detached_reason"] = decision.message
+        columns |= _head_columns(start, decision)
+        same_boot = row.boot_id == start.boot_id
+        if decision.action != "keep" or not same_boot:
+            seq = (await idle_of(client)).activity_seq
+            unsaved = decision.action == "keep" and now.unsaved
+            columns["activity_seq_saved"] = None if unsaved else seq
+        return Prepared(decision, start.receipt, columns)
+
+
+async def restore_into(
+    parts: Parts, key: SandboxKey, client: DaemonClient, head: Head
+) -> dict[str, Any] | None:
+    """Restore `head` into a sandbox; gives the receipt. The workspace is the old one or the new.
+
+    Raises `SnapshotDamagedError` when the stored bytes are not what was saved or not safe to
+    unpack, `StoreUnavailableError` when the store fails meanwhile, else what the daemon says.
+    """
+
+    def tell(seen: int) -> None:
+        parts.phase(key, "restoring", bytes=seen, total=head.size_bytes)
+
+    headers = {
+        "X-Limpet-Blake3": head.blake3,
+        "X-Limpet-Size": str(head.size_bytes),
+        "X-Limpet-Snapshot": head.snapshot,
+        "X-Limpet-Generation": str(head.generation),
+        "X-Limpet-Detached": "false",
+    }
+    tell(0)
+    chunks = await parts.repository.open_tar(head)
+    try:
+        told = await client.restore(counted(chunks, tell), headers)
+    except DaemonError as error:
+        if error.daemon_status in (400, 422):
+            raise SnapshotDamagedError(
+                f"The snapshot {head.snapshot} cannot be used: {error.message}",
+                hint="Nothing of it was unpacked. Choose an older snapshot.",
+            ) from error
+        raise
+    return _receipt_in(told)
+
+
+def _receipt_in(told: Mapping[str, object]) -> dict[str, Any] | None:
+    receipt = told.get("receipt")
+    return receipt if isinstance(receipt, dict) else None
+
+
+def _failed(decision: Decision, why: str) -> Decision:
+    """The start goes on, without the snapshot that it should have had."""
+    assert decision.head is not None
+    return Decision("keep", "failed", why, detached=True, pinned=decision.head.snapshot)
+
+
+def _head_columns(start: _Start, decision: Decision) -> dict[str, Any]:
+    """Which head the next save of this sandbox comes after."""
+    if decision.detached:
+        if start.row.detached:
+            return {}
+        return {"head_snapshot": start.origin.snapshot, "generation": 0}
+    top = top_generation(start.lookup)
+    if top is None or (decision.action == "keep" and start.live and not start.row.detached):
+        return {}
+    at = decision.at.snapshot if decision.at else None
+    return {"head_snapshot": at, "generation": top}
+
+
+def _candidates(heads: Any) -> list[Candidate]:
+    return [
+        Candidate(one.snapshot or SnapshotId(f"generation-{one.generation}"), one.generation)
+        for one in heads
+    ]
+
+
+def _damaged_of(lookup: Lookup | None) -> tuple[Candidate, ...]:
+    return lookup.damaged if isinstance(lookup, Found | AllDamaged) else ()
+
+
+def _with_damaged(lookup: Lookup, bad: Candidate) -> Lookup:
+    """The same, with one more known to be damaged."""
+    return AllDamaged((*_damaged_of(lookup), bad))

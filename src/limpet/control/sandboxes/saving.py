@@ -1,0 +1,216 @@
+"""One save: the daemon's tar into the store, then the head, then the watermark.
+
+The order is what makes a save safe to die in: until the head is created nothing has happened, and
+after it the database and the daemon are only told what the store already knows.
+"""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from limpet.control.db import SandboxRow
+from limpet.control.sandboxes.decide import Origin
+from limpet.control.sandboxes.events import SandboxKey
+from limpet.control.sandboxes.parts import Parts, ref_of
+from limpet.control.sandboxes.rows import key_of
+from limpet.control.sandboxes.streams import without_stalls
+from limpet.control.sandboxes.views import problem_of
+from limpet.errors import ConflictError, DaemonError, LimpetError
+from limpet.ids import BootId, SnapshotId
+from limpet.runners.base import DaemonResponse
+from limpet.runners.daemon_client import DaemonClient
+from limpet.snapshots.repository import MAIN, Head, Lineage, SaveReason, SaveSupersededError
+
+log = structlog.get_logger(__name__)
+
+LOST_RACE = (
+    "Another writer saved this branch first. The work here goes to a side lineage; adopt it from "
+    "the history when you want it."
+)
+
+
+class NothingToSaveError(ConflictError):
+    """The workspace is empty and always was."""
+
+    code = "nothing_to_save"
+
+
+def new_side_lineage() -> Lineage:
+    """A name for a side lineage that nothing else has."""
+    return Lineage(f"side-{secrets.token_hex(6)}")
+
+
+class Saving:
+    """Saves of running sandboxes."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def save(
+        self, key: SandboxKey, client: DaemonClient, reason: SaveReason, *, name: str | None = None
+    ) -> Head | None:
+        """Save the sandbox now; None when there is nothing at all to save.
+
+        A detached sandbox's save goes to its side lineage; so does one whose head another writer
+        moved meanwhile, and the sandbox is detached from then on. Failures are recorded on the
+        row, then raised; the old head stays.
+        """
+        parts = self._parts
+        async with parts.saves.of(key):
+            if reason in ("idle", "interval") and not await self._still_tracked(key):
+                return None
+            parts.saving.add(key)
+            parts.on_change(key)
+            try:
+                fencing = await parts.leases.renew(key)
+                row = await self._caught_up(key)
+                return await self._save(key, row, client, reason, name, fencing)
+            except LimpetError as error:
+                await parts.rows.change(key, last_save_error=problem_of(error))
+                raise
+            finally:
+                parts.saving.discard(key)
+                parts.on_change(key)
+
+    async def save_aside(
+        self, key: SandboxKey, row: SandboxRow, client: DaemonClient, origin: Origin, why: str
+    ) -> Head | None:
+        """Keep the present work in a side lineage, whatever the head is; None when it is nothing.
+
+        The work of a detached sandbox goes on in the side lineage that it has.
+        """
+        parts = self._parts
+        async with parts.saves.of(key):
+            lineage, generation = await self._side_lineage(row)
+            async with client.create_snapshot() as answer:
+                if answer.status == 204:
+                    return None
+                return await parts.repository.save_tar(
+                    ref_of(key),
+                    without_stalls(answer.body),
+                    reason="start",
+                    parent=origin.snapshot,
+                    fencing=row.fencing,
+                    lineage=lineage,
+                    expected_generation=generation,
+                    side_reason=why,
+                )
+
+    async def _save(
+        self,
+        key: SandboxKey,
+        row: SandboxRow,
+        client: DaemonClient,
+        reason: SaveReason,
+        name: str | None,
+        fencing: int,
+    ) -> Head | None:
+        parts = self._parts
+        lineage, generation = (
+            await self._side_lineage(row) if row.detached else (MAIN, row.generation)
+        )
+        superseded = False
+        async with client.create_snapshot() as answer:
+            seq = _seq_at_start(answer)
+            boot_id = BootId(answer.headers.get("X-Limpet-Boot-Id") or row.boot_id or "")
+            if answer.status == 204:
+                await parts.rows.change(key, activity_seq_saved=seq, last_save_error=None)
+                return None
+            try:
+                head = await parts.repository.save_tar(
+                    ref_of(key),
+                    without_stalls(answer.body),
+                    reason=reason,
+                    parent=SnapshotId(row.head_snapshot) if row.head_snapshot else None,
+                    fencing=fencing,
+                    lineage=lineage,
+                    expected_generation=generation,
+                    name=name,
+                    side_reason="detached" if row.detached else None,
+                )
+            except SaveSupersededError as error:
+                head, superseded = error.head, True
+        known: dict[str, Any] = {
+            "head_snapshot": head.snapshot,
+            "generation": head.generation,
+            "activity_seq_saved": seq,
+            "boot_id": boot_id,
+            "last_saved_at": datetime.now(UTC),
+            "last_save_error": None,
+        }
+        if superseded:
+            log.warning("save_superseded", agent=key.agent, branch=key.branch, kept=head.snapshot)
+            known |= {"detached": True, "detached_reason": LOST_RACE}
+        await parts.rows.change(key, **known)
+        await self._tell_daemon(client, head, seq, boot_id, superseded)
+        return head
+
+    async def _still_tracked(self, key: SandboxKey) -> bool:
+        """Whether nobody stopped the sandbox while this save waited for its turn."""
+        row = await self._parts.rows.get(key)
+        return row is not None and row.tracked and row.state == "running"
+
+    async def _tell_daemon(
+        self, client: DaemonClient, head: Head, seq: int, boot_id: BootId, superseded: bool
+    ) -> None:
+        """Let the daemon know what is durable; if it cannot hear, only its hint is stale."""
+        try:
+            await client.committed(
+                head.snapshot,
+                generation=head.generation,
+                activity_seq=seq,
+                boot_id=boot_id,
+            )
+            if superseded:
+                await client.detach(True)
+        except LimpetError as error:
+            log.warning("daemon_not_told_of_save", snapshot=head.snapshot, error=error.message)
+
+    async def _side_lineage(self, row: SandboxRow) -> tuple[Lineage, int]:
+        """The side lineage that the sandbox saves to, and its newest generation; or a new one."""
+
+        if row.detached and row.head_snapshot:
+            newest = await self._parts.repository.find(
+                ref_of(key_of(row)), SnapshotId(row.head_snapshot)
+            )
+            if newest is not None and newest.lineage != MAIN:
+                return newest.lineage, newest.generation
+        return new_side_lineage(), 0
+
+    async def _caught_up(self, key: SandboxKey) -> SandboxRow:
+        """The row, told of a head of ours that was created right before we were killed.
+
+        Such a head is the next one after the row's, grew from it, and has our fencing number:
+        nobody but this sandbox can have made it.
+        """
+        parts = self._parts
+        row = await parts.rows.get(key)
+        assert row is not None
+        if row.detached:
+            return row
+        found = await parts.repository.lookup(ref_of(key))
+        head = found.head
+        if (
+            head is not None
+            and head.generation == row.generation + 1
+            and head.parent == row.head_snapshot
+            and head.fencing in (row.fencing, row.fencing - 1)
+            and head.reason not in ("import", "rollback")
+        ):
+            return await parts.rows.change(
+                key, generation=head.generation, head_snapshot=head.snapshot
+            )
+        return row
+
+
+def _seq_at_start(answer: DaemonResponse) -> int:
+    """The daemon's activity counter when this save began, as its answer's header says."""
+    told = answer.headers.get("X-Limpet-Activity-Seq", "")
+    if not told.isascii() or not told.isdigit():
+        raise DaemonError(
+            "The sandbox did not say where its save began",
+            daemon_status=answer.status,
+        )
+    return int(told)

@@ -1,0 +1,57 @@
+"""Streams between a daemon and the store: stalls are noticed, a thread's chunks reach the loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import anyio.to_thread
+
+from limpet.errors import DaemonUnreachableError
+
+STALL_S = 120.0
+
+
+async def without_stalls(
+    chunks: AsyncIterator[bytes], stall_s: float = STALL_S
+) -> AsyncIterator[bytes]:
+    """`chunks`; raises `DaemonUnreachableError` when none comes for `stall_s` seconds."""
+    while True:
+        try:
+            async with asyncio.timeout(stall_s):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise DaemonUnreachableError(
+                f"The sandbox sent nothing for {stall_s:.0f} s in the middle of a save",
+                hint="The next save tries again.",
+            ) from None
+        yield chunk
+
+
+async def counted(
+    chunks: AsyncIterator[bytes], told: Callable[[int], None], every: int = 1 << 20
+) -> AsyncIterator[bytes]:
+    """`chunks`; `told` is given the bytes so far, about each `every` bytes."""
+    seen = last = 0
+    async for chunk in chunks:
+        seen += len(chunk)
+        if seen - last >= every:
+            last = seen
+            told(seen)
+        yield chunk
+
+
+async def from_thread(blocking: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks of a blocking iterator, each taken in a thread."""
+    end = object()
+    try:
+        while True:
+            chunk = await anyio.to_thread.run_sync(next, blocking, end)
+            if chunk is end:
+                return
+            assert isinstance(chunk, bytes)
+            yield chunk
+    finally:
+        close = getattr(blocking, "close", None)
+        if close is not None:
+            await anyio.to_thread.run_sync(close)

@@ -1,0 +1,106 @@
+"""From what the parts know to what the API says of sandboxes and snapshots."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from limpet.control.db import SandboxRow
+from limpet.control.operations.models import (
+    Problem,
+    ReceiptInfo,
+    RestoreOutcome,
+    Sandbox,
+    Snapshot,
+)
+from limpet.errors import LimpetError
+from limpet.snapshots.receipt import Receipt
+from limpet.snapshots.repository import MAIN, Head
+
+
+def receipt_of(receipt: Receipt | Mapping[str, Any]) -> ReceiptInfo:
+    """A receipt as the API shows it."""
+    known = receipt if isinstance(receipt, Receipt) else Receipt.from_dict(dict(receipt))
+    return ReceiptInfo.model_validate(known)
+
+
+def snapshot_of(head: Head, *, is_head: bool) -> Snapshot:
+    """A snapshot as the API shows it. `is_head`: it is what the next start would restore."""
+    return Snapshot(
+        id=head.snapshot,
+        agent_id=head.ref.agent,
+        branch=head.ref.branch,
+        lineage=head.lineage,
+        generation=head.generation,
+        parent=head.parent,
+        kind=head.kind,
+        created_at=head.created_at,
+        reason=head.reason,
+        name=head.name,
+        receipt=receipt_of(head.receipt),
+        size_bytes=head.size_bytes,
+        is_head=is_head,
+        side_reason=head.side_reason,
+    )
+
+
+def snapshots_of(heads: Iterable[Head], usable: Head | None) -> list[Snapshot]:
+    """All snapshots of a branch in the order given; each side lineage's newest is a head too."""
+    newest: dict[str, int] = {}
+    heads = list(heads)
+    for head in heads:
+        newest[head.lineage] = max(head.generation, newest.get(head.lineage, 0))
+    return [
+        snapshot_of(
+            head,
+            is_head=(usable is not None and head.snapshot == usable.snapshot)
+            if head.lineage == MAIN
+            else head.generation == newest[head.lineage],
+        )
+        for head in heads
+    ]
+
+
+def problem_of(error: LimpetError) -> dict[str, str]:
+    """An error as a row keeps it and the API shows it."""
+    return error.as_dict()
+
+
+def sandbox_of(
+    row: SandboxRow,
+    *,
+    title: str,
+    phase: str | None,
+    unsaved: bool | None,
+    saving: bool,
+    preview_url: str | None,
+    loopback_preview_url: str | None,
+    last_save: Snapshot | None,
+    side_snapshots: list[Snapshot],
+) -> Sandbox:
+    """A sandbox as the API shows it."""
+    return Sandbox.model_validate(
+        {
+            "handle": row.handle,
+            "agent_id": row.agent_id,
+            "agent_title": title,
+            "branch": row.branch,
+            "state": row.state,
+            "phase": phase,
+            "runner_kind": row.runner_kind,
+            "isolation": row.isolation,
+            "preview_url": preview_url,
+            "loopback_preview_url": loopback_preview_url,
+            "detached": row.detached,
+            "detached_reason": row.detached_reason,
+            "unsaved": unsaved,
+            "saving": saving,
+            "last_save": last_save,
+            "last_save_error": Problem.model_validate(row.last_save_error)
+            if row.last_save_error
+            else None,
+            "side_snapshots": side_snapshots,
+            "restore": RestoreOutcome.model_validate(row.restore) if row.restore else None,
+            "last_error": Problem.model_validate(row.last_error) if row.last_error else None,
+            "created_at": row.created_at,
+            "started_at": row.started_at,
+        }
+    )
