@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 STALL_S: Final = 10
 CAPTURE_TIMEOUT_S: Final = 60.0
 PUSH_TIMEOUT_S: Final = 8.0
+UNFINISHED: Final = "limpet-clone"
+"""A file in `.git` for as long as a clone of ours is under way: it says which kind it is."""
 RESCUE_PREFIX: Final = "refs/limpet/rescue/"
 NO_GIT: Final = "git is not there. Install it (Debian, Ubuntu: apt-get install git) and try again."
 _FALLBACK_IDENTITY: Final = ("Limpet", "limpet@localhost")
@@ -224,8 +226,8 @@ async def checked(
 
 
 def is_repository(repo: Path) -> bool:
-    """Whether there is a `.git` (a folder, or the file that a worktree has)."""
-    return os.path.lexists(repo / ".git")
+    """Whether there is a `.git` (folder, or file of a worktree) that no clone left half-made."""
+    return os.path.lexists(repo / ".git") and not (repo / ".git" / UNFINISHED).exists()
 
 
 async def current_branch(settings: DaemonSettings, repo: Path) -> str | None:

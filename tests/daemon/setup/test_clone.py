@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from limpet.daemon.config_model import Credentials
-from limpet.daemon.git import Access, branch_meta, has_ref
+from limpet.daemon.git import UNFINISHED, Access, branch_meta, has_ref, is_repository
 from limpet.daemon.settings import DaemonSettings
 from limpet.daemon.setup import clone
 from limpet.daemon.setup.clone import Clone
@@ -85,7 +85,7 @@ async def test_a_branch_of_the_remote_is_cloned_and_followed(
     meta = await branch_meta(settings, repo)
     assert meta is not None
     assert (meta["branch"], meta["base"], meta["workingTreeDirty"]) == ("next", "main", False)
-    assert clone.is_complete(repo)
+    assert is_repository(repo)
     assert server.clone_count == 1
 
 
@@ -117,7 +117,7 @@ async def test_an_empty_repository_begins_with_the_branch(
     access = Access(url, Credentials("user@example.com", SECRET))
     await Clone(settings, url, "first", access, Told().say).clone()
     assert git("symbolic-ref", "HEAD", cwd=settings.repo) == "refs/heads/first"
-    assert clone.is_complete(settings.repo)
+    assert is_repository(settings.repo)
 
 
 async def test_files_that_are_there_stay_as_they_are(
@@ -140,7 +140,7 @@ async def test_a_clone_that_was_cut_off_is_taken_up_again(
     subprocess.run(["git", "init", "-q", "."], cwd=repo, check=True)
     (repo / "a.txt").write_text("on")  # as a kill leaves it
     (repo / ".git" / "index.lock").touch()
-    assert not clone.is_complete(repo)
+    assert not is_repository(repo)
     await work(server, settings, "main").clone()
     assert (repo / "a.txt").read_text() == "one\n"
     assert git("status", "--porcelain", cwd=repo) == ""
@@ -157,7 +157,7 @@ async def test_what_may_pass_is_tried_three_times_more(
     assert "trying again in 3 s (3/3)" in told.text
     left[:] = [0] * 9
     told = Told()
-    (settings.repo / ".git" / clone.MARK_NAME).write_text("fresh")
+    (settings.repo / ".git" / UNFINISHED).write_text("fresh")
     with pytest.raises(StepFailedError) as caught:
         await work(server, settings, "main", told).clone()
     assert told.pauses == [3.0, 3.0, 3.0]

@@ -20,7 +20,6 @@ from limpet.daemon.setup.steps import StepFailedError, Tail
 RETRIES: Final = 3
 RETRY_PAUSE_S: Final = 3.0
 PROBE_TIMEOUT_S: Final = 20.0
-MARK_NAME: Final = "limpet-clone"
 TRANSIENT: Final = (
     "could not resolve host", "couldn't resolve host", "early eof", "unexpected disconnect",
     "connection reset", "timed out", "operation too slow", "too slow", "transfer closed",
@@ -272,11 +271,6 @@ def exclude_installs(repo: Path) -> None:
         )
 
 
-def is_complete(repo: Path) -> bool:
-    """Whether there is a repository that no clone of ours left half-made. Blocking."""
-    return git.is_repository(repo) and not _mark(repo).exists()
-
-
 def begin(repo: Path) -> Begun:
     """Mark a clone as begun; what kind it is, also when an earlier one was cut off. Blocking."""
     mark = _mark(repo)
@@ -297,7 +291,7 @@ def begin(repo: Path) -> Begun:
 
 
 def _mark(repo: Path) -> Path:
-    return repo / ".git" / MARK_NAME
+    return repo / ".git" / git.UNFINISHED
 
 
 def is_transient(output: str) -> bool:

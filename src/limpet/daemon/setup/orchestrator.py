@@ -229,7 +229,8 @@ class Setup:
             self._running = step
             self._step = asyncio.create_task(self._run(step))
             try:
-                await asyncio.wait({self._step})
+                with self._ctx.activity.busy():
+                    await asyncio.wait({self._step})
             except asyncio.CancelledError:
                 self._step.cancel()
                 await asyncio.wait({self._step})
@@ -276,7 +277,7 @@ class Setup:
     async def _have_repository(self, config: Config, url: str) -> None:
         ctx = self._ctx
         work = clone.Clone(ctx.settings, url, config.branch, git.access_of(ctx), self.say)
-        if not await asyncio.to_thread(clone.is_complete, ctx.repo):
+        if not await asyncio.to_thread(git.is_repository, ctx.repo):
             if ctx.config.needs_credentials:
                 self.say("The clone waits for credentials to be posted again.\n")
                 self._tell("needs-credentials")

@@ -106,7 +106,7 @@ def _of_pids(pids: Iterable[int]) -> list[Listening] | None:
     if sockets is None:
         return None
     found: dict[int, Listening] = {}
-    readable = False
+    readable = denied = False
     for pid in pids:
         try:
             with os.scandir(f"/proc/{pid}/fd") as entries:
@@ -116,9 +116,11 @@ def _of_pids(pids: Iterable[int]) -> list[Listening] | None:
                         link = os.readlink(entry.path)  # noqa: PTH115
                         if link.startswith("socket:[") and (one := sockets.get(int(link[8:-1]))):
                             found.setdefault(one.port, one)
-        except OSError:  # it ended, or is another user's
+        except PermissionError:  # it runs as another user
+            denied = True
+        except OSError:  # it ended meanwhile
             continue
-    return sorted(found.values(), key=lambda one: one.port) if readable else None
+    return None if denied and not readable else sorted(found.values(), key=lambda one: one.port)
 
 
 def _listening_sockets() -> dict[int, Listening] | None:
