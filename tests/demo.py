@@ -11,13 +11,15 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import create_connection
 from threading import Event
 from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
 
 from tests.live import FAST_SAVER, LiveLimpet, differences, poll_until, walk
 
@@ -42,32 +44,39 @@ class Steps:
         return time.monotonic() - self.started
 
 
-def hot_socket(live: LiveLimpet, handle: str) -> ClientConnection:
+@contextmanager
+def hot_socket(live: LiveLimpet, handle: str) -> Iterator[ClientConnection]:
     """A WebSocket to the dev server's hot-reload channel, as a browser opens it on the preview."""
     port = int(live.url.rsplit(":", 1)[1])
     client = live.preview(handle, "/@vite/client").data.decode()
     token = re.search(r'wsToken = "([^"]+)"', client)
     query = f"/?token={token[1]}" if token else "/"
     host = f"{handle}.localhost:{port}"
-    socket = connect(
+    with connect(
         f"ws://{host}{query}",
         sock=create_connection(("127.0.0.1", port)),
-        origin=f"http://{host}",  # type: ignore[arg-type]
-        subprotocols=["vite-hmr"],  # type: ignore[list-item]
-    )
-    hello = json.loads(socket.recv(timeout=20))
-    assert hello["type"] == "connected", hello
-    return socket
+        origin=Origin(f"http://{host}"),
+        subprotocols=[Subprotocol("vite-hmr")],
+    ) as socket:
+        hello = json.loads(socket.recv(timeout=20))
+        assert hello["type"] == "connected", hello
+        yield socket
 
 
-def hot_update(socket: ClientConnection, act: Callable[[], object], path: str) -> None:
-    """Do `act`, then wait until the preview is told that `path` changed."""
+def hot_update(
+    socket: ClientConnection, act: Callable[[], object], path: str, served: Callable[[], bool]
+) -> None:
+    """Do `act`; the preview is told that `path` changed, and serves the change."""
+    with suppress(TimeoutError):  # what is left to say of earlier changes
+        while True:
+            socket.recv(timeout=0.5)
     act()
     deadline = time.monotonic() + 30
     while True:
         said = json.loads(socket.recv(timeout=deadline - time.monotonic()))
         if path in json.dumps(said) or said["type"] == "full-reload":
-            return
+            break
+    poll_until(f"the preview to serve the change of {path}", served, 30)
 
 
 def odd_things(workspace: Path) -> None:
@@ -127,35 +136,30 @@ def run(live: LiveLimpet) -> None:
     assert (repo / "node_modules" / "react").is_dir()
     steps.done("'Web app' made, dependencies installed, the preview shows")
 
+    app = next(p for p in ("src/App.tsx", "src/main.tsx") if (repo / p).exists())
+
+    def serves(words: bytes) -> Callable[[], bool]:
+        return lambda: words in live.preview(handle, f"/{app}?raw&t={time.monotonic_ns()}").data
+
     with hot_socket(live, handle) as socket:
-        app = next(p for p in ("src/App.tsx", "src/main.tsx") if (repo / p).exists())
-        source = (repo / app).read_text()
+        first = (repo / app).read_text().splitlines()[0]
+        append = f"printf '// by exec\\n' >> {app} && git add {app}"
         hot_update(
-            socket,
-            lambda: live.cli(
-                "exec", agent, "--", "sh", "-c", f"printf '// by exec\\n' >> {app} && git add {app}"
-            ),
-            app,
-        )
+            socket, lambda: live.cli("exec", agent, "--", "sh", "-c", append), app,
+            serves(b"by exec"),
+        )  # fmt: skip
         steps.done(f"`limpet exec` edited {app}: hot reload through the preview's WebSocket")
-        first = source.splitlines()[0]
+        change = {"path": app, "old_string": first, "new_string": f"{first}\n// by the file tool"}
         hot_update(
-            socket,
-            lambda: live.api(
-                "POST", f"/sandboxes/{handle}/daemon/edit",
-                {"path": app, "old_string": first, "new_string": f"{first}\n// by the file tool"},
-            ),
-            app,
+            socket, lambda: live.api("POST", f"/sandboxes/{handle}/daemon/edit", change), app,
+            serves(b"by the file tool"),
         )  # fmt: skip
         steps.done("the API's file tool edited it: hot reload")
         hot_update(
-            socket, lambda: (repo / app).write_text((repo / app).read_text() + "// on disk\n"), app
-        )
+            socket, lambda: (repo / app).write_text((repo / app).read_text() + "// on disk\n"), app,
+            serves(b"on disk"),
+        )  # fmt: skip
         steps.done("an editor on disk edited it: hot reload")
-    served = live.preview(handle, f"/{app}?raw").data
-    assert b"by exec" in served, served[-500:]
-    assert b"by the file tool" in served
-    assert b"on disk" in served
     odd_things(root / "workspace")
     (repo / "untracked.txt").write_text("not in git yet\n")
     status = git(repo, "status", "--porcelain")

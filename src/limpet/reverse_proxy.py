@@ -18,7 +18,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from yarl import URL
 
 from limpet.errors import UnreachableError
@@ -415,7 +415,7 @@ def sendable_code(code: int, *, lost: int) -> int:
 
 
 async def _close(ws: WebSocket, code: int, reason: str) -> None:
-    with contextlib.suppress(RuntimeError, OSError):  # it closed by itself meanwhile
+    with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):  # it closed by itself
         await ws.close(code, _reason(reason))
 
 

@@ -24,7 +24,6 @@ def test_one_click_makes_a_web_app_that_survives_everything(page: Page, live: Li
     box = live.wait_phase(agent, "running")
     root = live.root_of(box["handle"])
     content = root / "workspace/repo/src/content.ts"
-    preview.locator("body").evaluate("body => { body.dataset.same = 'yes'; }")
     content.write_text(content.read_text().replace(HEADLINE, "Edited on disk."))
     expect(preview.get_by_role("heading", level=1)).to_have_text("Edited on disk.", timeout=30_000)
     expect(page.get_by_text(re.compile(r"^Saved \d+ s ago$"))).to_be_visible(timeout=60_000)

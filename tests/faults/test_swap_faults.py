@@ -104,7 +104,8 @@ def test_a_daemon_killed_at_a_step_leaves_the_old_state_or_the_new(place: Path, 
         assert not differences(content(place), old)
         poll_until("the old tree to be deleted", lambda: not leftovers(place), 30)
     assert {p.name for p in place.parent.iterdir()} <= {
-        "workspace", "staging", "state", "scratch", "app", "beside", "disk", "root",
+        "workspace", "staging", "state", "scratch", "app", ".app.limpet", "disk", "root",
+        "beside",
     }  # fmt: skip
 
 
