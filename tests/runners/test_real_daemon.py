@@ -1,0 +1,152 @@
+"""The host runner with the daemon that it is made for, in both isolations."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from limpet.errors import DaemonError
+from limpet.runners.base import EnsureOptions
+from limpet.runners.daemon_client import DaemonClient
+from limpet.runners.host import HostRunner
+from tests.runners.support import SANDBOX, FileState, client_of, processes_of
+
+pytestmark = pytest.mark.anyio
+HANDLE = SANDBOX.handle
+
+
+def real_runner(data_dir: Path, mode: str) -> HostRunner:
+    return HostRunner(data_dir, FileState(data_dir / "state.json"), isolation=mode)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def runner(data_dir: Path, mode: str) -> AsyncIterator[HostRunner]:
+    runner = real_runner(data_dir, mode)
+    yield runner
+    await runner.delete(HANDLE)
+    await runner.close()
+
+
+async def sh(client: DaemonClient, command: str, **options: object) -> str:
+    answer = await client.call(
+        "POST", "/_sandbox/bash", json={"command": command, **options}, timeout_s=60
+    )
+    return str(answer.get("stdout", "")).strip()
+
+
+async def test_it_starts_and_works_in_the_workspace(runner: HostRunner, mode: str) -> None:
+    found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
+    assert found.is_new
+    async with client_of(found) as client:
+        health = await client.health()
+        assert health.boot_id == found.boot_id
+        assert not health.configured
+        origin = await client.origin()
+        assert origin.empty
+        assert not origin.unsaved
+        where = "/sandbox" if mode == "bubblewrap" else str(runner.root(HANDLE))
+        assert await sh(client, "pwd; echo $HOME") == (
+            f"{where}/workspace/repo\n{where}/workspace/home"
+        )
+        await runner.ensure(SANDBOX, EnsureOptions())
+        assert (await client.health()).configured
+
+
+async def test_a_task_sees_neither_the_token_nor_the_daemons_descriptors(
+    runner: HostRunner,
+) -> None:
+    found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
+    async with client_of(found) as client:
+        if runner.isolation.kind == "bubblewrap":
+            read = await sh(client, "cat /proc/2/environ /proc/2/mem /proc/2/fd/0 2>/dev/null; :")
+            assert read == ""
+        seen = await sh(client, "cat /proc/self/environ | tr '\\0' '\\n'; ls -l /proc/self/fd")
+        assert found.daemon_token not in seen
+        assert "DAEMON_" not in seen
+        assert "socket:" not in seen
+
+
+async def test_without_the_token_only_health_answers(runner: HostRunner) -> None:
+    found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
+    async with DaemonClient(found.daemon_url, "wrong") as client:
+        assert (await client.health()).boot_id == found.boot_id
+        for path in ("/_sandbox/idle", "/_sandbox/scripts", "/_sandbox/config", "/"):
+            async with client.request("GET", path) as answer:
+                assert answer.status == 401, path
+
+
+async def test_a_save_and_a_restore_pass_through_and_end_what_ran(runner: HostRunner) -> None:
+    found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
+    async with client_of(found) as client:
+        await sh(client, "echo saved > file")
+        async with client.create_snapshot() as answer:
+            assert answer.headers["X-Limpet-Boot-Id"] == found.boot_id
+            tar = b"".join([chunk async for chunk in answer.body])
+        await sh(client, "echo changed > file")
+        await sh(client, "while :; do date > ticks; sleep 0.01; done", mode="background")
+        await sh(client, "setsid sleep 1000 >/dev/null 2>&1 </dev/null &")
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield tar
+
+        async with asyncio.timeout(60):
+            receipt = (await client.restore(chunks()))["receipt"]
+        assert isinstance(receipt, dict)
+        assert receipt["complete"]
+        assert await sh(client, "ls; cat file") == "file\nsaved"
+        left = await sh(client, "ps -eo args | grep -c '^sleep [1]000'")
+        if runner.isolation.kind == "bubblewrap":
+            assert left == "0"
+        with pytest.raises(DaemonError):
+            await client.restore(no_chunks())
+
+
+async def no_chunks() -> AsyncIterator[bytes]:
+    for chunk in ():
+        yield chunk
+
+
+async def test_stop_ends_what_the_daemon_started(runner: HostRunner, data_dir: Path) -> None:
+    found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
+    async with client_of(found) as client:
+        await sh(client, "sleep 1000", mode="background")
+        await sh(client, "echo kept > file")
+    await runner.stop(HANDLE)
+    assert not processes_of(data_dir)
+    again = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
+    async with client_of(again) as client:
+        assert await sh(client, "cat file") == "kept"
+        assert (await client.origin()).unsaved
+
+
+async def test_a_daemon_that_was_killed_leaves_its_work_to_the_next(
+    runner: HostRunner, data_dir: Path
+) -> None:
+    found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
+    async with client_of(found) as client:
+        await sh(client, "echo kept > file")
+        await sh(client, "setsid sleep 1000 >/dev/null 2>&1 </dev/null &", mode="background")
+    before = processes_of(data_dir)
+    record = runner._slots[HANDLE].record
+    assert record is not None
+    os.kill(record.processes[0].pid, signal.SIGKILL)
+    again = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
+    assert again.is_new
+    assert not before & processes_of(data_dir)
+    async with client_of(again) as client:
+        assert await sh(client, "cat file") == "kept"
+
+
+async def test_it_is_adopted_by_the_next_runner(
+    runner: HostRunner, data_dir: Path, mode: str
+) -> None:
+    found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
+    fresh = real_runner(data_dir, mode)
+    assert await fresh.sweep() == []
+    adopted = await fresh.find(HANDLE)
+    assert adopted is not None
+    assert (adopted.boot_id, adopted.is_new) == (found.boot_id, False)
+    await fresh.close()
