@@ -1,6 +1,6 @@
 """Puts a script into HTML while it streams: before `</body>`, else at the end. Pure.
 
-Only the last few bytes of a chunk are ever held back, so a page that streams goes on streaming.
+Only the beginning of what may be a tag is ever held back, so a page that streams goes on streaming.
 """
 
 import re
@@ -27,44 +27,39 @@ class Injector:
         """What can go on now."""
         if self._placed:
             return chunk
-        data = self._held + chunk
-        out, position = self._scan(data)
-        if not self._held_back():
-            return out + data[position:]
-        keep = max(position, len(data) - _LONGEST)
-        self._held = data[keep:]
-        return out + data[position:keep]
+        data, self._held = self._held + chunk, b""
+        out = bytearray()
+        while True:
+            found = (self._inside or _OPENS).search(data)
+            if found is None:
+                cut = self._undecided(data)
+                self._held = data[cut:]
+                return bytes(out + data[:cut])
+            end = found.end()
+            if self._inside is not None:
+                self._inside = None
+            elif found[0].lower() == b"</body":
+                self._placed = True
+                return bytes(out + data[: found.start()] + self._snippet + data[found.start() :])
+            else:
+                name = found[1]
+                tag = rb"-->" if name is None else rb"</" + re.escape(name) + rb"(?=[\s/>])"
+                self._inside = re.compile(tag, re.IGNORECASE)
+            out += data[:end]
+            data = data[end:]
+
+    def _undecided(self, data: bytes) -> int:
+        """Where something may begin whose rest is still to come."""
+        if self._inside is not None and self._inside.pattern == rb"-->":
+            return len(data) - (2 if data.endswith(b"--") else data.endswith(b"-"))
+        last = data.rfind(b"<", max(0, len(data) - _LONGEST))
+        return len(data) if last < 0 else last
 
     def end(self) -> bytes:
         """What is left, and the script if it had no place before."""
         held, self._held = self._held, b""
         placed, self._placed = self._placed, True
         return held if placed else held + self._snippet
-
-    def _held_back(self) -> bool:
-        """Whether the end of the body is still looked for."""
-        if self._placed:
-            self._held = b""
-        return not self._placed
-
-    def _scan(self, data: bytes) -> tuple[bytes, int]:
-        """Follow the markup; what was decided, and up to where."""
-        position = 0
-        while True:
-            found = (self._inside or _OPENS).search(data, position)
-            if found is None:
-                # What has been looked at in vain is not looked at again, but for its last bytes.
-                keep = max(position, len(data) - _LONGEST)
-                return data[:keep], keep
-            if self._inside is not None:
-                self._inside, position = None, found.end()
-            elif found[0].lower() == b"</body":
-                self._placed = True
-                return data[: found.start()] + self._snippet, found.start()
-            else:
-                name = found[1]
-                end = rb"-->" if name is None else rb"</" + re.escape(name) + rb"(?=[\s/>])"
-                self._inside, position = re.compile(end, re.IGNORECASE), found.end()
 
 
 async def injected(body: AsyncIterator[bytes], snippet: bytes) -> AsyncIterator[bytes]:
