@@ -63,7 +63,7 @@ function Tile({ title, text, icon, busy, onClick }: TileProps) {
       type="button"
       disabled={busy}
       onClick={onClick}
-      className="group rounded-2xl border border-line bg-raised p-5 text-left transition hover:border-sea disabled:opacity-60"
+      className="flex flex-col rounded-2xl border border-line bg-raised p-5 text-left transition hover:border-sea disabled:opacity-60"
     >
       <svg viewBox="0 0 24 24" className="size-7 text-sea" fill="none" stroke="currentColor" strokeWidth="1.600" strokeLinecap="round" strokeLinejoin="round" aria-hidden="true">
         {icon}
