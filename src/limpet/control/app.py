@@ -113,6 +113,7 @@ async def _open_services(
         database, runner, SnapshotRepository(store), settings, templates, box
     )
     stack.push_async_callback(sandboxes.close)
+    await runner.sweep()
     await sandboxes.adopt_at_boot()
     services = Services(
         settings=settings,
