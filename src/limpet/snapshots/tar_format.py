@@ -171,6 +171,9 @@ _OCTAL: Final = re.compile(rb"[ \0]*([0-7]*)[ \0]*\Z")
 
 def parse_number(field: bytes) -> int:
     """A header's number: octal digits, or GNU's base 256 (which may be negative)."""
+    digits = field[:-1]
+    if digits.isdigit() and field[-1] == 0 and b"8" not in digits and b"9" not in digits:
+        return int(digits, 8)
     first = field[0]
     if first & 0x80:
         value = int.from_bytes(field, "big") - (first << (8 * (len(field) - 1)))

@@ -266,7 +266,7 @@ class TarParser:
         self._need = BLOCK
         self._take = self._header
         payload = padded[: self._meta_size]
-        if any(padded[self._meta_size :]):
+        if padded[self._meta_size :].strip(b"\0"):
             raise TarDamagedError("The padding of an extension header is not zero.")
         if self._meta_kind == tf.PAX_GLOBAL:
             self._global(dict(tf.parse_pax(payload)))
