@@ -1,9 +1,14 @@
-import { render, screen } from "@testing-library/react";
+import { render, screen, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { MemoryRouter } from "react-router";
-import { expect, test } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 import { App } from "./App.tsx";
 import { site } from "./content.ts";
+
+beforeEach(() => {
+  localStorage.clear();
+  delete document.documentElement.dataset.theme;
+});
 
 function open(address: string) {
   render(
@@ -20,7 +25,8 @@ test("the first page says what this is", () => {
 
 test("the navigation leads to the other pages", async () => {
   open("/");
-  await userEvent.click(screen.getByRole("link", { name: "About" }));
+  const navigation = within(screen.getByRole("navigation", { name: "Pages" }));
+  await userEvent.click(navigation.getByRole("link", { name: "About" }));
   expect(screen.getByRole("heading", { level: 1 })).toHaveTextContent("About");
 });
 
@@ -40,8 +46,18 @@ test("the contact form thanks whoever writes", async () => {
 
 test("the theme can be switched and is remembered", async () => {
   open("/");
-  const before = document.documentElement.dataset.theme;
-  await userEvent.click(screen.getByRole("button", { name: /Switch to/ }));
-  expect(document.documentElement.dataset.theme).not.toBe(before);
-  expect(localStorage.getItem("theme")).toBe(document.documentElement.dataset.theme);
+  await userEvent.click(screen.getByRole("button", { name: "Switch to dark" }));
+  expect(document.documentElement.dataset.theme).toBe("dark");
+  expect(localStorage.getItem("theme")).toBe("dark");
+});
+
+test("a browser that keeps nothing for the page still shows it", async () => {
+  const blocked = () => {
+    throw new DOMException("Access is denied", "SecurityError");
+  };
+  vi.spyOn(Storage.prototype, "getItem").mockImplementation(blocked);
+  vi.spyOn(Storage.prototype, "setItem").mockImplementation(blocked);
+  open("/");
+  await userEvent.click(screen.getByRole("button", { name: "Switch to dark" }));
+  expect(screen.getByRole("button", { name: "Switch to light" })).toBeVisible();
 });

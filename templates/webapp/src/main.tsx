@@ -2,10 +2,10 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
 import { App } from "./App.tsx";
-import { applyTheme, preferredTheme } from "./theme.ts";
+import { applyChosenTheme } from "./theme.ts";
 import "./index.css";
 
-applyTheme(preferredTheme());
+applyChosenTheme();
 
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no element with the id root");

@@ -2,27 +2,36 @@ export type Theme = "light" | "dark";
 
 const KEY = "theme";
 
-/** The browser's storage, or nothing where it is not allowed (some block it in embedded pages). */
-function storage(): Storage | null {
+/** What was chosen before. Null without a choice, and where the browser keeps nothing for us. */
+function chosenTheme(): Theme | null {
   try {
-    return globalThis.localStorage;
+    const chosen = localStorage.getItem(KEY);
+    return chosen === "light" || chosen === "dark" ? chosen : null;
   } catch {
-    return null;
+    return null; // blocked storage, as in an embedded page
   }
 }
 
-/** What was chosen before, else what the system prefers. */
-export function preferredTheme(): Theme {
-  const chosen = storage()?.getItem(KEY);
-  if (chosen === "light" || chosen === "dark") return chosen;
+function systemTheme(): Theme {
   return globalThis.matchMedia?.("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 }
 
-export function applyTheme(theme: Theme) {
-  document.documentElement.dataset.theme = theme;
+/** What is shown now: the choice, else what the system prefers. */
+export function presentTheme(): Theme {
+  return chosenTheme() ?? systemTheme();
+}
+
+/** Show the choice that was made before, if there is one. */
+export function applyChosenTheme() {
+  const chosen = chosenTheme();
+  if (chosen) document.documentElement.dataset.theme = chosen;
 }
 
 export function chooseTheme(theme: Theme) {
-  storage()?.setItem(KEY, theme);
-  applyTheme(theme);
+  document.documentElement.dataset.theme = theme;
+  try {
+    localStorage.setItem(KEY, theme);
+  } catch {
+    // It holds until the page is left.
+  }
 }

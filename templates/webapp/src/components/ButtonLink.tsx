@@ -1,5 +1,6 @@
 import type { ReactNode } from "react";
 import { Link } from "react-router";
+import { Icon } from "./Icon.tsx";
 
 type Props = { to: string; quiet?: boolean; children: ReactNode };
 
@@ -11,9 +12,12 @@ export function ButtonLink({ to, quiet = false, children }: Props) {
   return (
     <Link
       to={to}
-      className={`inline-flex items-center rounded-xl px-5 py-2.5 text-sm font-medium transition ${look}`}
+      className={`group inline-flex items-center gap-2 rounded-full px-6 py-3 font-medium transition ${look}`}
     >
       {children}
+      {!quiet && (
+        <Icon name="arrow" className="size-4.5 transition-transform group-hover:translate-x-0.5" />
+      )}
     </Link>
   );
 }

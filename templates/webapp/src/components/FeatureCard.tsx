@@ -1,10 +1,13 @@
-type Props = { title: string; text: string };
+import { Icon, type IconName } from "./Icon.tsx";
 
-export function FeatureCard({ title, text }: Props) {
+type Props = { icon: IconName; title: string; text: string };
+
+export function FeatureCard({ icon, title, text }: Props) {
   return (
-    <article className="rounded-2xl border border-line bg-raised p-6">
-      <h3 className="font-semibold">{title}</h3>
-      <p className="mt-2 text-sm leading-relaxed text-muted">{text}</p>
+    <article className="rounded-3xl border border-line bg-raised p-7">
+      <Icon name={icon} className="size-7 text-accent" />
+      <h3 className="mt-5 text-lg font-semibold">{title}</h3>
+      <p className="mt-2 leading-relaxed text-pretty text-muted">{text}</p>
     </article>
   );
 }

@@ -4,19 +4,19 @@ import { ThemeSwitch } from "./ThemeSwitch.tsx";
 
 export function Header() {
   return (
-    <header className="mx-auto flex w-full max-w-5xl flex-wrap items-center gap-x-2 gap-y-2 px-5 sm:gap-x-6 py-5 sm:px-8">
-      <NavLink to="/" className="mr-auto text-lg font-semibold tracking-tight">
+    <header className="mx-auto flex w-full max-w-6xl items-center gap-1 px-5 py-4 sm:gap-4 sm:px-8 sm:py-6">
+      <NavLink to="/" className="mr-auto rounded font-display text-lg font-semibold tracking-tight">
         {site.name}
       </NavLink>
-      <nav aria-label="Pages" className="flex gap-1">
+      <nav aria-label="Pages" className="flex gap-0.5 sm:gap-1">
         {links.map(({ to, label }) => (
           <NavLink
             key={to}
             to={to}
             className={({ isActive }) =>
-              `rounded-lg px-2.5 py-1.5 text-sm transition-colors hover:text-ink sm:px-3 ${
-                isActive ? "bg-raised text-ink shadow-sm" : "text-muted"
-              }`
+              `rounded-full px-3 py-2 text-sm transition-colors hover:text-ink sm:px-4 ${
+                isActive ? "bg-raised text-ink shadow-xs" : "text-muted"
+              } ${to === "/" ? "hidden sm:block" : ""}`
             }
           >
             {label}

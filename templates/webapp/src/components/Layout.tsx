@@ -1,23 +1,32 @@
-import { Outlet } from "react-router";
-import { site } from "../content.ts";
+import { useEffect } from "react";
+import { Outlet, useLocation } from "react-router";
+import { Footer } from "./Footer.tsx";
 import { Header } from "./Header.tsx";
 
 export function Layout() {
+  const { pathname } = useLocation();
   return (
     <div className="flex min-h-dvh flex-col">
       <a
         href="#main"
-        className="sr-only focus:not-sr-only focus:absolute focus:m-3 focus:rounded-lg focus:bg-raised focus:px-4 focus:py-2"
+        className="sr-only focus:not-sr-only focus:absolute focus:z-10 focus:m-3 focus:rounded-full focus:bg-raised focus:px-5 focus:py-2.5"
       >
         Skip to the content
       </a>
+      <ToTheTop key={pathname} />
       <Header />
-      <main id="main" className="mx-auto w-full max-w-5xl flex-1 px-5 sm:px-8">
+      <main id="main" tabIndex={-1} className="mx-auto w-full max-w-6xl flex-1 px-5 outline-none sm:px-8">
         <Outlet />
       </main>
-      <footer className="mx-auto w-full max-w-5xl border-t border-line px-5 py-8 text-sm text-muted sm:px-8">
-        © {site.year} {site.name}
-      </footer>
+      <Footer />
     </div>
   );
+}
+
+/** Every page begins at its top. */
+function ToTheTop() {
+  useEffect(() => {
+    globalThis.scrollTo({ top: 0, behavior: "instant" });
+  }, []);
+  return null;
 }

@@ -1,7 +1,7 @@
 import { type FormEvent, useState } from "react";
 import { PageHeading } from "../components/PageHeading.tsx";
 
-const field = "mt-1.5 w-full rounded-xl border border-line bg-raised px-4 py-2.5 text-sm";
+const field = "mt-2 w-full rounded-2xl border border-line bg-raised px-4 py-3 font-normal";
 
 export function Contact() {
   const [thanked, setThanked] = useState("");
@@ -16,22 +16,22 @@ export function Contact() {
   return (
     <>
       <PageHeading title="Contact" lead="A question, an idea, a hello: all are welcome." />
-      <form onSubmit={send} className="max-w-md space-y-5 pb-20">
-        <label className="block text-sm font-medium">
+      <form onSubmit={send} className="max-w-lg space-y-6 pb-24">
+        <label className="block font-medium">
           Your name
           <input name="name" required autoComplete="name" className={field} />
         </label>
-        <label className="block text-sm font-medium">
+        <label className="block font-medium">
           Message
           <textarea name="message" required rows={5} className={field} />
         </label>
         <button
           type="submit"
-          className="rounded-xl bg-accent px-5 py-2.5 text-sm font-medium text-on-accent transition hover:opacity-90"
+          className="cursor-pointer rounded-full bg-accent px-6 py-3 font-medium text-on-accent transition hover:opacity-90"
         >
           Send
         </button>
-        <output className="block text-sm text-muted">
+        <output className="block text-muted">
           {thanked && `Thank you, ${thanked}. Connect this form to a service to receive messages.`}
         </output>
       </form>
