@@ -1,8 +1,18 @@
 """Limpet: sandboxes for coding agents that always come home."""
 
-from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
-try:
-    __version__ = version("limpet")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0.0.0"
+if TYPE_CHECKING:
+    __version__: str
+
+
+def __getattr__(name: str) -> str:
+    """The version, read from the installed package only when somebody asks: it takes a while."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("limpet")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0.0.0"
