@@ -55,12 +55,14 @@ class Front:
         self.transform = transform
         self.disconnects = 0
         self.seen: list[str | bytes] = []
+        self.extra_headers: list[tuple[str, str]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             ws = WebSocket(scope, receive, send)
             url = self.target.replace("http", "ws", 1) + request_target(ws)
-            await self.proxy.websocket(ws, url, end_to_end(ws), on_message=self.seen.append)
+            headers = [*end_to_end(ws), *self.extra_headers]
+            await self.proxy.websocket(ws, url, headers, on_message=self.seen.append)
             return
         request = Request(scope, receive)
         response: Response
@@ -68,7 +70,7 @@ class Front:
             response = await self.proxy.http(
                 request,
                 self.target + request_target(request),
-                headers=end_to_end(request),
+                headers=[*end_to_end(request), *self.extra_headers],
                 transform=self.transform,
             )
         except UpstreamUnreachableError as error:
