@@ -156,11 +156,11 @@ def test_a_shell_that_writes_every_10_ms_cannot_mix_two_states(worker: Worker) -
     old = worker.save()
     worker.write("state.txt", "new")
     live.cli(
-        "exec", worker.agent, "--background", "--", "sh", "-c",
+        "exec", "--background", worker.agent, "--", "sh", "-c",
         "while :; do date > beat.txt; date >> ../noise.txt; sleep 0.01; done",
     )  # fmt: skip
     live.cli(
-        "exec", worker.agent, "--background", "--", "sh", "-c",
+        "exec", "--background", worker.agent, "--", "sh", "-c",
         "setsid sh -c 'while :; do echo escaped > escaped.txt; sleep 0.01; done' & sleep 1000",
     )  # fmt: skip
     poll_until("the shells to write", lambda: worker.has("beat.txt") and worker.has("escaped.txt"))
