@@ -56,7 +56,7 @@ class GitServer:
     """Serves the bare repositories in `folder`. `credentials` (user, password) turn on basic auth.
 
     `failing` is called with each request's path; the status it returns is answered instead, and
-    for 0 the answer breaks off in its middle.
+    for 0 the answer breaks off in its middle, and text is where it redirects to.
     """
 
     def __init__(self, folder: Path, credentials: tuple[str, str] | None = None) -> None:
@@ -66,7 +66,7 @@ class GitServer:
         self.clone_count = 0
         self.paths: list[str] = []
         self.seen_headers: list[str] = []
-        self.failing: Callable[[str], int | None] = lambda _: None
+        self.failing: Callable[[str], int | str | None] = lambda _: None
         folder.mkdir(parents=True, exist_ok=True)
         authority = trustme.CA()
         self.ca_file = folder / "ca.pem"
@@ -191,6 +191,9 @@ class _Handler(BaseHTTPRequestHandler):
         server.paths.append(self.path)
         server.seen_headers.append(str(self.headers))
         status = server.failing(self.path)
+        if isinstance(status, str):
+            self._answer(301, [("Location", status)], b"moved")
+            return
         if status == 0:
             self.send_response(200)
             self.send_header("Content-Length", "1000")

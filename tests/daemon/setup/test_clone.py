@@ -198,11 +198,27 @@ async def test_only_the_host_of_the_clone_is_told_the_credentials(
 
 
 async def test_a_redirect_to_another_host_is_not_followed(
+    server: GitServer, settings: DaemonSettings, tmp_path: Path
+) -> None:
+    with GitServer.start(tmp_path / "other", server.credentials) as other:
+        other.add_repository("small", {"a.txt": "theirs"})
+        server.failing = lambda path: f"{other.origin}{path}"
+        told = Told()
+        with pytest.raises(StepFailedError):
+            await work(server, settings, "main", told).clone()
+        assert other.request_count == 0
+        assert "another host" in told.text
+
+
+async def test_a_repository_that_moved_on_its_host_is_found(
     server: GitServer, settings: DaemonSettings
 ) -> None:
-    server.failing = lambda _: 302
-    with pytest.raises(StepFailedError):
-        await work(server, settings, "main").clone()
+    server.failing = lambda path: path.replace("old", "small") if "/old" in path else None
+    url = server.url("old")
+    access = Access(url, Credentials("user@example.com", SECRET))
+    await Clone(settings, url, "main", access, Told().say).clone()
+    assert (settings.repo / "a.txt").read_text() == "one\n"
+    assert git("config", "remote.origin.url", cwd=settings.repo) == server.url("small")
 
 
 async def test_a_missing_repository_is_said(server: GitServer, settings: DaemonSettings) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from limpet.daemon.setup.orchestrator import Step, queued
 from tests.daemon.setup.conftest import StartDaemon
 from tests.daemon.setup.projects import (
     app_files,
@@ -24,6 +25,24 @@ from tests.daemon.setup.projects import (
 from tests.daemon_process import DaemonProcess
 from tests.gitserver import GitServer, git
 from tests.live import poll_until
+
+
+@pytest.mark.parametrize(
+    ("queue", "step", "after"),
+    [
+        ([], "start", ["start"]),
+        (["start"], "start", ["start"]),
+        (["start"], "install", ["install"]),
+        (["install"], "clone", ["clone"]),
+        (["clone"], "start", ["clone"]),
+        (["clone"], "install", ["clone"]),
+        (["install"], "start", ["install"]),
+    ],
+)
+def test_a_higher_step_swallows_the_lower_ones(
+    queue: list[Step], step: Step, after: list[Step]
+) -> None:
+    assert queued(queue, step) == after
 
 
 def test_a_config_brings_the_app_up(daemon: DaemonProcess, url: str, repo: Path) -> None:

@@ -6,6 +6,8 @@ written down without credentials.
 """
 
 import asyncio
+import os
+import re
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import Final, Literal
 from limpet.branches import is_synthetic
 from limpet.daemon import git
 from limpet.daemon.settings import DaemonSettings
+from limpet.daemon.setup.redirects import moved_to
 from limpet.daemon.setup.steps import StepFailedError, Tail
 
 RETRIES: Final = 3
@@ -31,6 +34,7 @@ _REFUSED: Final = (
     "could not read username", "could not read password", "authentication failed",
     "terminal prompts disabled", "invalid username or",
 )  # fmt: skip
+_REDIRECTED: Final = re.compile(r"returned error: 30[12378]")
 EXCLUDED: Final = ("node_modules/", ".venv/", ".limpet-install.json")
 _HOOK_MARK: Final = "# Made by Limpet"
 
@@ -66,12 +70,13 @@ class Clone:
         self._access = access
         self._say = say
         self._pause = pause
+        self._has_moved = False
 
     async def clone(self) -> None:
         """Fetch the repository and check out the branch; `StepFailedError` says why not."""
         if shutil.which("git", path=git.environment(self._settings)["PATH"]) is None:
             raise StepFailedError("clone-failed", git.NO_GIT)
-        begun = await asyncio.to_thread(begin, self._repo)
+        begun = await asyncio.to_thread(begin, self._repo, self._settings.drop_to)
         remote = await self._probe(self._branch)
         await self._git(["init", "--quiet", "."])
         await self._git(["config", "remote.origin.url", self._url])
@@ -168,9 +173,25 @@ class Clone:
                 return _read_probe(done.out, branch)
             if done.code == 2 and not done.err.strip():
                 return Remote(default=None, has_branch=False)
+            if await self._follow(done.err):
+                return await self._probe(branch)
             if not await self._again(attempt, done.err):
                 raise self._failed(done.said, done.code)
         raise AssertionError("unreachable")
+
+    async def _follow(self, output: str) -> bool:
+        """Go on where the repository has moved to, if that is on the same host; once."""
+        if self._has_moved or not _REDIRECTED.search(output):
+            return False
+        self._has_moved = True
+        environ = git.environment(self._settings)
+        url = await moved_to(self._url, self._access, environ)
+        if url is None:
+            self._say("It redirects to another host, which is not followed.\n")
+            return False
+        self._say(f"The repository has moved to {url}\n")
+        self._url = url
+        return True
 
     async def _over_the_network(self, args: list[str], shown: str) -> None:
         for attempt in range(RETRIES + 1):
@@ -271,8 +292,11 @@ def exclude_installs(repo: Path) -> None:
         )
 
 
-def begin(repo: Path) -> Begun:
-    """Mark a clone as begun; what kind it is, also when an earlier one was cut off. Blocking."""
+def begin(repo: Path, owner: tuple[int, int] | None = None) -> Begun:
+    """Mark a clone as begun; what kind it is, also when an earlier one was cut off. Blocking.
+
+    `owner` (uid, gid) is who git runs as, where that is not we.
+    """
     mark = _mark(repo)
     try:
         known = mark.read_text()
@@ -287,6 +311,9 @@ def begin(repo: Path) -> Begun:
     begun: Begun = "fresh" if not any(repo.iterdir()) else "in place"
     (repo / ".git").mkdir(exist_ok=True)
     mark.write_text(begun)
+    if owner is not None and os.geteuid() == 0:
+        for path in (repo, repo / ".git", mark):
+            os.chown(path, *owner)
     return begun
 
 

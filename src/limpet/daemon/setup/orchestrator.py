@@ -174,10 +174,7 @@ class Setup:
 
     def enqueue(self, step: Step) -> None:
         """Do `step` and what follows it, after what runs now. It swallows lower queued ones."""
-        rank = ORDER.index(step)
-        if any(ORDER.index(queued) <= rank for queued in self._queue):
-            return
-        self._queue = [*(q for q in self._queue if ORDER.index(q) < rank), step]
+        self._queue = queued(self._queue, step)
         self._wake.set()
 
     def release(self) -> bool:
@@ -284,6 +281,7 @@ class Setup:
                 return
             self._did("cloning")
             await work.clone()
+            self._ctx.activity.touch("setup: cloned")
             self.say("Cloned.\n")
             return
         branch = config.branch
@@ -308,6 +306,8 @@ class Setup:
         if why is not None:
             self._did("installing")
             await install.run(why)
+            # What it wrote is nobody's to watch: a save begun meanwhile must not be the last one.
+            self._ctx.activity.touch("setup: installed")
         return True
 
     async def _start_step(self) -> bool:
@@ -406,6 +406,14 @@ class Setup:
                 continue
             found.append((name, status.st_mtime_ns, status.st_size))
         return tuple(found)
+
+
+def queued(queue: list[Step], step: Step) -> list[Step]:
+    """The queue with `step` in it: a higher or equal one swallows it, and it the lower ones."""
+    rank = ORDER.index(step)
+    if any(ORDER.index(one) <= rank for one in queue):
+        return queue
+    return [step]
 
 
 def _is_empty(folder: Path) -> bool:
