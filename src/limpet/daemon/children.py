@@ -41,7 +41,10 @@ running_children: set[int] = set()
 def child_environment(
     settings: DaemonSettings, extra: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The daemon's own environment without secrets, with `HOME` in the workspace, then `extra`."""
+    """The daemon's own environment without secrets, then `extra`.
+
+    `HOME` lies in the workspace and comes home with it, caches lie beside it and do not.
+    """
     env = {
         name: value
         for name, value in settings.environ.items()
@@ -50,6 +53,9 @@ def child_environment(
     env.setdefault("PATH", os.defpath)
     env.setdefault("LANG", "C.UTF-8")
     env.setdefault("TERM", "xterm-256color")
+    env.setdefault("XDG_CACHE_HOME", str(settings.cache_dir))
+    env.setdefault("npm_config_cache", str(settings.cache_dir / "npm"))
+    env.setdefault("BUN_INSTALL_CACHE_DIR", str(settings.cache_dir / "bun"))
     env["HOME"] = str(settings.home)
     env["APP_ROOT"] = str(settings.app_root)
     env["COREPACK_ENABLE_STRICT"] = "0"

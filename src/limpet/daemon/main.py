@@ -170,6 +170,9 @@ async def _context(settings: DaemonSettings, root: SandboxRoot) -> AsyncIterator
 
 def _prepare(ctx: DaemonContext, origin: OriginStore) -> None:
     make_folders(ctx.root.workspace)
+    ctx.settings.cache_dir.mkdir(parents=True, exist_ok=True)
+    if ctx.settings.drop_to is not None and os.geteuid() == 0:
+        os.chown(ctx.settings.cache_dir, *ctx.settings.drop_to)
     logs = ctx.settings.logs_dir
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     for log in logs.glob("task*"):

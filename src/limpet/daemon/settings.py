@@ -67,6 +67,11 @@ class DaemonSettings:
         return self.sandbox_root / "state"
 
     @property
+    def cache_dir(self) -> Path:
+        """Package managers' caches: outside the workspace, since they can be had again."""
+        return self.sandbox_root / "scratch" / "cache"
+
+    @property
     def logs_dir(self) -> Path:
         """Where tasks' output is kept, one file a name."""
         return self.state_dir / "logs"
