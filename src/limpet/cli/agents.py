@@ -2,24 +2,28 @@
 
 import os
 import webbrowser
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limpet.cli.boot import start_and_follow
-from limpet.cli.find import find_agent
+from limpet.cli.find import connect, find_agent
 from limpet.cli.output import (
     AgentName,
     Branch,
     Json,
     ago,
+    busy,
     confirm,
+    done,
     err,
     out,
     print_json,
     print_table,
 )
-from limpet.sdk import Client
+from limpet.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from limpet.sdk import Client
 
 
 def new(
@@ -36,15 +40,27 @@ def new(
         typer.Option(help="The environment variable that holds the clone URL's password or token."),
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the agent in the browser.")] = False,
-    wait: Annotated[bool, typer.Option(help="Follow the boot until the preview is up.")] = True,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow the boot until the preview is up.")
+    ] = True,
     json: Json = False,
 ) -> None:
-    """Make an agent, start its sandbox and follow the boot until its preview is up."""
+    """Make an agent, start its sandbox and follow the boot until its preview is up.
+
+    Prints the preview's URL. Examples: limpet new webapp --open;
+    limpet new --clone-url https://git.example.org/me/site.git
+    """
+    from limpet.cli.boot import start_and_follow
+
     if template and clone_url:
         raise typer.BadParameter("give a template or --clone-url, not both")
     if password_env and password_env not in os.environ:
         raise typer.BadParameter(f"{password_env} is not set", param_hint="--password-env")
-    with Client.discover() as limpet:
+    with connect() as limpet:
+        if template and template not in (known := [t["name"] for t in limpet.templates()]):
+            raise NotFoundError(
+                f"There is no template {template!r}", hint=f"There is: {', '.join(known) or 'none'}"
+            )
         agent = limpet.create_agent(
             title=name,
             template=template,
@@ -53,7 +69,7 @@ def new(
             clone_password=os.environ[password_env] if password_env else None,
         )
         if not json:
-            err.print(f"[green]✓[/] {agent['title']}  [dim]{agent['id']}[/]")
+            done(f"Made {agent['title']} ({agent['id']})")
         has_source = bool(template or clone_url)
         started = start_and_follow(
             limpet,
@@ -64,15 +80,15 @@ def new(
         )
         if json:
             print_json({"agent": agent, **started})
-        else:
-            out.print(started["previewUrl"] or "")
+        elif started["previewUrl"]:
+            out.print(started["previewUrl"], markup=False)
         if open_:
-            _open(limpet, agent["id"])
+            _open(limpet, agent["id"], quiet=json)
 
 
 def ls(json: Json = False) -> None:
     """List the agents and their sandboxes."""
-    with Client.discover() as limpet:
+    with connect() as limpet:
         agents, boxes = limpet.agents(), limpet.sandboxes()
     if json:
         print_json({"agents": agents, "sandboxes": boxes})
@@ -109,19 +125,21 @@ def rm(
     json: Json = False,
 ) -> None:
     """Delete an agent with its sandboxes, or only its sandbox."""
-    with Client.discover() as limpet:
+    with connect() as limpet:
         found = find_agent(limpet, agent)
         if sandbox:
-            deleted = limpet.delete_sandbox(found["id"], branch, force=force)
+            with busy("Saving, then deleting the sandbox", quiet=json):
+                deleted = limpet.delete_sandbox(found["id"], branch, force=force)
             answer: dict[str, object] = dict(deleted)
         else:
             confirm(f"Delete {found['title']!r}, its sandboxes and its snapshots?", yes=yes)
-            limpet.delete_agent(found["id"])
+            with busy("Deleting", quiet=json):
+                limpet.delete_agent(found["id"])
             answer = {"success": True, "agent": found["id"]}
     if json:
         print_json(answer)
     else:
-        err.print(f"[green]✓[/] Deleted {'the sandbox of ' if sandbox else ''}{found['title']}")
+        done(f"Deleted {'the sandbox of ' if sandbox else ''}{found['title']}")
 
 
 def open_page(
@@ -131,21 +149,26 @@ def open_page(
     json: Json = False,
 ) -> None:
     """Open the web app in the browser, signed in."""
-    with Client.discover() as limpet:
+    with connect() as limpet:
         found = find_agent(limpet, agent) if agent else None
         url = _link(limpet, found["id"] if found else None)
         if json:
             print_json({"url": url})
             return
-        out.print(url)
-        webbrowser.open(url)
+        out.print(url, markup=False)
+        if not webbrowser.open(url):
+            err.print("No browser could be opened here; open that URL in yours.", style="dim")
 
 
-def _open(limpet: Client, agent_id: str) -> None:
-    webbrowser.open(_link(limpet, agent_id))
+def _open(limpet: "Client", agent_id: str, *, quiet: bool) -> None:
+    """The agent's page in the browser, where there is one."""
+    url = _link(limpet, agent_id)
+    if not webbrowser.open(url) and not quiet:
+        err.print("No browser could be opened here. Open this in yours:", style="dim")
+        err.print(url, markup=False, soft_wrap=True)
 
 
-def _link(limpet: Client, agent_id: str | None) -> str:
+def _link(limpet: "Client", agent_id: str | None) -> str:
     """A URL that signs the browser in and leads to the agent's page."""
     link = limpet.sign_in_link()
     return f"{link}&next=/local/agents/{agent_id}" if agent_id else link

@@ -1,24 +1,33 @@
-"""`limpet doctor`: what this machine, the data folder, the server and the store can do."""
+"""`limpet doctor`: what this machine, the data folder, the server and the store can do.
 
-import asyncio
+Works without a server. It alone of the commands that speak to one looks at the control plane's and
+the runner's own modules, for what they say about this machine.
+"""
+
 import os
 import platform
 import re
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.text import Text
 
-from limpet.cli.output import Json, out, print_json, size
+from limpet.cli.output import Json, out, plain, print_json, size
 from limpet.errors import LimpetError
-from limpet.sdk.connection import data_folder
 
 Verdict = Literal["ok", "warning", "failed"]
-_MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "failed": "[red]✗[/]"}
+_MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
+_OLDEST_PYTHON = (3, 11)
+_OLDEST_NODE = 20
+_DEFAULT_PORT = 7070
 _WANTED_FREE_BYTES = 2 << 30
 
 
@@ -38,28 +47,47 @@ def doctor(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Look for what is missing or wrong; exit code 1 when something must be mended."""
-    looks: list[Callable[[], Finding]] = [
-        _python, _node, lambda: _tool("npm", "It comes with Node."),
-        lambda: _tool("git", "Debian: apt install git."),
-        _ripgrep, _isolation, _folder, _server,
-    ]  # fmt: skip
-    findings = [look() for look in looks]
-    if store:
-        findings += asyncio.run(_store())
+    """Look for what is missing or wrong here; exit code 1 when something must be mended."""
+    findings = look_around(os.environ, store=store)
     failed = any(f.verdict == "failed" for f in findings)
     if json:
         print_json({"ok": not failed, "findings": [asdict(f) for f in findings]})
     else:
         for finding in findings:
-            out.print(f"{_MARKS[finding.verdict]} {finding.what}: {finding.found}")
+            mark, colour = _MARKS[finding.verdict]
+            told = Text.assemble((mark, colour), f" {finding.what}: {plain(finding.found)}")
+            out.print(told)
             if finding.remedy:
-                out.print(f"    {finding.remedy}", style="dim")
+                out.print(Text(f"    {plain(finding.remedy)}", style="dim"))
     raise typer.Exit(1 if failed else 0)
 
 
+def look_around(environ: Mapping[str, str], *, store: bool) -> list[Finding]:
+    """All findings, in the order in which a newcomer would mend them."""
+    from limpet.sdk.connection import data_folder
+
+    folder = data_folder(environ).absolute()
+    server = _server(environ, folder)
+    looks: list[Callable[[], Finding]] = [
+        _python,
+        _node,
+        lambda: _tool("npm", "It comes with Node."),
+        lambda: _tool("git", "Debian: apt install git."),
+        _ripgrep,
+        lambda: _isolation(environ),
+        lambda: _folder(folder),
+        lambda: _port(environ, served=server.verdict == "ok"),
+        lambda: server,
+    ]
+    findings = [look() for look in looks]
+    return findings + (_store(environ, folder) if store else [])
+
+
 def _python() -> Finding:
-    return Finding("Python", "ok", f"{platform.python_version()} ({sys.executable})")
+    found = f"{platform.python_version()} ({sys.executable})"
+    if sys.version_info[:2] < _OLDEST_PYTHON:  # a wheel forced onto an older one
+        return Finding("python", "failed", f"{found} is too old", "Limpet needs Python 3.11.")
+    return Finding("python", "ok", found)
 
 
 def _version(tool: str) -> str | None:
@@ -67,13 +95,13 @@ def _version(tool: str) -> str | None:
     if not shutil.which(tool):
         return None
     try:
-        done = subprocess.run(
+        ran = subprocess.run(
             [tool, "--version"], capture_output=True, text=True, timeout=20, check=False
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return None
-    lines = done.stdout.strip().splitlines()
-    return lines[0] if lines and done.returncode == 0 else None
+    lines = ran.stdout.strip().splitlines()
+    return lines[0] if lines and ran.returncode == 0 else None
 
 
 def _tool(tool: str, remedy: str) -> Finding:
@@ -85,11 +113,11 @@ def _tool(tool: str, remedy: str) -> Finding:
 
 def _node() -> Finding:
     found = _version("node")
-    remedy = "Limpet's templates need Node 20 or newer."
+    remedy = f"Limpet's templates need Node {_OLDEST_NODE} or newer."
     if found is None:
         return Finding("node", "failed", "not found, or it does not run", remedy)
     major = re.match(r"v(\d+)", found)
-    if major is None or int(major[1]) < 20:
+    if major is None or int(major[1]) < _OLDEST_NODE:
         return Finding("node", "failed", f"{found} is too old", remedy)
     return Finding("node", "ok", found)
 
@@ -103,62 +131,133 @@ def _ripgrep() -> Finding:
     return Finding("ripgrep", "ok", found)
 
 
-def _isolation() -> Finding:
+def _isolation(environ: Mapping[str, str]) -> Finding:
     from limpet.runners.bubblewrap import probe_isolation
 
-    isolation = probe_isolation()
+    if environ.get("LIMPET_ISOLATION") == "none":
+        return Finding(
+            "isolation",
+            "warning",
+            "no isolation: LIMPET_ISOLATION is none",
+            "Sandboxes can read and change what you can. Unset it where bubblewrap works.",
+        )
+    try:
+        isolation = probe_isolation()
+    except OSError as error:
+        return Finding("isolation", "warning", f"no isolation: {error}")
     if isolation.kind == "none":
+        mend = (
+            "Debian: apt install bubblewrap."
+            if "not installed" in isolation.reason
+            else "The system must allow unprivileged user namespaces "
+            "(user.max_user_namespaces, AppArmor, the container that this runs in)."
+        )
         return Finding(
             "isolation",
             "warning",
             f"no isolation: {isolation.reason}",
-            "Sandboxes can read and change what you can. Debian: apt install bubblewrap.",
+            f"Sandboxes can read and change what you can. {mend}",
         )
     return Finding("isolation", "ok", isolation.kind)
 
 
-def _folder() -> Finding:
-    folder = data_folder()
+def _folder(folder: Path) -> Finding:
+    from limpet.control.data_folder import network_file_system
+
+    what = "data folder"
     place = folder
     while not place.exists():
         place = place.parent
-    if not os.access(place, os.W_OK):
+    if not place.is_dir():
+        return Finding(what, "failed", f"{place} is no folder", "Set LIMPET_DATA_DIR.")
+    if network := network_file_system(place):
         return Finding(
-            "data folder", "failed", f"{place} cannot be written", "Set LIMPET_DATA_DIR."
+            what,
+            "failed",
+            f"{folder} lies on a network file system ({network}), where SQLite is not safe",
+            "Set LIMPET_DATA_DIR to a folder on a local disk.",
+        )
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".limpet-doctor-") as scratch:
+            scratch.write(b"x")
+            scratch.flush()
+    except OSError as error:
+        return Finding(
+            what,
+            "failed",
+            f"{place} cannot be written: {error.strerror}",
+            "Free some room, or set LIMPET_DATA_DIR to a folder that you can write.",
         )
     free = shutil.disk_usage(place).free
+    found = f"{folder}: {size(free)} free"
     if free < _WANTED_FREE_BYTES:
+        return Finding(what, "warning", found, "Saves and restores need room; free some.")
+    if place == folder and folder.stat().st_mode & 0o077:
         return Finding(
-            "data folder", "warning", f"{folder}: {size(free)} free", "Saves need room; free some."
+            what, "warning", f"{found}, open to other users", f"Close it: chmod 700 {folder}"
         )
-    return Finding("data folder", "ok", f"{folder}: {size(free)} free")
+    return Finding(what, "ok", found)
 
 
-def _server() -> Finding:
+def _port(environ: Mapping[str, str], *, served: bool) -> Finding:
+    told = environ.get("LIMPET_PORT", "").strip()
+    if told and not (told.isdecimal() and int(told) < 65536):
+        return Finding(
+            "port", "failed", f"LIMPET_PORT: {told!r} is no port", "Correct or unset it."
+        )
+    port = int(told) if told else _DEFAULT_PORT
+    if port == 0:
+        return Finding("port", "ok", "any free one")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            if served:
+                return Finding("port", "ok", f"{port} is in use, and Limpet is serving")
+            return Finding(
+                "port",
+                "warning",
+                f"{port} cannot be had: {error.strerror}",
+                "`limpet serve` takes the next free one, or set LIMPET_PORT.",
+            )
+    return Finding("port", "ok", f"{port} is free")
+
+
+def _server(environ: Mapping[str, str], folder: Path) -> Finding:
     from limpet.sdk import Client
 
     try:
-        with Client.discover() as limpet:
+        with Client.discover({**environ, "LIMPET_DATA_DIR": str(folder)}) as limpet:
             system = limpet.system()
     except LimpetError as error:
         return Finding("server", "warning", error.message, error.hint)
     kept = system["store"]
-    return Finding(
-        "server", "ok", f"Limpet {system['version']}, snapshots in {kept['kind']} {kept['where']}"
-    )
+    found = f"Limpet {system['version']}, snapshots in {kept['kind']} {kept['where']}"
+    if system["isolation"]["kind"] == "none":
+        return Finding("server", "ok", f"{found}, no isolation: {system['isolation']['reason']}")
+    return Finding("server", "ok", found)
 
 
-async def _store() -> list[Finding]:
+def _store(environ: Mapping[str, str], folder: Path) -> list[Finding]:
     """Every operation with a scratch key on the configured store."""
+    import anyio
+
     from limpet.stores.probe import probe_store
     from limpet.stores.settings import open_store
 
     try:
-        store = open_store(os.environ, data_folder())
-        results = await probe_store(store)
+        store = open_store(environ, folder)
+        results = anyio.run(probe_store, store)
     except LimpetError as error:
         return [Finding("store", "failed", error.message, error.hint)]
-    return [
-        Finding(f"store {r.operation}", "ok" if r.ok else "failed", r.detail or "works", r.hint)
-        for r in results
-    ]
+    findings = []
+    for result in results:
+        what = f"store {result.operation}"
+        if result.ok:
+            findings.append(Finding(what, "ok", "works"))
+            continue
+        needs = f"It needs leave to {result.permission}." if store.kind != "local" else ""
+        remedy = " ".join(part for part in (result.hint, needs) if part)
+        findings.append(Finding(what, "failed", result.detail, remedy))
+    return findings

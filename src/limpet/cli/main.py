@@ -1,5 +1,6 @@
 """The `limpet` command: what there is, and how errors become exit codes."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,35 +14,41 @@ from limpet.cli.output import err
 from limpet.cli.snapshots import snapshots
 from limpet.errors import LimpetError
 
-HELP = """A computer for every coding agent, that always comes home.
-
-[bold]limpet serve[/] starts it; [bold]limpet new webapp --open[/] makes your first web app.
-Every command takes --json.
-
-Exit codes: 0 done, 1 failed, 2 wrong use, 3 not reachable or not signed in, 4 not found,
-5 conflict, 6 a snapshot is damaged; `limpet exec` ends with the command's own code.
-"""
+HELP = (
+    "A computer for every coding agent, that always comes home.\n\n"
+    "[bold]limpet serve[/] starts it on this machine; [bold]limpet new webapp --open[/] makes your "
+    "first web app and shows it. An AGENT is named by its id, the beginning of its id, or its "
+    "title. Every command takes --json."
+)
+EXIT_CODES = (
+    "Exit codes: [bold]0[/] done, [bold]1[/] failed, [bold]2[/] wrong use, [bold]3[/] not "
+    "reachable, not running or not signed in, [bold]4[/] not found, [bold]5[/] conflict or "
+    "ambiguous, [bold]6[/] a snapshot is damaged, [bold]130[/] interrupted. [bold]limpet exec[/] "
+    "ends with the command's own code."
+)
+_AGENTS, _INSIDE, _MACHINE = "Agents", "What is in a sandbox", "This machine"
 
 app = typer.Typer(
-    help=HELP, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    help=HELP, epilog=EXIT_CODES, no_args_is_help=True, rich_markup_mode="rich",
+    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
-app.command()(agents.new)
-app.command()(agents.ls)
-app.command()(sandboxes.start)
-app.command()(sandboxes.stop)
-app.command()(agents.rm)
+app.command(rich_help_panel=_AGENTS)(agents.new)
+app.command(rich_help_panel=_AGENTS)(agents.ls)
+app.command(rich_help_panel=_AGENTS)(sandboxes.start)
+app.command(rich_help_panel=_AGENTS)(sandboxes.stop)
+app.command("open", rich_help_panel=_AGENTS)(agents.open_page)
+app.command(rich_help_panel=_AGENTS)(agents.rm)
 app.command(
-    "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+    "exec",
+    rich_help_panel=_INSIDE,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )(sandboxes.execute)
-app.command()(sandboxes.logs)
-app.command("open")(agents.open_page)
-app.add_typer(snapshots, name="snapshots")
-app.add_typer(sandboxes.tasks, name="tasks")
-app.command()(doctor)
+app.command(rich_help_panel=_INSIDE)(sandboxes.logs)
+app.add_typer(sandboxes.tasks, name="tasks", rich_help_panel=_INSIDE)
+app.add_typer(snapshots, name="snapshots", rich_help_panel=_INSIDE)
 
 
-@app.command()
+@app.command(rich_help_panel=_MACHINE)
 def serve(
     port: Annotated[
         int | None,
@@ -55,6 +62,9 @@ def serve(
     from limpet.control.serve import main as serve_control_plane
 
     raise typer.Exit(serve_control_plane(port=port, data_dir=data_dir))
+
+
+app.command(rich_help_panel=_MACHINE)(doctor)
 
 
 @app.callback(invoke_without_command=True)
@@ -73,6 +83,15 @@ def main() -> int:
     except LimpetError as error:
         _tell(error.message, error.hint, error.code)
         return error.exit_code
+    except BrokenPipeError:
+        # The reader has gone (`limpet ls | head`); Python would complain again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        _tell(f"{error.filename or 'this machine'}: {error.strerror or error}", "", "os_error")
+        return 1
+    except KeyboardInterrupt:
+        return 130
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return 0
@@ -80,7 +99,8 @@ def main() -> int:
 
 def _tell(message: str, hint: str, code: str) -> None:
     """An error: as JSON on standard error where JSON was asked for, else in words."""
-    if "--json" in sys.argv:
+    own = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv
+    if "--json" in own:
         import json
 
         body = {"error": {"code": code, "message": message, "hint": hint}}

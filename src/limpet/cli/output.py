@@ -4,19 +4,22 @@ Results go to standard output, progress and errors to standard error.
 """
 
 import json
+import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
+from rich.text import Text
 
-from limpet.sdk.client import Progress as TransferProgress
-from limpet.sdk.models import Snapshot
+if TYPE_CHECKING:
+    from limpet.sdk.models import Snapshot
+
+TransferProgress = Callable[[int, int | None], None]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Branch = Annotated[
@@ -28,6 +31,7 @@ AgentName = Annotated[
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def print_json(value: object) -> None:
@@ -36,13 +40,28 @@ def print_json(value: object) -> None:
     sys.stdout.write("\n")
 
 
+def plain(text: str) -> str:
+    """`text` without what a terminal would obey; line breaks become blanks."""
+    return _CONTROL.sub(" ", text)
+
+
+def done(text: str) -> None:
+    """Say that something is done."""
+    err.print(Text.assemble(("✓ ", "green"), plain(text)), soft_wrap=True)
+
+
+def busy(what: str, *, quiet: bool) -> AbstractContextManager[object]:
+    """A spinner while something takes its time; nothing when `quiet` or not on a terminal."""
+    return nullcontext() if quiet or not err.is_terminal else err.status(what)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
     """A table, or what to do when there is nothing to show."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(plain(cell)) for cell in row))
     if table.row_count:
         out.print(table)
     else:
@@ -73,7 +92,7 @@ def ago(moment: str | None) -> str:
     return f"{seconds} s ago"
 
 
-def receipt_line(snapshot: Snapshot) -> str:
+def receipt_line(snapshot: "Snapshot") -> str:
     """A save's receipt in one line."""
     receipt = snapshot["receipt"]
     if receipt is None:
@@ -93,6 +112,8 @@ def receipt_line(snapshot: Snapshot) -> str:
 @contextmanager
 def transfer(what: str, *, quiet: bool) -> Iterator[TransferProgress]:
     """A progress bar for bytes, on terminals only."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
     with Progress(
         TextColumn(what), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
         console=err, disable=quiet or not err.is_terminal, transient=True,

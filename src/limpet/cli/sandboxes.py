@@ -3,24 +3,29 @@
 import contextlib
 import shlex
 import sys
-from typing import Annotated
+from json import dumps
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limpet.cli.boot import start_and_follow
-from limpet.cli.find import find_agent, find_sandbox
+from limpet.cli.find import connect, find_agent, find_sandbox, find_task
 from limpet.cli.output import (
     AgentName,
     Branch,
     Json,
+    busy,
+    done,
     err,
     out,
+    plain,
     print_json,
     print_table,
     receipt_line,
 )
-from limpet.errors import NotFoundError
-from limpet.sdk import Client
+from limpet.errors import LimpetError, NotFoundError
+
+if TYPE_CHECKING:
+    from limpet.sdk import Client
 
 tasks = typer.Typer(no_args_is_help=True, help="The processes of a sandbox.")
 
@@ -43,9 +48,11 @@ def start(
     json: Json = False,
 ) -> None:
     """Start an agent's sandbox; its last snapshot is restored before anything else."""
+    from limpet.cli.boot import start_and_follow
+
     if hold not in (None, "restored"):
         raise typer.BadParameter("must be 'restored'", param_hint="--hold")
-    with Client.discover() as limpet:
+    with connect() as limpet:
         found = find_agent(limpet, agent)
         started = start_and_follow(
             limpet,
@@ -53,6 +60,7 @@ def start(
             lambda: limpet.start(
                 found["id"], branch, hold=bool(hold), without_snapshot=without_snapshot
             ),
+            branch=branch,
             wait=wait and not hold,
             quiet=json,
         )
@@ -61,8 +69,9 @@ def start(
         return
     restore = started["restore"]
     if restore and restore["message"]:
-        err.print(restore["message"])
-    out.print(started["previewUrl"] or "")
+        err.print(plain(restore["message"]), markup=False, soft_wrap=True)
+    if started["previewUrl"]:
+        out.print(started["previewUrl"], markup=False)
 
 
 def stop(
@@ -72,22 +81,30 @@ def stop(
     json: Json = False,
 ) -> None:
     """Save an agent's sandbox and end its processes; its files stay."""
-    with Client.discover() as limpet:
+    with connect() as limpet:
         found = find_agent(limpet, agent)
-        stopped = limpet.stop(find_sandbox(limpet, found, branch)["handle"], force=force)
+        handle = find_sandbox(limpet, found, branch)["handle"]
+        with busy("Saving, then stopping", quiet=json):
+            stopped = limpet.stop(handle, force=force)
     if json:
         print_json(stopped)
         return
     saved = stopped["saved"]
     told = f"saved {saved['id']} ({receipt_line(saved)})" if saved else "nothing new to save"
-    err.print(f"[green]✓[/] Stopped {found['title']}; {told}")
+    done(f"Stopped {found['title']}; {told}")
 
 
 def execute(
     agent: AgentName,
-    command: Annotated[list[str], typer.Argument(help="The command; one word is a shell line.")],
+    command: Annotated[
+        list[str],
+        typer.Argument(metavar="COMMAND", help="The command; one word is a shell line."),
+    ],
     branch: Branch = None,
     cwd: Annotated[str | None, typer.Option(help="Where to run it; default: the repo.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", "-e", help="NAME=value, for the command.")
+    ] = None,
     timeout_s: Annotated[
         float, typer.Option("--timeout", min=0.1, max=900, help="Seconds until it is killed.")
     ] = 900,
@@ -96,52 +113,77 @@ def execute(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Run a command in the sandbox, live; ends with the command's exit code."""
+    """Run a command in the sandbox, live; ends with the command's exit code.
+
+    Options come before the agent: limpet exec --cwd src AGENT npm test. A time-out ends with 124.
+    """
+    command = command[1:] if command[0] == "--" and len(command) > 1 else command
     line = command[0] if len(command) == 1 else shlex.join(command)
-    timeout_ms = int(timeout_s * 1000)
-    with Client.discover() as limpet:
+    variables = _variables(env or [])
+    with connect() as limpet:
         handle = find_sandbox(limpet, find_agent(limpet, agent), branch)["handle"]
-        if json and not background:
-            result = limpet.execute(
-                handle, line, timeout_ms=min(timeout_ms, 120_000), cwd=cwd, background=False
-            )
-            print_json(result)
-            raise typer.Exit(_shell_code(result["exitCode"]))
-        task = limpet.execute(handle, line, timeout_ms=timeout_ms, cwd=cwd, background=True)
+        task = limpet.execute(
+            handle,
+            line,
+            timeout_ms=int(timeout_s * 1000),
+            cwd=cwd,
+            env=variables or None,
+            background=True,
+        )
+        task_id = str(task["taskId"])
         if background:
             if json:
                 print_json(task)
             else:
-                out.print(task["taskId"])
+                out.print(task_id, markup=False)
             return
-        raise typer.Exit(_follow_task(limpet, handle, str(task["taskId"])))
+        output = {"stdout": "", "stderr": ""}
+        exit_code = _follow_task(limpet, handle, task_id, output if json else None)
+        if json:
+            print_json({"taskId": task_id, **output, "exitCode": exit_code})
+        raise typer.Exit(exit_code)
 
 
-def _follow_task(limpet: Client, handle: str, task: str) -> int:
-    """Copy a task's output until it ends; Ctrl-C ends it."""
+def _variables(told: list[str]) -> dict[str, str]:
+    variables = {}
+    for one in told:
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{one!r} is not NAME=value", param_hint="--env")
+        variables[name] = value
+    return variables
+
+
+def _follow_task(
+    limpet: "Client", handle: str, task: str, into: dict[str, str] | None = None
+) -> int:
+    """Copy (or collect) a task's output until it ends; Ctrl-C ends the task."""
     try:
         for event in limpet.task_events(handle, task):
             told = event.json()
             if event.name == "end":
-                if told.get("timedOut"):
-                    err.print("limpet: the command was killed by its time-out", style="red")
-                return _shell_code(told.get("exitCode"))
+                return _shell_code(told.get("exitCode"), timed_out=bool(told.get("timedOut")))
+            text = str(told.get("data", ""))
+            if into is not None:
+                into["stderr" if event.name == "stderr" else "stdout"] += text
+                continue
             stream = sys.stderr if event.name == "stderr" else sys.stdout
-            stream.write(str(told.get("data", "")))
+            stream.write(text)
             stream.flush()
     except KeyboardInterrupt:
-        with contextlib.suppress(NotFoundError):
+        with contextlib.suppress(LimpetError):
             limpet.kill_task(handle, task)
         return 130
-    err.print("limpet: the command's output ended early", style="red")
+    err.print("limpet: the sandbox ended before the command did", style="red")
     return 1
 
 
-def _shell_code(code: int | None) -> int:
+def _shell_code(code: int | None, *, timed_out: bool) -> int:
     """An exit code as shells give it: 0 to 255, and 124 for a time-out as timeout(1) has it."""
-    if code is None:
-        return 1
-    return 124 if code < 0 else code & 0xFF
+    if timed_out:
+        err.print("limpet: the command was killed by its time-out", style="red")
+        return 124
+    return 1 if code is None or code < 0 else code & 0xFF
 
 
 def logs(
@@ -154,35 +196,54 @@ def logs(
     json: Json = False,
 ) -> None:
     """Print a sandbox's logs."""
-    with Client.discover() as limpet:
+    with connect() as limpet:
         found = find_agent(limpet, agent)
         box = find_sandbox(limpet, found, branch)
-        if not follow:
-            told = limpet.logs(box["handle"], source)
-            if json:
-                print_json(told)
-                return
-            for name, text in told["logs"].items():
-                if len(told["logs"]) > 1:
-                    out.print(f"[bold]── {name}[/]")
-                sys.stdout.write(text if text.endswith("\n") or not text else text + "\n")
+        if follow:
+            with contextlib.suppress(KeyboardInterrupt):
+                _follow_logs(limpet, found["id"], branch, source, json=json)
             return
-        with contextlib.suppress(KeyboardInterrupt):
-            for event in limpet.events(found["id"], branch):
-                said = event.json()
-                if event.name != "log" or (source and said.get("source") != source):
-                    continue
-                if json:
-                    sys.stdout.write(event.data + "\n")
-                else:
-                    sys.stdout.write(str(said.get("data", "")))
-                sys.stdout.flush()
+        told = limpet.logs(box["handle"], source)
+    if json:
+        print_json(told)
+        return
+    if source and source not in told["logs"]:
+        known = ", ".join(told["sources"]) or "none yet"
+        raise NotFoundError(f"There is no log {source!r}", hint=f"There is: {known}")
+    for name, text in told["logs"].items():
+        if len(told["logs"]) > 1:
+            err.print(f"── {plain(name)}", style="bold", markup=False)
+            sys.stderr.flush()
+        sys.stdout.write(text if text.endswith("\n") or not text else text + "\n")
+        sys.stdout.flush()
+
+
+def _follow_logs(
+    limpet: "Client", agent_id: str, branch: str | None, source: str | None, *, json: bool
+) -> None:
+    """Print what is logged from now on, after the last part of what was; JSON lines with `json`."""
+    last = None
+    for event in limpet.events(agent_id, branch):
+        if event.name != "log":
+            continue
+        said = event.json()
+        name = str(said.get("source", ""))
+        if source and name != source:
+            continue
+        if json:
+            sys.stdout.write(dumps(said, ensure_ascii=False) + "\n")
+        else:
+            if name != last and not source:
+                err.print(f"── {plain(name)}", style="bold", markup=False)
+            last = name
+            sys.stdout.write(str(said.get("data", "")))
+        sys.stdout.flush()
 
 
 @tasks.command("ls")
 def list_tasks(agent: AgentName, branch: Branch = None, json: Json = False) -> None:
     """List what runs and what ran."""
-    with Client.discover() as limpet:
+    with connect() as limpet:
         box = find_sandbox(limpet, find_agent(limpet, agent), branch)
         listed = limpet.tasks(box["handle"])
     if json:
@@ -196,21 +257,30 @@ def list_tasks(agent: AgentName, branch: Branch = None, json: Json = False) -> N
 
 
 @tasks.command("kill")
-def kill_task(agent: AgentName, task: str, branch: Branch = None, json: Json = False) -> None:
+def kill_task(
+    agent: AgentName,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Its id, or the beginning of it.")],
+    branch: Branch = None,
+    json: Json = False,
+) -> None:
     """End one task."""
-    with Client.discover() as limpet:
-        limpet.kill_task(find_sandbox(limpet, find_agent(limpet, agent), branch)["handle"], task)
+    with connect() as limpet:
+        handle = find_sandbox(limpet, find_agent(limpet, agent), branch)["handle"]
+        found = find_task(limpet, handle, task)["id"]
+        limpet.kill_task(handle, found)
     if json:
-        print_json({"killed": task})
+        print_json({"killed": found})
+    else:
+        done(f"Ended {found}")
 
 
 @tasks.command("kill-all")
 def kill_all(agent: AgentName, branch: Branch = None, json: Json = False) -> None:
     """End every task, the dev server included."""
-    with Client.discover() as limpet:
+    with connect() as limpet:
         box = find_sandbox(limpet, find_agent(limpet, agent), branch)
         killed = limpet.kill_all_tasks(box["handle"])
     if json:
         print_json({"killed": killed})
     else:
-        err.print(f"Ended {killed} task{'' if killed == 1 else 's'}")
+        done(f"Ended {killed} task{'' if killed == 1 else 's'}")

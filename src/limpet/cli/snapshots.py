@@ -1,17 +1,19 @@
 """snapshots ls, save, restore, export, import."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limpet.cli.find import find_agent
+from limpet.cli.find import AmbiguousError, connect, find_agent
 from limpet.cli.output import (
     AgentName,
     Branch,
     Json,
     ago,
+    busy,
     confirm,
+    done,
     err,
     print_json,
     print_table,
@@ -20,8 +22,10 @@ from limpet.cli.output import (
     transfer,
 )
 from limpet.errors import NotFoundError
-from limpet.sdk import Client
-from limpet.sdk.models import Agent, Snapshot
+
+if TYPE_CHECKING:
+    from limpet.sdk import Client
+    from limpet.sdk.models import Agent, Snapshot
 
 snapshots = typer.Typer(no_args_is_help=True, help="What was saved of an agent's workspace.")
 SnapshotName = Annotated[
@@ -32,7 +36,7 @@ SnapshotName = Annotated[
 @snapshots.command("ls")
 def list_snapshots(agent: AgentName, branch: Branch = None, json: Json = False) -> None:
     """List an agent's snapshots with their receipts, newest first."""
-    with Client.discover() as limpet:
+    with connect() as limpet:
         listed = limpet.snapshots(find_agent(limpet, agent)["id"], branch)
     if json:
         print_json({"snapshots": listed})
@@ -64,16 +68,14 @@ def save(
     json: Json = False,
 ) -> None:
     """Save an agent's sandbox now."""
-    with Client.discover() as limpet:
+    with connect() as limpet:
         found = find_agent(limpet, agent)
-        with err.status("Saving the workspace") if not json else _silence():
+        with busy("Saving the workspace", quiet=json):
             saved = limpet.save(found["id"], branch, name=name)
     if json:
         print_json(saved)
         return
-    err.print(
-        f"[green]✓[/] Saved {saved['id']}: {size(saved['size_bytes'])}, {receipt_line(saved)}"
-    )
+    done(f"Saved {saved['id']}: {size(saved['size_bytes'])}, {receipt_line(saved)}")
 
 
 @snapshots.command("restore")
@@ -85,7 +87,7 @@ def restore(
     json: Json = False,
 ) -> None:
     """Go back to a snapshot; what is there now is saved first."""
-    with Client.discover() as limpet:
+    with connect() as limpet:
         found = find_agent(limpet, agent)
         chosen = _find(limpet, found, snapshot, branch)
         confirm(
@@ -93,13 +95,13 @@ def restore(
             "What is there now is saved first.",
             yes=yes,
         )
-        with err.status("Saving the present, restoring the past") if not json else _silence():
-            done = limpet.restore(found["id"], chosen["id"], branch)
+        with busy("Saving the present, restoring the past", quiet=json):
+            restored = limpet.restore(found["id"], chosen["id"], branch)
     if json:
-        print_json(done)
+        print_json(restored)
         return
-    first = done["saved_first"]
-    err.print(f"[green]✓[/] {found['title']} is back at {chosen['id']}")
+    first = restored["saved_first"]
+    done(f"{found['title']} is back at {chosen['id']}")
     if first:
         err.print(f"  What was there before: limpet snapshots restore {found['id']} {first['id']}")
 
@@ -118,17 +120,21 @@ def export(
         raise typer.BadParameter(f"{file} is there already; say --force to replace it")
     if not file.absolute().parent.is_dir():
         raise typer.BadParameter(f"there is no folder {file.absolute().parent}")
-    with Client.discover() as limpet:
+    with connect() as limpet:
         found = find_agent(limpet, agent)
         chosen = _find(limpet, found, snapshot, branch)
         with transfer("Exporting", quiet=json) as progress:
             written = limpet.export(
-                found["id"], chosen["id"], file.absolute(), branch=branch, progress=progress
+                found["id"],
+                chosen["id"],
+                file.absolute(),
+                branch=branch,
+                progress=lambda so_far, _: progress(so_far, chosen["size_bytes"]),
             )
     if json:
         print_json({"file": str(file), "size_bytes": written, "snapshot": chosen["id"]})
     else:
-        err.print(f"[green]✓[/] {file}: {size(written)}")
+        done(f"{file}: {size(written)}")
 
 
 @snapshots.command("import")
@@ -139,34 +145,37 @@ def import_(
     json: Json = False,
 ) -> None:
     """Make a plain tar of a workspace the agent's newest snapshot."""
-    with Client.discover() as limpet:
+    with connect() as limpet:
         found = find_agent(limpet, agent)
         with transfer("Importing", quiet=json) as progress:
             made = limpet.import_tar(found["id"], file, branch=branch, progress=progress)
     if json:
         print_json(made)
     else:
-        err.print(f"[green]✓[/] {made['id']}: {size(made['size_bytes'])}, {receipt_line(made)}")
+        done(f"Stored as {made['id']}: {size(made['size_bytes'])}, {receipt_line(made)}")
+        if made["lineage"] != "main":
+            err.print(
+                "  It lies aside while the sandbox runs. To use it: "
+                f"limpet snapshots restore {found['id']} {made['id']}",
+                markup=False,
+                soft_wrap=True,
+            )
 
 
-def _find(limpet: Client, agent: Agent, typed: str, branch: str | None) -> Snapshot:
+def _find(limpet: "Client", agent: "Agent", typed: str, branch: str | None) -> "Snapshot":
     """The snapshot that is meant."""
     listed = limpet.snapshots(agent["id"], branch)
     if typed == "latest":
         fits = [s for s in listed if s["is_head"] and s["lineage"] == "main"]
     else:
         fits = [s for s in listed if typed in (s["id"], s["name"])]
+    if not fits and len(typed) >= 4:
+        fits = [s for s in listed if s["id"].startswith(typed)]
+        if len(fits) > 1:
+            raise AmbiguousError(f"{typed!r} fits {len(fits)} snapshots", hint="Use the whole id.")
     if not fits:
         raise NotFoundError(
             f"{agent['title']!r} has no snapshot {typed!r}",
             hint=f"limpet snapshots ls {agent['id']} lists them.",
         )
     return fits[0]
-
-
-class _silence:  # noqa: N801 - reads as a word where it is used
-    """In place of a spinner."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...

@@ -8,7 +8,17 @@ with Client.discover() as limpet:
 """
 
 from limpet.sdk.client import Client
-from limpet.sdk.connection import Connection, discover
+from limpet.sdk.connection import Connection, NotServingError, Place, ServerError, discover
+from limpet.sdk.feed import EventFeed
 from limpet.sdk.sse import Event
 
-__all__ = ["Client", "Connection", "Event", "discover"]
+__all__ = [
+    "Client",
+    "Connection",
+    "Event",
+    "EventFeed",
+    "NotServingError",
+    "Place",
+    "ServerError",
+    "discover",
+]

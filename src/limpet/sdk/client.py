@@ -1,19 +1,20 @@
 """Every operation of the control plane as a method, blocking, with typed answers."""
 
-import threading
-from collections.abc import Callable, Iterable, Iterator
+import secrets
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 from urllib.parse import quote
 
-from limpet.errors import UnreachableError
 from limpet.sdk import models
 from limpet.sdk.connection import CHUNK_BYTES, Connection, Place, discover
-from limpet.sdk.sse import Event, parse_events
+from limpet.sdk.feed import EventFeed
 
 Progress = Callable[[int, int | None], None]
-_RECONNECT_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+SILENCE_S = 60.0
+"""The server says something on its event stream at least every 15 s."""
+_TASK_SILENCE_S = 3600.0
 
 
 class Client:
@@ -23,9 +24,19 @@ class Client:
         self._line = Connection(place, org)
 
     @classmethod
-    def discover(cls) -> Self:
-        """The control plane that the environment names or that serves on this machine."""
-        return cls(discover())
+    def discover(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        data_dir: Path | None = None,
+        *,
+        org: str = "local",
+    ) -> Self:
+        """The control plane that the environment names or that serves on this machine.
+
+        LIMPET_URL with LIMPET_API_KEY, else `server.json` in the data folder; a `data_dir` that is
+        given is looked at alone. Raises `NotServingError` when there is none.
+        """
+        return cls(discover(environ, data_dir), org)
 
     def __enter__(self) -> Self:
         return self
@@ -68,22 +79,60 @@ class Client:
         clone_username: str | None = None,
         clone_password: str | None = None,
         instructions: str | None = None,
+        description: str | None = None,
+        pinned: bool | None = None,
+        ui: models.Ui | None = None,
     ) -> models.Agent:
         """A new agent from a template, from an https clone URL, or blank."""
-        said = {
+        said: dict[str, object | None] = {
             "title": title,
+            "description": description,
+            "pinned": pinned,
+            "ui": ui,
             "template": template,
             "clone_url": clone_url,
             "clone_username": clone_username,
             "clone_password": clone_password,
             "instructions": instructions,
         }
-        body = {name: value for name, value in said.items() if value is not None}
-        return cast(models.Agent, self._line.send("POST", "/agents", body))
+        return cast(models.Agent, self._line.send("POST", "/agents", _told(said)))
 
     def agents(self) -> list[models.Agent]:
         """All agents of the org."""
         return cast(list[models.Agent], self._line.send("GET", "/agents")["agents"])
+
+    def agent(self, agent_id: str) -> models.Agent:
+        """One agent."""
+        return cast(models.Agent, self._line.send("GET", f"/agents/{_part(agent_id)}"))
+
+    def update_agent(
+        self,
+        agent_id: str,
+        *,
+        title: str | None = None,
+        description: str | None = None,
+        instructions: str | None = None,
+        icon: str | None = None,
+        pinned: bool | None = None,
+        ui: models.Ui | None = None,
+        status: Literal["active", "inactive"] | None = None,
+        clone_username: str | None = None,
+        clone_password: str | None = None,
+    ) -> models.Agent:
+        """Change what is given; the rest stays."""
+        said: dict[str, object | None] = {
+            "title": title,
+            "description": description,
+            "instructions": instructions,
+            "icon": icon,
+            "pinned": pinned,
+            "ui": ui,
+            "status": status,
+            "clone_username": clone_username,
+            "clone_password": clone_password,
+        }
+        path = f"/agents/{_part(agent_id)}"
+        return cast(models.Agent, self._line.send("PATCH", path, _told(said)))
 
     def delete_agent(self, agent_id: str) -> None:
         """Delete an agent and its sandboxes; its snapshots are kept for the grace."""
@@ -141,19 +190,23 @@ class Client:
         *,
         timeout_ms: int | None = None,
         cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
         background: bool = False,
     ) -> models.ExecResult:
-        """Run a shell command in the sandbox's repository."""
+        """Run a shell command in the sandbox's repository.
+
+        An awaited one may take 2 minutes at most and gives `exitCode` -1 when the time-out killed
+        it; a background one gives its `taskId` at once and may take 15.
+        """
         said: dict[str, object | None] = {
             "command": command,
             "timeout_ms": timeout_ms,
             "cwd": cwd,
+            "env": dict(env) if env is not None else None,
             "mode": "background" if background else "await",
         }
-        body = {name: value for name, value in said.items() if value is not None}
-        return cast(
-            models.ExecResult, self._line.send("POST", f"/sandboxes/{_part(handle)}/exec", body)
-        )
+        path = f"/sandboxes/{_part(handle)}/exec"
+        return cast(models.ExecResult, self._line.send("POST", path, _told(said)))
 
     def logs(self, handle: str, source: str | None = None) -> models.Logs:
         """The last part of each source's log."""
@@ -177,38 +230,27 @@ class Client:
         answer = self._line.send("POST", f"/sandboxes/{_part(handle)}/daemon/tasks/kill-all", {})
         return int(answer["killed"])
 
-    def task_events(self, handle: str, task: str) -> Iterator[Event]:
+    def task_events(self, handle: str, task: str) -> EventFeed:
         """A task's output from its beginning (`stdout`, `stderr`), then `end`."""
         path = f"/sandboxes/{_part(handle)}/daemon/tasks/{_part(task)}/stream"
-        with self._line.events(path, {}, None) as chunks:
-            yield from parse_events(chunks)
+        return EventFeed(self._line, path, {}, lasting=False, silence_s=_TASK_SILENCE_S)
 
-    def events(
-        self, agent_id: str, branch: str | None = None, *, ended: threading.Event | None = None
-    ) -> Iterator[Event]:
+    def daemon(self, handle: str, method: str, route: str, body: object = None) -> Any:
+        """The JSON answer of one of the daemon's native routes, such as `git/status` or `read`.
+
+        `config` and `snapshot/*` are the control plane's own: `NotFoundError`.
+        """
+        path = f"/sandboxes/{_part(handle)}/daemon/{quote(route.lstrip('/'))}"
+        return self._line.send(method, path, body)
+
+    def events(self, agent_id: str, branch: str | None = None) -> EventFeed:
         """What happens to the sandbox of (agent, branch): phases, logs, saves.
 
-        Never ends by itself. A broken stream is opened again after the last event; `bye` (the
-        server stops) ends it, and so does setting `ended`.
+        Never ends by itself. A broken stream is opened again after the last event; the server's
+        `bye` ends it, and so does `close`.
         """
-        last: str | None = None
-        failures = 0
-        stop = ended or threading.Event()
         query = {"virtualMcpId": agent_id, "branch": branch}
-        while not stop.is_set():
-            try:
-                with self._line.events("/vm-events", query, last) as chunks:
-                    for event in parse_events(chunks):
-                        failures = 0
-                        last = event.id or last
-                        yield event
-                        if event.name == "bye" or stop.is_set():
-                            return
-            except UnreachableError:
-                if failures >= len(_RECONNECT_S):
-                    raise
-            stop.wait(_RECONNECT_S[min(failures, len(_RECONNECT_S) - 1)])
-            failures += 1
+        return EventFeed(self._line, "/vm-events", query, lasting=True, silence_s=SILENCE_S)
 
     # -- snapshots -------------------------------------------------------------------------------
 
@@ -216,9 +258,8 @@ class Client:
         self, agent_id: str, branch: str | None = None, *, name: str | None = None
     ) -> models.Snapshot:
         """Save the branch's sandbox now."""
-        said = {"branch": branch, "name": name}
-        body = {key: value for key, value in said.items() if value is not None}
         path = f"/agents/{_part(agent_id)}/snapshots"
+        body = _told({"branch": branch, "name": name})
         return cast(models.Snapshot, self._line.send("POST", path, body))
 
     def snapshots(self, agent_id: str, branch: str | None = None) -> list[models.Snapshot]:
@@ -246,21 +287,19 @@ class Client:
     ) -> int:
         """Write a snapshot as a plain tar to `target`, whole or not at all; its size in bytes."""
         path = f"/agents/{_part(agent_id)}/snapshots/{_part(snapshot_id)}/export"
-        part = target.with_name(f".{target.name}.part")
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         written = 0
-        try:
-            with (
-                self._line.download(path, {"branch": branch}) as (chunks, size),
-                part.open("wb") as out,
-            ):
-                for chunk in chunks:
-                    out.write(chunk)
-                    written += len(chunk)
-                    if progress:
-                        progress(written, size)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        with self._line.download(path, {"branch": branch}) as stream:
+            try:
+                with part.open("xb") as out:
+                    for chunk in stream:
+                        out.write(chunk)
+                        written += len(chunk)
+                        if progress:
+                            progress(written, stream.size_bytes)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
         return written
 
     def import_tar(
@@ -286,6 +325,11 @@ class Client:
         path = f"/agents/{_part(agent_id)}/snapshots/import"
         answer: Any = self._line.upload(path, chunks(), {"branch": branch})
         return cast(models.Snapshot, answer)
+
+
+def _told(said: Mapping[str, object | None]) -> dict[str, object]:
+    """What was said; None is left to the server's default."""
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _part(text: str) -> str:

@@ -3,16 +3,17 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import urllib3
 
 from limpet import errors
-from limpet.errors import LimpetError, NotFoundError, UnauthorizedError, UnreachableError
+from limpet.errors import LimpetError, UnreachableError
 
 DISCOVERY = "server.json"
 CHUNK_BYTES = 1 << 20
@@ -27,39 +28,47 @@ class NotServingError(UnreachableError):
 
 
 class ServerError(LimpetError):
-    """An error of the control plane that this client has no class for."""
-
-    def __init__(self, message: str, *, hint: str, server_code: str, status: int) -> None:
-        super().__init__(message, hint=hint)
-        self.server_code = server_code
-        self.server_status = status
+    """The control plane failed in a way that this client has no class for."""
 
 
-def _all_errors(root: type[LimpetError]) -> Iterator[type[LimpetError]]:
-    yield root
-    for child in root.__subclasses__():
-        yield from _all_errors(child)
+_BY_CODE: dict[str, type[LimpetError]] = {
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type)
+    and issubclass(kind, LimpetError)
+    and kind.code != LimpetError.code
+    and kind.__init__ is LimpetError.__init__
+}
+_BY_STATUS: dict[int, type[LimpetError]] = {
+    400: errors.InvalidInputError,
+    401: errors.UnauthorizedError,
+    403: errors.ForbiddenError,
+    404: errors.NotFoundError,
+    409: errors.ConflictError,
+    413: errors.InvalidInputError,
+    503: UnreachableError,
+    507: errors.NotEnoughSpaceError,
+}
 
 
 def error_of(status: int, body: bytes) -> LimpetError:
-    """The control plane's error as the class that has its code, so that callers can catch it."""
+    """The control plane's error as one that callers can catch by its class.
+
+    The class is that of the code, else that of the status; `code` stays the server's own.
+    """
     try:
         told = json.loads(body)["error"]
-        code, message, hint = told["code"], told["message"], told.get("hint", "")
-    except (ValueError, KeyError, TypeError):
+        code, message = str(told["code"]), str(told["message"])
+        hint = str(told.get("hint") or "")
+    except (ValueError, KeyError, TypeError, AttributeError):
         text = body[:300].decode("utf-8", "replace").strip()
         code, message, hint = "", f"The server answered {status}: {text or 'nothing'}", ""
-    known = {
-        e.code: e for e in _all_errors(errors.LimpetError) if e.__init__ is LimpetError.__init__
-    }
-    by_status = {401: UnauthorizedError, 404: NotFoundError, 409: errors.ConflictError,
-                 400: errors.InvalidInputError, 422: errors.SnapshotDamagedError,
-                 503: UnreachableError, 507: errors.NotEnoughSpaceError}  # fmt: skip
-    if code in known and code != LimpetError.code:
-        return known[code](message, hint=hint)
-    if status in by_status:
-        return by_status[status](message, hint=hint)
-    return ServerError(message, hint=hint, server_code=code, status=status)
+    if code == errors.DaemonError.code:
+        return errors.DaemonError(message, daemon_status=status, hint=hint)
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(status, ServerError)
+    if code and code != kind.code:
+        kind = type(kind.__name__, (kind,), {"code": code})
+    return kind(message, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,30 +80,32 @@ class Place:
 
 
 def data_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """The data folder that the environment names."""
+    """The data folder that the environment names, or the default one."""
     env = os.environ if environ is None else environ
     named = env.get("LIMPET_DATA_DIR")
     return Path(named).expanduser() if named else Path.home() / ".local/share/limpet"
 
 
-def discover(environ: Mapping[str, str] | None = None) -> Place:
+def discover(environ: Mapping[str, str] | None = None, data_dir: Path | None = None) -> Place:
     """LIMPET_URL and LIMPET_API_KEY, else what the server on this machine wrote down.
 
-    Raises `NotServingError` when there is neither.
+    A `data_dir` that is given is looked at alone. Raises `NotServingError` when nothing is there,
+    `UnauthorizedError` for a URL without a key, `InvalidInputError` for what is no URL.
     """
     env = os.environ if environ is None else environ
-    if url := env.get("LIMPET_URL"):
-        key = env.get("LIMPET_API_KEY", "")
+    url = env.get("LIMPET_URL", "").strip()
+    if url and data_dir is None:
+        key = env.get("LIMPET_API_KEY", "").strip()
         if not key:
-            raise UnauthorizedError(
+            raise errors.UnauthorizedError(
                 "LIMPET_URL is set, but LIMPET_API_KEY is not", hint="Set both, or neither."
             )
         if not url.startswith(("http://", "https://")):
-            raise errors.InvalidInputError(f"LIMPET_URL: {url!r} is no http or https URL")
+            raise errors.InvalidInputError("LIMPET_URL is no http or https URL")
         return Place(url.rstrip("/"), key)
-    folder = data_folder(env)
+    folder = data_dir or data_folder(env)
     try:
-        told = json.loads((folder / DISCOVERY).read_text())
+        told = json.loads((folder / DISCOVERY).read_text(encoding="utf-8"))
         return Place(str(told["url"]).rstrip("/"), str(told["api_key"]))
     except FileNotFoundError:
         raise NotServingError(
@@ -105,6 +116,49 @@ def discover(environ: Mapping[str, str] | None = None) -> Place:
         raise NotServingError(
             f"{folder / DISCOVERY} cannot be read: {error}", hint="Start `limpet serve` anew."
         ) from error
+
+
+class ByteStream:
+    """An answer's bytes as they come; a context manager.
+
+    Breaking off raises `UnreachableError`. `interrupt` makes a read that waits in another thread
+    end as if the stream had.
+    """
+
+    def __init__(self, answer: urllib3.BaseHTTPResponse, *, as_it_comes: bool = False) -> None:
+        self._answer = answer
+        self._as_it_comes = as_it_comes
+        length = answer.headers.get("Content-Length", "")
+        self.size_bytes = int(length) if length.isdigit() else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._answer.close()
+        self._answer.release_conn()
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            if not self._as_it_comes:
+                yield from self._answer.stream(CHUNK_BYTES)
+                return
+            while chunk := self._answer.read1(CHUNK_BYTES):
+                yield chunk
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise UnreachableError(
+                "The connection to the server broke before the end", hint="Try again."
+            ) from error
+
+    def interrupt(self) -> None:
+        """Wake a reader, which then sees the end or `UnreachableError`. Safe from any thread."""
+        with suppress(OSError, ValueError, RuntimeError):
+            self._answer.shutdown()
 
 
 class Connection:
@@ -141,21 +195,10 @@ class Connection:
         )
         return json.loads(answer.data) if answer.data else None
 
-    @contextmanager
-    def download(
-        self, path: str, query: Mapping[str, str | None] | None = None
-    ) -> Iterator[tuple[Iterator[bytes], int | None]]:
-        """The answer's chunks, and its size in bytes where the server tells it.
-
-        A stream that breaks raises `UnreachableError`: what came is no whole.
-        """
-        answer = self._request("GET", self._url(path, query), None, self._pool.headers)
-        length = answer.headers.get("Content-Length")
-        try:
-            yield self._chunks(answer), int(length) if length else None
-        finally:
-            answer.close()
-            answer.release_conn()
+    def download(self, path: str, query: Mapping[str, str | None] | None = None) -> ByteStream:
+        """The answer's bytes; `size_bytes` where the server tells it."""
+        url = self._url(path, query)
+        return ByteStream(self._request("GET", url, None, self._pool.headers))
 
     def upload(
         self, path: str, chunks: Iterable[bytes], query: Mapping[str, str | None] | None = None
@@ -166,23 +209,20 @@ class Connection:
         answer = self._request("POST", url, chunks, headers, preload=True)
         return json.loads(answer.data)
 
-    @contextmanager
     def events(
-        self, path: str, query: Mapping[str, str | None], last_event_id: str | None
-    ) -> Iterator[Iterator[bytes]]:
-        """An event stream's bytes; silence of a minute raises `UnreachableError`."""
+        self,
+        path: str,
+        query: Mapping[str, str | None],
+        last_event_id: str | None,
+        silence_s: float,
+    ) -> ByteStream:
+        """An event stream's bytes; no byte for `silence_s` seconds raises `UnreachableError`."""
         headers = {**self._pool.headers, "Accept": "text/event-stream"}
         if last_event_id:
             headers["Last-Event-ID"] = last_event_id
-        answer = self._request(
-            "GET", self._url(path, query), None, headers,
-            timeout=urllib3.Timeout(connect=_CONNECT_S, read=60.0),
-        )  # fmt: skip
-        try:
-            yield self._chunks(answer, small=True)
-        finally:
-            answer.close()
-            answer.release_conn()
+        timeout = urllib3.Timeout(connect=_CONNECT_S, read=silence_s)
+        answer = self._request("GET", self._url(path, query), None, headers, timeout=timeout)
+        return ByteStream(answer, as_it_comes=True)
 
     def _url(
         self, path: str, query: Mapping[str, str | None] | None, *, below_org: bool = True
@@ -211,24 +251,20 @@ class Connection:
                 redirect=False,
                 timeout=timeout or _TIMEOUT,
             )
-        except urllib3.exceptions.HTTPError as error:
+        except (
+            urllib3.exceptions.NewConnectionError,
+            urllib3.exceptions.ConnectTimeoutError,
+        ) as error:
             raise NotServingError(
                 f"No Limpet answers at {self.place.url}",
                 hint="Is `limpet serve` running? `limpet doctor` looks for what is wrong.",
             ) from error
-        if answer.status >= 400:
-            raise error_of(answer.status, answer.data)
-        return answer
-
-    @staticmethod
-    def _chunks(answer: urllib3.BaseHTTPResponse, *, small: bool = False) -> Iterator[bytes]:
-        try:
-            if small:
-                while chunk := answer.read1(CHUNK_BYTES):
-                    yield chunk
-            else:
-                yield from answer.stream(CHUNK_BYTES)
         except urllib3.exceptions.HTTPError as error:
             raise UnreachableError(
-                "The connection to the server broke before the end", hint="Try again."
+                f"{self.place.url} gave no answer: {type(error).__name__}",
+                hint="It may have done what was asked; look before you try again.",
             ) from error
+        if answer.status >= 300:
+            with ByteStream(answer):
+                raise error_of(answer.status, answer.data)
+        return answer

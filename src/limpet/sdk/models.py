@@ -3,13 +3,27 @@
 from typing import Any, Literal, NotRequired, TypedDict
 
 
+class Layout(TypedDict):
+    """How an agent's page opens."""
+
+    default_main_view: NotRequired[Literal["preview", "chat", "terminal", "history", "settings"]]
+    chat_side: NotRequired[Literal["left", "right", "none"]]
+
+
+class Ui(TypedDict):
+    """How an agent is shown."""
+
+    layout: NotRequired[Layout]
+
+
 class Metadata(TypedDict):
-    """An agent's instructions, looks and source."""
+    """An agent's instructions, looks and source. `clone_url` never holds credentials."""
 
     instructions: str
-    ui: dict[str, Any]
+    ui: Ui
     github_repo: dict[str, Any] | None
     clone_url: str | None
+    clone_url_has_credentials: bool
     template: str | None
 
 
