@@ -5,24 +5,41 @@ import {
   createRouter,
   Link,
   Outlet,
+  type RouterHistory,
 } from "@tanstack/react-router";
 import { AgentPage, VIEWS, type View } from "./agent/AgentPage.tsx";
 import { ApiError } from "./api/client.ts";
 import { systemQuery } from "./api/queries.ts";
 import { HomePage } from "./home/HomePage.tsx";
 import { SignInNeeded } from "./home/SignInNeeded.tsx";
+import { Mark } from "./ui/Mark.tsx";
 
 function Root() {
   const { error } = useQuery(systemQuery);
   if (error instanceof ApiError && error.status === 401) return <SignInNeeded />;
+  if (error instanceof ApiError && error.status === 0) return <ServerAway error={error} />;
   return <Outlet />;
+}
+
+/** Nothing answers; it is asked again by itself. */
+function ServerAway({ error }: { error: ApiError }) {
+  return (
+    <main className="grid min-h-full place-content-center justify-items-center gap-2 p-8 text-center">
+      <Mark className="tide size-14" />
+      <h1 className="mt-4 font-display text-2xl font-semibold">{error.message}</h1>
+      <p className="text-muted">{error.hint}</p>
+    </main>
+  );
 }
 
 function NotFound() {
   return (
-    <main className="grid h-full place-items-center p-8 text-center">
+    <main className="grid h-full place-content-center gap-3 p-8 text-center">
+      <h1 className="font-display text-2xl font-semibold">There is nothing here</h1>
       <p>
-        There is nothing here. <Link to="/" className="text-sea underline">Back home</Link>
+        <Link to="/" className="text-sea underline underline-offset-4">
+          Back home
+        </Link>
       </p>
     </main>
   );
@@ -40,13 +57,13 @@ const agent = createRoute({
   },
 });
 
-export const router = createRouter({
-  routeTree: root.addChildren([home, agent]),
-  defaultPreload: false,
-});
+const routeTree = root.addChildren([home, agent]);
+
+/** The app's pages; `history` says where its addresses live, by default in the browser's. */
+export const makeRouter = (history?: RouterHistory) => createRouter({ routeTree, history });
 
 declare module "@tanstack/react-router" {
   interface Register {
-    router: typeof router;
+    router: ReturnType<typeof makeRouter>;
   }
 }

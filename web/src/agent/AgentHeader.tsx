@@ -1,90 +1,109 @@
 import { Link, useNavigate } from "@tanstack/react-router";
-import { useDeleteAgent, useStop } from "../api/queries.ts";
-import type { Agent, Sandbox } from "../api/types.ts";
+import { useState } from "react";
+import { useDeleteAgent } from "../api/queries.ts";
+import type { Agent } from "../api/types.ts";
 import { Button } from "../ui/Button.tsx";
-import { Confirm } from "../ui/Confirm.tsx";
-import { ErrorText } from "../ui/ErrorText.tsx";
+import { Asking, Confirm } from "../ui/Confirm.tsx";
+import { Icon } from "../ui/Icon.tsx";
 import { Mark } from "../ui/Mark.tsx";
+import { Menu, MenuItem } from "../ui/Menu.tsx";
 import { ThemeButton } from "../ui/ThemeButton.tsx";
-import { useNow } from "../ui/useNow.ts";
-import { saveWords } from "./saveState.ts";
-import { rememberStopped } from "./startedByHand.ts";
+import { Problem } from "./Problem.tsx";
+import { SaveStatus } from "./SaveStatus.tsx";
+import { StateDot } from "./StateDot.tsx";
+import { stateWords } from "./stateWords.ts";
+import type { SandboxView } from "./useSandbox.ts";
 
-const tones = { calm: "text-muted", busy: "text-ink", bad: "text-bad" };
-
-type Props = {
-  agent: Agent;
-  box: Sandbox | null | undefined;
-  connected: boolean;
-  starting: boolean;
-  onStart: () => void;
-};
+type Props = { agent: Agent; view: SandboxView; onHistory: () => void };
 
 /** Whose sandbox this is, how it is, and what can be done with it. */
-export function AgentHeader({ agent, box, connected, starting, onStart }: Props) {
-  const now = useNow();
-  const saved = saveWords(box, now);
-  const stop = useStop();
+export function AgentHeader({ agent, view, onHistory }: Props) {
+  const { box, live } = view;
   const remove = useDeleteAgent();
   const navigate = useNavigate();
+  const [deleting, setDeleting] = useState(false);
+  const state = stateWords(box, live.lifecycle);
   const running = box?.state === "running";
-
-  function stopNow(force: boolean) {
-    if (!box) return;
-    rememberStopped(agent.id, true);
-    stop.mutate({ handle: box.handle, force });
-  }
-
   return (
-    <header className="border-b border-line bg-raised px-3 py-2">
+    <header className="px-3 pt-2.5 pb-1 sm:px-4">
       <div className="flex flex-wrap items-center gap-x-3 gap-y-1">
-        <Link to="/" aria-label="Home" className="rounded-lg p-1">
-          <Mark />
+        <Link to="/" aria-label="Home" title="Home" className="rounded-full">
+          <Mark className="size-9" />
         </Link>
-        <div className="min-w-0 flex-1 basis-40">
-          <h1 className="truncate font-semibold">{agent.title}</h1>
-          <p className="truncate text-xs text-muted">
-            <span className="font-mono">{agent.default_branch}</span>
-            {box && ` · ${stop.isPending ? "saving and stopping" : box.state}`}
-            {!connected && box && " · reconnecting"}
+        <div className="min-w-0 flex-1 basis-44">
+          <h1 className="truncate font-display text-lg leading-tight font-semibold">{agent.title}</h1>
+          <p className="flex items-center gap-1.5 text-xs text-muted">
+            <StateDot tone={view.stopping ? "busy" : state.tone} />
+            <span aria-live="polite" className="shrink-0">
+              {view.stopping ? "saving and stopping" : state.text}
+            </span>
+            <span className="truncate font-mono" title="Branch">
+              {agent.default_branch}
+            </span>
+            {!live.connected && live.opened > 0 && (
+              <span className="shrink-0 text-shell">reconnecting…</span>
+            )}
           </p>
         </div>
-        <p aria-live="polite" className={`max-w-80 truncate text-xs ${tones[saved.tone]}`} title={saved.text}>
-          {saved.text}
-        </p>
-        <div className="flex items-center gap-1">
-          {running ? (
+        <div className="flex min-w-0 items-center gap-1">
+          <SaveStatus box={box} onOpen={onHistory} />
+          {running || view.stopping ? (
             <Confirm
-              label="Stop"
+              label={
+                <>
+                  <Icon name="stop" className="size-4" /> Stop
+                </>
+              }
               title={`Stop ${agent.title}?`}
               explanation="Its work is saved first. It comes back as it was when you start it again."
               action="Save and stop"
-              onConfirm={() => stopNow(false)}
-              disabled={stop.isPending}
+              onConfirm={() => view.stop(false)}
+              disabled={view.stopping}
             />
           ) : (
-            <Button onClick={onStart} disabled={starting || box?.state === "starting"}>
-              Start
+            <Button
+              look="main"
+              onClick={() => view.start(false)}
+              disabled={view.starting || box?.state === "starting"}
+            >
+              <Icon name="play" className="size-4" /> Start
             </Button>
           )}
-          <Confirm
-            look="danger"
-            label="Delete"
-            title={`Delete ${agent.title}?`}
-            explanation="Its sandbox ends, and its snapshots are deleted after the grace. This cannot be undone here."
-            action="Delete it"
-            onConfirm={() => remove.mutate(agent.id, { onSuccess: () => navigate({ to: "/" }) })}
-            disabled={remove.isPending}
-          />
           <ThemeButton />
+          <Menu label="More">
+            <MenuItem onSelect={() => void navigator.clipboard.writeText(agent.id)}>
+              <Icon name="copy" className="size-4" /> Copy the agent's id
+            </MenuItem>
+            <MenuItem dangerous disabled={remove.isPending} onSelect={() => setDeleting(true)}>
+              <Icon name="cross" className="size-4" /> Delete…
+            </MenuItem>
+          </Menu>
         </div>
       </div>
-      <ErrorText error={stop.error ?? remove.error} />
-      {stop.error && (
-        <Button look="danger" className="mt-2" onClick={() => stopNow(true)}>
-          Stop without the last save
-        </Button>
+      {view.stopError && (
+        <Problem error={view.stopError} title="It could not be saved, so it runs on">
+          <Button onClick={() => view.stop(false)}>Try again</Button>
+          <Confirm
+            look="quiet"
+            label="Stop without saving"
+            title="Stop without the last save?"
+            explanation="Its files stay on this machine, but what changed since the last snapshot is in no snapshot."
+            action="Stop without saving"
+            dangerous
+            onConfirm={() => view.stop(true)}
+          />
+        </Problem>
       )}
+      {remove.error && <Problem error={remove.error} title="It could not be deleted" />}
+      <Asking
+        open={deleting}
+        onClose={() => setDeleting(false)}
+        title={`Delete ${agent.title}?`}
+        explanation="Its sandbox ends, its files go, and its snapshots are deleted after a grace. This cannot be undone here."
+        action="Delete it"
+        dangerous
+        onConfirm={() => remove.mutate(agent.id, { onSuccess: () => navigate({ to: "/" }) })}
+      />
     </header>
   );
 }

@@ -1,8 +1,9 @@
+import * as Tabs from "@radix-ui/react-tabs";
 import { useQuery } from "@tanstack/react-query";
-import { getRouteApi } from "@tanstack/react-router";
-import { useEffect, useRef } from "react";
-import { useLive } from "../api/live.ts";
-import { agentQuery, sandboxOfQuery, useStart } from "../api/queries.ts";
+import { getRouteApi, Link } from "@tanstack/react-router";
+import { useState } from "react";
+import { ApiError } from "../api/client.ts";
+import { agentQuery } from "../api/queries.ts";
 import type { Agent } from "../api/types.ts";
 import { HistoryPane } from "../history/HistoryPane.tsx";
 import { LogsPane } from "../logs/LogsPane.tsx";
@@ -11,7 +12,8 @@ import { ErrorText } from "../ui/ErrorText.tsx";
 import { AgentHeader } from "./AgentHeader.tsx";
 import { Banners } from "./Banners.tsx";
 import { ChatPanel } from "./ChatPanel.tsx";
-import { rememberStopped, wasStopped } from "./startedByHand.ts";
+import { StoreDialog } from "./StoreDialog.tsx";
+import { useSandbox } from "./useSandbox.ts";
 
 export const VIEWS = ["preview", "history", "logs", "chat"] as const;
 export type View = (typeof VIEWS)[number];
@@ -21,6 +23,7 @@ const labels: Record<View, string> = {
   logs: "Logs",
   chat: "Chat",
 };
+const pane = "min-h-0 flex-1 outline-none data-[state=inactive]:hidden";
 
 const route = getRouteApi("/$org/agents/$agentId");
 
@@ -28,87 +31,83 @@ export function AgentPage() {
   const { agentId } = route.useParams();
   const { data: agent, error } = useQuery(agentQuery(agentId));
   if (agent) return <Opened key={agent.id} agent={agent} />;
+  if (!error) return <p className="grid h-full place-items-center text-muted">Opening…</p>;
+  const missing = error instanceof ApiError && error.status === 404;
   return (
-    <main className="grid h-full place-items-center p-8">
-      {error ? <ErrorText error={error} /> : <p className="text-muted">Opening…</p>}
+    <main className="grid h-full place-content-center gap-3 p-8 text-center">
+      <h1 className="font-display text-xl font-semibold">
+        {missing ? "This agent is not here" : "The agent could not be opened"}
+      </h1>
+      {missing ? <p className="text-muted">It was deleted, or the address is mistyped.</p> : <ErrorText error={error} />}
+      <p>
+        <Link to="/" className="text-sea underline underline-offset-4">
+          Back home
+        </Link>
+      </p>
     </main>
   );
 }
 
 function Opened({ agent }: { agent: Agent }) {
-  const branch = agent.default_branch;
   const { main = "preview" } = route.useSearch();
   const navigate = route.useNavigate();
-  const show = (view: View) => void navigate({ search: { main: view } });
-  const { data: box, isSuccess } = useQuery(sandboxOfQuery(agent.id, branch));
-  const live = useLive(agent.id, branch);
-  const start = useStart(agent.id, branch);
-  const begun = useRef(false);
-
-  function startNow(withoutSnapshot: boolean) {
-    rememberStopped(agent.id, false);
-    start.mutate(withoutSnapshot);
-  }
-
-  const { mutate } = start;
-  const asleep = isSuccess && (box === null || box?.state === "stopped" || box?.state === "failed");
-  useEffect(() => {
-    if (!asleep || begun.current || wasStopped(agent.id)) return;
-    begun.current = true;
-    mutate(false);
-  }, [asleep, agent.id, mutate]);
-
-  const chat = agent.metadata.ui.layout.chat_side;
+  const show = (view: View) => void navigate({ search: { main: view }, replace: true });
+  const view = useSandbox(agent);
+  const [putOff, setPutOff] = useState<Error | null>(null);
+  const { chat_side: chat } = agent.metadata.ui.layout;
   return (
     <div className="flex h-full flex-col">
-      <AgentHeader
-        agent={agent}
-        box={box}
-        connected={live.connected}
-        starting={start.isPending}
-        onStart={() => startNow(false)}
-      />
-      {box && <Banners agent={agent} box={box} onHistory={() => show("history")} />}
+      <title>{`${agent.title} · Limpet`}</title>
+      <AgentHeader agent={agent} view={view} onHistory={() => show("history")} />
+      <Banners agent={agent} view={view} onHistory={() => show("history")} />
       <div className={`flex min-h-0 flex-1 ${chat === "left" ? "flex-row-reverse" : ""}`}>
-        <main className="flex min-w-0 flex-1 flex-col">
-          <div role="tablist" aria-label="Views" className="flex gap-1 px-3 pt-2">
-            {VIEWS.map((view) => (
-              <button
-                key={view}
-                type="button"
-                role="tab"
-                aria-selected={main === view}
-                onClick={() => show(view)}
-                className={`rounded-t-lg px-3.5 py-2 font-medium ${
-                  main === view ? "bg-raised text-ink" : "text-muted hover:text-ink"
-                } ${view === "chat" && chat !== "none" ? "lg:hidden" : ""}`}
-              >
-                {labels[view]}
-              </button>
-            ))}
-          </div>
-          <div role="tabpanel" aria-label={labels[main]} className="min-h-0 flex-1 bg-raised">
-            {main === "history" && <HistoryPane agent={agent} running={box?.state === "running"} />}
-            {main === "logs" && <LogsPane logs={live.logs} />}
-            {main === "chat" && <ChatPanel />}
-            <div className={main === "preview" ? "h-full" : "hidden"}>
-              <PreviewPane
-                agent={agent}
-                box={box}
-                live={live}
-                startError={start.error}
-                starting={start.isPending}
-                onStart={startNow}
-              />
+        <Tabs.Root
+          asChild
+          value={main}
+          onValueChange={(chosen) => show(chosen as View)}
+          activationMode="manual"
+        >
+          <main className="flex min-w-0 flex-1 flex-col">
+            <Tabs.List aria-label="Views" className="flex gap-1 px-3 py-1.5 sm:px-4">
+              {VIEWS.map((name) => (
+                <Tabs.Trigger
+                  key={name}
+                  value={name}
+                  className={`rounded-full px-3.5 py-1.5 text-sm font-medium text-muted transition hover:text-ink focus-visible:rounded-full data-[state=active]:bg-sea-wash data-[state=active]:text-sea ${
+                    name === "chat" && chat !== "none" ? "lg:hidden" : ""
+                  }`}
+                >
+                  {labels[name]}
+                </Tabs.Trigger>
+              ))}
+            </Tabs.List>
+            <div className="flex min-h-0 flex-1 flex-col overflow-hidden border-t border-line bg-raised sm:mx-3 sm:mb-3 sm:rounded-2xl sm:border lg:mr-0">
+              <Tabs.Content value="preview" forceMount className={pane}>
+                <PreviewPane agent={agent} view={view} />
+              </Tabs.Content>
+              <Tabs.Content value="history" className={pane}>
+                <HistoryPane agent={agent} running={view.box?.state === "running"} />
+              </Tabs.Content>
+              <Tabs.Content value="logs" className={pane}>
+                <LogsPane logs={view.live.logs} />
+              </Tabs.Content>
+              <Tabs.Content value="chat" className={pane}>
+                <ChatPanel agent={agent} />
+              </Tabs.Content>
             </div>
-          </div>
-        </main>
+          </main>
+        </Tabs.Root>
         {chat !== "none" && (
-          <aside aria-label="Chat" className="hidden w-80 border-x border-line lg:block">
-            <ChatPanel />
+          <aside aria-label="Chat" className="hidden w-84 lg:block">
+            <ChatPanel agent={agent} />
           </aside>
         )}
       </div>
+      <StoreDialog
+        view={view}
+        open={view.storeAway && view.startError !== putOff}
+        onClose={() => setPutOff(view.startError)}
+      />
     </div>
   );
 }

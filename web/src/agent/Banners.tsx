@@ -1,33 +1,28 @@
-import { useRestore } from "../api/queries.ts";
-import type { Agent, Sandbox } from "../api/types.ts";
+import { snapshotsQuery, useKeepInstead, useRestore } from "../api/queries.ts";
+import type { Agent, Sandbox, Snapshot } from "../api/types.ts";
+import { useQuery } from "@tanstack/react-query";
 import { Button } from "../ui/Button.tsx";
 import { Confirm } from "../ui/Confirm.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
 import { Notice } from "../ui/Notice.tsx";
 import { ago } from "../ui/time.ts";
 import { useNow } from "../ui/useNow.ts";
+import type { SandboxView } from "./useSandbox.ts";
 
-type Props = { agent: Agent; box: Sandbox; onHistory: () => void };
+type Props = { agent: Agent; view: SandboxView; onHistory: () => void };
 
 /** What the user must know of this sandbox's work, with the choices there are. */
-export function Banners({ agent, box, onHistory }: Props) {
-  const restore = useRestore(agent.id);
-  const now = useNow();
+export function Banners({ agent, view, onHistory }: Props) {
+  const { box } = view;
+  if (!box) return null;
+  const outcome = box.restore?.outcome ?? "";
+  const damaged = outcome === "damaged-used-older" || (outcome === "damaged-none" && !box.detached);
   const [aside] = box.side_snapshots;
-  const told = box.restore?.outcome === "damaged-used-older" || box.restore?.outcome === "damaged-none";
-  if (!box.detached && !aside && !told) return null;
+  if (!box.detached && !aside && !damaged) return null;
   return (
-    <div className="space-y-2 px-3 pt-3">
-      {box.detached && (
-        <Notice
-          title="This sandbox runs without its saved work"
-          actions={<Button onClick={onHistory}>See what is saved</Button>}
-        >
-          {box.detached_reason} What you do here is saved aside; nothing is overwritten until you say
-          so.
-        </Notice>
-      )}
-      {told && (
+    <div className="space-y-2 px-3 pt-1 sm:px-4">
+      {box.detached && <Detached agent={agent} box={box} view={view} onHistory={onHistory} />}
+      {damaged && (
         <Notice
           title="The newest snapshot could not be used"
           actions={<Button onClick={onHistory}>See the history</Button>}
@@ -36,23 +31,85 @@ export function Banners({ agent, box, onHistory }: Props) {
         </Notice>
       )}
       {aside && !box.detached && (
-        <Notice
-          title="There is work that was saved aside"
-          actions={
-            <Confirm
-              label="Bring it back"
-              title="Bring back the work that was saved aside?"
-              explanation="What is there now is saved first, so that you can return to it."
-              action="Bring it back"
-              onConfirm={() => restore.mutate(aside.id)}
-              disabled={restore.isPending}
-            />
-          }
-        >
-          Saved {ago(aside.created_at, now)}, {aside.receipt?.entries ?? 0} entries.
-          <ErrorText error={restore.error} />
-        </Notice>
+        <Aside agent={agent} aside={aside} others={box.side_snapshots.length - 1} onHistory={onHistory} />
       )}
     </div>
+  );
+}
+
+type DetachedProps = Props & { box: Sandbox };
+
+/** It runs without the snapshot that it should have had: go back to that, or go on from here. */
+function Detached({ agent, box, view, onHistory }: DetachedProps) {
+  const keepInstead = useKeepInstead(agent.id);
+  const { data: snapshots } = useQuery(snapshotsQuery(agent.id));
+  const earlier = snapshots?.some(({ lineage }) => lineage === "main") ?? false;
+  const busy = view.stopping || view.starting || keepInstead.isPending;
+  return (
+    <Notice
+      title="This sandbox runs without its saved work"
+      actions={
+        <>
+          <Confirm
+            look="main"
+            label="Bring the saved work back"
+            title="Bring the saved work back?"
+            explanation="What you did here is saved aside first and then offered to you. The sandbox ends and starts again with its saved work."
+            action="Bring it back"
+            disabled={busy}
+            onConfirm={view.restart}
+          />
+          <Confirm
+            label="Go on from here"
+            title="Go on from what is here?"
+            explanation="What is here now becomes the newest snapshot. The work that was saved before stays in the history, and you can go back to it."
+            action="Go on from here"
+            disabled={busy || box.state !== "running"}
+            onConfirm={() => keepInstead.mutate()}
+          />
+          {earlier && (
+            <Button look="quiet" onClick={onHistory}>
+              History
+            </Button>
+          )}
+        </>
+      }
+    >
+      {box.detached_reason} What you do here is saved aside; nothing is overwritten until you choose.
+      <ErrorText error={keepInstead.error} />
+    </Notice>
+  );
+}
+
+type AsideProps = { agent: Agent; aside: Snapshot; others: number; onHistory: () => void };
+
+/** Work that a detached sandbox or a lost race left beside the main line. */
+function Aside({ agent, aside, others, onHistory }: AsideProps) {
+  const restore = useRestore(agent.id);
+  const now = useNow();
+  return (
+    <Notice
+      title="There is work that was saved aside"
+      actions={
+        <>
+          <Confirm
+            look="main"
+            label={restore.isPending ? "Bringing it back…" : "Bring back"}
+            title="Bring back the work that was saved aside?"
+            explanation="What is there now is saved first, so that you can return to it."
+            action="Bring it back"
+            onConfirm={() => restore.mutate(aside.id)}
+            disabled={restore.isPending}
+          />
+          <Button look="quiet" onClick={onHistory}>
+            {others > 0 ? `History (${others} more)` : "History"}
+          </Button>
+        </>
+      }
+    >
+      Saved {ago(aside.created_at, now)}, {(aside.receipt?.files ?? 0).toLocaleString("en")} files.
+      Bring it back, or leave it: it stays in the history.
+      <ErrorText error={restore.error} />
+    </Notice>
   );
 }

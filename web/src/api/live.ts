@@ -1,28 +1,48 @@
-import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect } from "react";
-import { eventsUrl, sandboxOfQuery } from "./queries.ts";
+import type { SseEvent } from "./sse.ts";
 import type { Sandbox } from "./types.ts";
 
-export type Phase = { kind: string; bytes?: number; total?: number; message?: string; hint?: string };
+export type Phase = {
+  kind: string;
+  bytes?: number;
+  total?: number;
+  message?: string;
+  hint?: string;
+  reason?: string;
+};
 export type Lifecycle = { phase: string; error?: string; port?: number; htmlSupport?: boolean };
 
-/** What the event stream has told of a sandbox so far. `reloads` counts dev servers that came up. */
+/** What the event stream has told of a sandbox so far. */
 export type Live = {
   connected: boolean;
+  /** How often the stream was opened: 0 before the first time. */
+  opened: number;
+  refused: number | null;
   phase: Phase | null;
   lifecycle: Lifecycle | null;
   logs: Record<string, string>;
+  /** How many dev servers came up. */
   reloads: number;
 };
 
 export const MAX_LOG_CHARACTERS = 200_000;
+/** Errors of the page in the preview, beside the sandbox's own logs. */
+export const PAGE_LOG = "page";
+
 export const nothingYet: Live = {
   connected: false,
+  opened: 0,
+  refused: null,
   phase: null,
   lifecycle: null,
   logs: {},
   reloads: 0,
 };
+
+/** The state when the stream opens: one that does not resume tells everything anew. */
+export function afterOpening(live: Live, resumed: boolean): Live {
+  const logs = resumed ? live.logs : pageLogOf(live);
+  return { ...live, connected: true, refused: null, opened: live.opened + 1, logs };
+}
 
 /** The state after an event; pure. */
 export function afterEvent(live: Live, name: string, data: unknown): Live {
@@ -32,55 +52,50 @@ export function afterEvent(live: Live, name: string, data: unknown): Live {
       return { ...live, phase: told as Phase };
     case "lifecycle":
       return { ...live, lifecycle: (told.state as Lifecycle | undefined) ?? null };
-    case "log": {
-      const source = String(told.source);
-      const text = (live.logs[source] ?? "") + String(told.data ?? "");
-      return { ...live, logs: { ...live.logs, [source]: text.slice(-MAX_LOG_CHARACTERS) } };
-    }
+    case "log":
+      return withLog(live, String(told.source), String(told.data ?? ""));
     case "reload":
       return { ...live, reloads: live.reloads + 1 };
     case "resync":
-      return { ...live, logs: {} };
+      return { ...live, logs: pageLogOf(live) };
     case "gone":
-      return { ...live, lifecycle: null };
+      return { ...live, lifecycle: null, phase: null };
+    case "sandbox":
+      return asleep(told as Sandbox) ? { ...live, lifecycle: null } : live;
     default:
       return live;
   }
 }
 
-const NAMES = ["phase", "lifecycle", "log", "reload", "resync", "gone"];
+export function withLog(live: Live, source: string, text: string): Live {
+  const grown = ((live.logs[source] ?? "") + text).slice(-MAX_LOG_CHARACTERS);
+  return { ...live, logs: { ...live.logs, [source]: grown } };
+}
 
-/** Follows a sandbox's events for as long as the page shows it. */
-export function useLive(agentId: string, branch: string): Live {
-  const client = useQueryClient();
-  useEffect(() => {
-    const key = ["live", agentId, branch];
-    const update = (change: (live: Live) => Live) =>
-      client.setQueryData<Live>(key, (live) => change(live ?? nothingYet));
-    const stream = new EventSource(eventsUrl(agentId, branch));
-    stream.addEventListener("open", () => {
-      // The stream begins with the present state and the logs so far.
-      update(() => ({ ...nothingYet, connected: true }));
-    });
-    stream.addEventListener("error", () => update((live) => ({ ...live, connected: false })));
-    for (const name of NAMES) {
-      stream.addEventListener(name, (event) => {
-        const data: unknown = JSON.parse((event as MessageEvent<string>).data || "{}");
-        update((live) => afterEvent(live, name, data));
-      });
-    }
-    stream.addEventListener("sandbox", (event) => {
-      const box = JSON.parse((event as MessageEvent<string>).data) as Sandbox;
-      client.setQueryData(sandboxOfQuery(agentId, branch).queryKey, box);
-      void client.invalidateQueries({ queryKey: ["snapshots", agentId] });
-    });
-    return () => stream.close();
-  }, [client, agentId, branch]);
-  const { data } = useQuery({
-    queryKey: ["live", agentId, branch],
-    queryFn: () => nothingYet,
-    staleTime: Number.POSITIVE_INFINITY,
-    initialData: nothingYet,
-  });
-  return data;
+/** The state after several events; what is no JSON is passed over. */
+export function afterEvents(live: Live, events: SseEvent[]): Live {
+  return events.reduce((now, { event, data }) => afterEvent(now, event, json(data)), live);
+}
+
+/** The newest word on the sandbox itself among these events. */
+export function sandboxAmong(events: SseEvent[]): Sandbox | undefined {
+  const last = events.findLast(({ event }) => event === "sandbox");
+  return last ? (json(last.data) as Sandbox | undefined) : undefined;
+}
+
+/** Whether nothing runs in it; what its daemon said before means nothing then. */
+export const asleep = (box: Sandbox | null | undefined) =>
+  box === null || box?.state === "stopped" || box?.state === "failed";
+
+function pageLogOf(live: Live): Record<string, string> {
+  const page = live.logs[PAGE_LOG];
+  return page ? { [PAGE_LOG]: page } : {};
+}
+
+function json(data: string): unknown {
+  try {
+    return JSON.parse(data) as unknown;
+  } catch {
+    return undefined;
+  }
 }

@@ -1,5 +1,5 @@
 import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
-import { send } from "./client.ts";
+import { ApiError, send } from "./client.ts";
 import type { Agent, Sandbox, Snapshot, Started, System, Template } from "./types.ts";
 
 export const ORG = "local";
@@ -9,6 +9,7 @@ export const systemQuery = queryOptions({
   queryKey: ["system"],
   queryFn: () => send<System>("GET", "/api/system"),
   staleTime: 60_000,
+  refetchInterval: ({ state }) => (state.error instanceof ApiError && state.error.status === 0 ? 3_000 : false),
 });
 
 export const templatesQuery = queryOptions({
@@ -31,7 +32,8 @@ export const agentQuery = (id: string) =>
 export const sandboxesQuery = queryOptions({
   queryKey: ["sandboxes"],
   queryFn: async () => (await send<{ sandboxes: Sandbox[] }>("GET", `${base}/sandboxes`)).sandboxes,
-  refetchInterval: 10_000,
+  refetchInterval: ({ state }) =>
+    state.data?.some((box) => box.state !== "running" && box.state !== "stopped") ? 2_000 : 10_000,
 });
 
 export const sandboxOfQuery = (agentId: string, branch: string) =>
@@ -94,8 +96,20 @@ export const useSave = (agentId: string) =>
 
 export const useRestore = (agentId: string) =>
   useChange((snapshot: string) =>
-    send<{ head: Snapshot }>("POST", `${base}/agents/${agentId}/snapshots/${snapshot}/restore`, {}),
+    send<{ head: Snapshot; saved_first: Snapshot | null }>(
+      "POST",
+      `${base}/agents/${agentId}/snapshots/${snapshot}/restore`,
+      {},
+    ),
   );
+
+/** Makes what a detached sandbox holds now the newest snapshot of the branch. */
+export const useKeepInstead = (agentId: string) =>
+  useChange(async () => {
+    const path = `${base}/agents/${agentId}/snapshots`;
+    const saved = await send<Snapshot>("POST", path, {});
+    return send<{ head: Snapshot }>("POST", `${path}/${saved.id}/restore`, {});
+  });
 
 export const useRetryStep = (handle: string) =>
   useChange((step: "clone" | "install" | "start") =>

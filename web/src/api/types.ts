@@ -13,9 +13,12 @@ export type Receipt = {
   torn: Remark[];
   healed: Remark[];
   dropped: Record<string, number>;
+  counts: Record<string, number>;
+  blake3: string;
+  live: boolean;
 };
 
-type Remark = { path: string; reason: string };
+export type Remark = { path: string; reason: string };
 
 export type Snapshot = {
   id: string;
@@ -44,7 +47,12 @@ export type Agent = {
   created_at: string;
 };
 
-type RestoreOutcome = { outcome: string; snapshot: string | null; message: string };
+type RestoreOutcome = {
+  outcome: string;
+  snapshot: string | null;
+  receipt: Receipt | null;
+  message: string;
+};
 
 export type Sandbox = {
   handle: string;

@@ -1,4 +1,5 @@
-import type { Receipt, Snapshot } from "../api/types.ts";
+import type { Receipt, Remark, Snapshot } from "../api/types.ts";
+import { size } from "../ui/time.ts";
 
 const reasons: Record<string, string> = {
   idle: "Saved when idle",
@@ -14,17 +15,38 @@ const reasons: Record<string, string> = {
 
 export const reasonWords = (snapshot: Snapshot) => reasons[snapshot.reason] ?? snapshot.reason;
 
-/** What a receipt says, most important first. */
-export function receiptWords(receipt: Receipt | null): string[] {
-  if (!receipt) return ["No receipt"];
-  const dropped = Object.values(receipt.dropped).reduce((sum, count) => sum + count, 0);
+const number = (amount: number) => amount.toLocaleString("en");
+const some = (amount: number, what: string) => `${number(amount)} ${what}${amount === 1 ? "" : "s"}`;
+
+/** Whether a receipt says that all was carried and verified; in the first line of its story. */
+export function receiptWords(receipt: Receipt | null): string {
+  if (!receipt) return "No receipt";
+  if (receipt.complete) return "Complete and verified";
+  return `Not complete: ${receipt.incomplete_because.join("; ") || "see below"}`;
+}
+
+/** What a receipt tells beside that, a line each. */
+export function receiptLines(receipt: Receipt): [string, string][] {
+  const dropped = Object.entries(receipt.dropped).filter(([, count]) => count > 0);
   return [
-    receipt.complete
-      ? "Complete and verified"
-      : `Not complete: ${receipt.incomplete_because.join("; ") || "see the log"}`,
-    `${receipt.entries.toLocaleString("en")} entries`,
-    ...(receipt.torn.length ? [`${receipt.torn.length} changed while they were read`] : []),
-    ...(receipt.skipped.length ? [`${receipt.skipped.length} skipped`] : []),
-    ...(dropped ? [`${dropped} attributes not carried`] : []),
+    ["Contents", `${some(receipt.files, "file")}, ${some(receipt.entries, "entry").replace("entrys", "entries")}`],
+    ["Size", `${size(receipt.bytes)} of files, ${size(receipt.size_bytes)} stored`],
+    ["Took", `${(receipt.duration_ms / 1000).toFixed(1)} s`],
+    ...(dropped.length > 0
+      ? ([["Not carried", dropped.map(([what, count]) => `${number(count)} ${what}`).join(", ")]] as [string, string][])
+      : []),
+    ...(receipt.blake3 ? ([["BLAKE3", receipt.blake3]] as [string, string][]) : []),
   ];
+}
+
+/** The paths that were told apart, by kind, with how many there are in all. */
+export function receiptRemarks(receipt: Receipt): { title: string; remarks: Remark[]; more: number }[] {
+  const kinds: [string, Remark[], number][] = [
+    ["Skipped", receipt.skipped, (receipt.counts.skipped ?? 0) + (receipt.counts.unreadable ?? 0)],
+    ["Changed while they were read", receipt.torn, receipt.counts.torn ?? 0],
+    ["Mended", receipt.healed, receipt.counts.healed ?? 0],
+  ];
+  return kinds
+    .filter(([, remarks]) => remarks.length > 0)
+    .map(([title, remarks, all]) => ({ title, remarks, more: Math.max(0, all - remarks.length) }));
 }

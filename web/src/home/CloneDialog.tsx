@@ -4,7 +4,7 @@ import { Button } from "../ui/Button.tsx";
 import { Dialog } from "../ui/Dialog.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
 
-const field = "mt-1 h-9 w-full rounded-lg border border-line bg-shore px-3 font-normal";
+const field = "mt-1.5 h-10 w-full rounded-xl border border-line bg-shore px-3.5 font-normal";
 
 type Props = {
   open: boolean;
@@ -40,7 +40,15 @@ export function CloneDialog({ open, busy, error, onClose, onMake }: Props) {
       <form onSubmit={make} className="space-y-4 font-medium">
         <label className="block">
           Address
-          <input name="url" type="url" required placeholder="https://host/owner/repository" pattern="https://.+" className={field} />
+          <input
+            name="url"
+            type="url"
+            required
+            placeholder="https://host/owner/repository"
+            pattern="https://.+"
+            title="An address that begins with https://"
+            className={field}
+          />
         </label>
         <details className="font-normal">
           <summary className="cursor-pointer text-muted">It is private</summary>
@@ -56,7 +64,9 @@ export function CloneDialog({ open, busy, error, onClose, onMake }: Props) {
             <p className="font-normal text-muted">Sealed on this server; the sandbox never keeps it.</p>
           </div>
         </details>
-        <ErrorText error={error} />
+        <div className="font-normal">
+          <ErrorText error={error} />
+        </div>
         <div className="flex justify-end gap-2">
           <Button look="quiet" onClick={onClose}>
             Cancel

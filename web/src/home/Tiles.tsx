@@ -1,12 +1,13 @@
 import { useNavigate } from "@tanstack/react-router";
-import { type ReactNode, useState } from "react";
+import { useState } from "react";
 import { type NewAgent, ORG, useCreateAgent } from "../api/queries.ts";
 import type { Template } from "../api/types.ts";
 import { ErrorText } from "../ui/ErrorText.tsx";
+import { Icon, type IconName } from "../ui/Icon.tsx";
 import { CloneDialog } from "./CloneDialog.tsx";
 
-/** The ways to begin, the quickest first. */
-export function Tiles({ templates }: { templates: Template[] }) {
+/** The ways to begin, the quickest first. Undefined while the templates are asked for. */
+export function Tiles({ templates }: { templates: Template[] | undefined }) {
   const create = useCreateAgent();
   const navigate = useNavigate();
   const [asking, setAsking] = useState(false);
@@ -18,28 +19,37 @@ export function Tiles({ templates }: { templates: Template[] }) {
     });
   }
 
+  const making = create.isPending ? create.variables.template : undefined;
+  const webappFirst = templates?.toSorted(
+    (one, other) => Number(other.name === "webapp") - Number(one.name === "webapp"),
+  );
   return (
     <section aria-label="Begin">
-      <div className="grid gap-3 sm:grid-cols-2 lg:grid-cols-3">
-        {templates.map((template) => (
+      <div className="grid gap-3.5 sm:grid-cols-2 lg:grid-cols-3">
+        {!templates && <div aria-hidden="true" className="tide min-h-40 rounded-3xl bg-sunken" />}
+        {webappFirst?.map(({ name, title, description }, index) => (
           <Tile
-            key={template.name}
-            title={template.title}
-            text={template.description}
+            key={name}
+            title={title}
+            text={making === name ? "Making it…" : description}
+            first={index === 0}
             busy={create.isPending}
-            onClick={() => make({ template: template.name })}
-            icon={<path d="M3.500 6.500h17v11h-17zM3.500 10h17M6.500 8.200h.01M9 8.200h.01" />}
+            onClick={() => make({ template: name })}
+            icon="window"
           />
         ))}
         <Tile
           title="Clone a repository"
           text="Any https address, public or private."
           busy={create.isPending}
-          onClick={() => setAsking(true)}
-          icon={<path d="M7 5v9m0 0a2.500 2.500 0 1 0 0 5 2.500 2.500 0 0 0 0-5zm10-9.500a2.500 2.500 0 1 0 0 5 2.500 2.500 0 0 0 0-5zm0 5c0 4-4 4.500-7.500 6" />}
+          onClick={() => {
+            create.reset();
+            setAsking(true);
+          }}
+          icon="branch"
         />
       </div>
-      {!asking && (
+      {!asking && create.error && (
         <div className="mt-3">
           <ErrorText error={create.error} />
         </div>
@@ -55,21 +65,31 @@ export function Tiles({ templates }: { templates: Template[] }) {
   );
 }
 
-type TileProps = { title: string; text: string; icon: ReactNode; busy: boolean; onClick: () => void };
+type TileProps = {
+  title: string;
+  text: string;
+  icon: IconName;
+  first?: boolean;
+  busy: boolean;
+  onClick: () => void;
+};
 
-function Tile({ title, text, icon, busy, onClick }: TileProps) {
+function Tile({ title, text, icon, first = false, busy, onClick }: TileProps) {
+  const look = first
+    ? "border-transparent bg-sea text-on-sea hover:opacity-90"
+    : "border-line bg-raised hover:border-sea";
   return (
     <button
       type="button"
       disabled={busy}
       onClick={onClick}
-      className="flex flex-col rounded-2xl border border-line bg-raised p-5 text-left transition hover:border-sea disabled:opacity-60"
+      className={`flex min-h-40 flex-col items-start rounded-3xl border p-6 text-left transition focus-visible:rounded-3xl disabled:opacity-60 ${look}`}
     >
-      <svg viewBox="0 0 24 24" className="size-7 text-sea" fill="none" stroke="currentColor" strokeWidth="1.600" strokeLinecap="round" strokeLinejoin="round" aria-hidden="true">
-        {icon}
-      </svg>
-      <span className="mt-4 block font-semibold">{title}</span>
-      <span className="mt-1 block leading-relaxed text-muted">{text}</span>
+      <Icon name={icon} className={`size-8 ${first ? "" : "text-sea"}`} />
+      <span className="mt-auto block pt-5 font-display text-lg font-semibold">{title}</span>
+      <span className={`mt-1 block text-sm leading-relaxed text-pretty ${first ? "opacity-85" : "text-muted"}`}>
+        {text}
+      </span>
     </button>
   );
 }

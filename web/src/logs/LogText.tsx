@@ -1,19 +1,18 @@
 import Anser from "anser";
 import { useLayoutEffect, useMemo, useRef } from "react";
+import { settled } from "./lines.ts";
 
 const MAX_SHOWN = 60_000;
-// Cursor movements and window titles mean nothing in a log; colours do.
-// eslint-disable-next-line no-control-regex
-const NOT_COLOURS = /\u001b\](?:[^\u0007\u001b]*)(?:\u0007|\u001b\\)|\u001b\[[0-9;?]*[A-LN-Za-ln-z]/g;
 
 /** A log with its colours, scrolled to its end unless the reader went up. */
 export function LogText({ text }: { text: string }) {
   const box = useRef<HTMLPreElement>(null);
   const atEnd = useRef(true);
-  const parts = useMemo(() => {
-    const plain = text.slice(-MAX_SHOWN).replace(NOT_COLOURS, "").replace(/\r\n?/g, "\n");
-    return Anser.ansiToJson(plain, { use_classes: true, remove_empty: true });
-  }, [text]);
+  const parts = useMemo(
+    () =>
+      Anser.ansiToJson(settled(text.slice(-MAX_SHOWN)), { use_classes: true, remove_empty: true }),
+    [text],
+  );
   useLayoutEffect(() => {
     if (box.current && atEnd.current) box.current.scrollTop = box.current.scrollHeight;
   });
@@ -25,13 +24,15 @@ export function LogText({ text }: { text: string }) {
       onScroll={({ currentTarget: at }) => {
         atEnd.current = at.scrollHeight - at.scrollTop - at.clientHeight < 40;
       }}
-      className="h-full overflow-auto bg-sunken p-4 font-mono text-xs leading-relaxed break-words whitespace-pre-wrap"
+      className="h-full overflow-auto p-4 font-mono text-xs leading-relaxed break-words whitespace-pre-wrap focus-visible:-outline-offset-2"
     >
       {parts.map((part, index) => (
         <span
           // oxlint-disable-next-line react/no-array-index-key -- a log only grows at its end
           key={index}
-          className={`${colours[part.fg] ?? ""} ${part.decorations.includes("bold") ? "font-semibold" : ""}`}
+          className={`${colours[part.fg] ?? ""} ${part.decorations.includes("bold") ? "font-semibold" : ""} ${
+            part.decorations.includes("dim") ? "opacity-70" : ""
+          }`}
         >
           {part.content}
         </span>
@@ -45,8 +46,8 @@ const colours: Record<string, string> = {
   "ansi-bright-red": "text-bad",
   "ansi-green": "text-good",
   "ansi-bright-green": "text-good",
-  "ansi-yellow": "text-warn",
-  "ansi-bright-yellow": "text-warn",
+  "ansi-yellow": "text-shell",
+  "ansi-bright-yellow": "text-shell",
   "ansi-blue": "text-sea",
   "ansi-bright-blue": "text-sea",
   "ansi-cyan": "text-sea",

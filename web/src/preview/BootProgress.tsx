@@ -1,46 +1,55 @@
 import type { ReactNode } from "react";
+import { Icon } from "../ui/Icon.tsx";
 import { clock } from "../ui/time.ts";
 import { useNow } from "../ui/useNow.ts";
 import type { Step, Tick } from "./boot.ts";
 
 const marks: Record<Tick, ReactNode> = {
-  pending: <span className="size-2 rounded-full border border-muted" />,
-  doing: <span className="size-2.5 animate-pulse rounded-full bg-sea" />,
-  done: <span className="text-good">✓</span>,
-  failed: <span className="text-bad">✗</span>,
+  pending: <span className="size-2 rounded-full border-[1.5px] border-muted" />,
+  doing: <span className="tide size-2.5 rounded-full bg-sea" />,
+  done: <Icon name="check" className="size-4 text-good" />,
+  failed: <Icon name="cross" className="size-4 text-bad" />,
 };
-const words: Record<Tick, string> = {
-  pending: "to come",
-  doing: "now",
-  done: "done",
-  failed: "failed",
+const rings: Record<Tick, string> = {
+  pending: "border-line",
+  doing: "border-sea",
+  done: "border-good/40",
+  failed: "border-bad",
 };
+const words: Record<Tick, string> = { pending: "to come", doing: "now", done: "done", failed: "failed" };
 
 type Props = { steps: Step[]; since: string | null };
 
 /** What the sandbox does until its preview shows, and for how long already. */
 export function BootProgress({ steps, since }: Props) {
   const now = useNow();
-  const running = steps.some((step) => step.tick === "doing");
   return (
-    <div>
-      <ol aria-label="Progress" className="space-y-2.5">
-        {steps.map((step) => (
-          <li
-            key={step.name}
-            className={`flex items-center gap-3 ${step.tick === "pending" ? "text-muted" : ""}`}
+    <ol aria-label="Progress">
+      {steps.map(({ name, label, tick }, index) => (
+        <li key={name} className="relative flex items-center gap-3.5 pb-5 last:pb-0">
+          {index < steps.length - 1 && (
+            <span
+              aria-hidden="true"
+              className={`absolute top-7 bottom-0 left-3.5 w-px -translate-x-1/2 ${tick === "done" ? "bg-good/40" : "bg-line"}`}
+            />
+          )}
+          <span
+            aria-hidden="true"
+            className={`grid size-7 shrink-0 place-items-center rounded-full border-[1.5px] ${rings[tick]}`}
           >
-            <span aria-hidden="true" className="grid size-5 place-items-center">
-              {marks[step.tick]}
+            {marks[tick]}
+          </span>
+          <span className={tick === "pending" ? "text-muted" : tick === "doing" ? "font-medium" : ""}>
+            {label}
+          </span>
+          <span className="sr-only">({words[tick]})</span>
+          {tick === "doing" && since && (
+            <span className="text-sm text-muted tabular-nums" title="Since the start">
+              {clock((now - Date.parse(since)) / 1000)}
             </span>
-            {step.label}
-            <span className="sr-only">({words[step.tick]})</span>
-          </li>
-        ))}
-      </ol>
-      {since && running && (
-        <p className="mt-4 pl-8 text-muted tabular-nums">{clock((now - Date.parse(since)) / 1000)}</p>
-      )}
-    </div>
+          )}
+        </li>
+      ))}
+    </ol>
   );
 }

@@ -1,54 +1,85 @@
-import { useState } from "react";
-import { Button } from "../ui/Button.tsx";
+import { useQueryClient } from "@tanstack/react-query";
+import { useEffect, useRef, useState } from "react";
+import type { Agent } from "../api/types.ts";
+import { addToPageLog } from "../api/useLive.ts";
+import { PreviewBar, type Width, WIDTHS } from "./PreviewBar.tsx";
+import { pageMessage, wantsStorage } from "./pageMessages.ts";
 
-const WIDTHS = { desktop: "100%", tablet: "834px", phone: "390px" };
-type Width = keyof typeof WIDTHS;
+type Props = {
+  agent: Agent;
+  url: string;
+  /** How many dev servers came up: each one loads the page anew. */
+  reloads: number;
+  dropped: boolean;
+  logsOpen: boolean;
+  onLogs: () => void;
+};
 
-type Props = { url: string; reloads: number };
-
-/** The live page, with a bar to reload it, open it apart and see it narrower. */
-export function PreviewFrame({ url, reloads }: Props) {
+/** The live page. It stays where it is while its server is away for a moment. */
+export function PreviewFrame({ agent, url, reloads, dropped, logsOpen, onLogs }: Props) {
+  const client = useQueryClient();
+  const frame = useRef<HTMLIFrameElement>(null);
   const [width, setWidth] = useState<Width>("desktop");
-  const [asked, setAsked] = useState(0);
+  const [asked, setAsked] = useState({ path: "/", times: 0 });
+  const [path, setPath] = useState("/");
+  const [denied, setDenied] = useState(false);
+
+  useEffect(() => {
+    const from = new URL(url).origin;
+    function heard(event: MessageEvent) {
+      if (event.origin !== from || event.source !== frame.current?.contentWindow) return;
+      const message = pageMessage(event.data);
+      if (message?.kind === "navigated") setPath(message.path);
+      if (message?.kind === "ready") setDenied(false);
+      if (message?.kind === "said") {
+        addToPageLog(client, agent.id, agent.default_branch, message.line);
+        if (wantsStorage(message.line)) setDenied(true);
+      }
+    }
+    window.addEventListener("message", heard);
+    return () => window.removeEventListener("message", heard);
+  }, [url, client, agent.id, agent.default_branch]);
+
+  const go = (to: string) => {
+    setPath(to);
+    setAsked(({ times }) => ({ path: to, times: times + 1 }));
+  };
   return (
     <div className="flex h-full min-h-0 flex-col">
-      <div className="flex items-center gap-1 border-b border-line px-2 py-1.5">
-        <Button look="quiet" aria-label="Reload the preview" onClick={() => setAsked(asked + 1)}>
-          ↻
-        </Button>
-        <span className="min-w-0 flex-1 truncate rounded-md bg-sunken px-3 py-1 font-mono text-xs text-muted">
-          {url}
-        </span>
-        <fieldset aria-label="Width" className="hidden sm:flex">
-          {(Object.keys(WIDTHS) as Width[]).map((name) => (
-            <Button
-              key={name}
-              look="quiet"
-              aria-pressed={width === name}
-              className={`px-2 text-xs ${width === name ? "bg-sunken text-ink" : ""}`}
-              onClick={() => setWidth(name)}
-            >
-              {name}
-            </Button>
-          ))}
-        </fieldset>
-        <a
-          href={url}
-          target="_blank"
-          rel="noreferrer"
-          className="grid h-9 place-items-center rounded-lg px-3 text-muted hover:bg-sunken hover:text-ink"
-          aria-label="Open the preview in a tab of its own"
-        >
-          ↗
-        </a>
-      </div>
-      <div className="min-h-0 flex-1 bg-sunken">
+      <PreviewBar
+        url={url}
+        path={path}
+        width={width}
+        logsOpen={logsOpen}
+        onWidth={setWidth}
+        onReload={() => go(path)}
+        onGo={go}
+        onLogs={onLogs}
+      />
+      {dropped && (
+        <output className="block bg-shell-wash px-4 py-1.5 text-sm text-shell">
+          The dev server is away; it is started again.
+        </output>
+      )}
+      {denied && (
+        <output className="block bg-shell-wash px-4 py-1.5 text-sm text-shell">
+          The page wants to keep something, and this browser denies that to pages inside others.{" "}
+          <a href={url} target="_blank" rel="noreferrer" className="underline underline-offset-2">
+            Open it in a tab of its own
+          </a>
+          .
+        </output>
+      )}
+      <div className={`min-h-0 flex-1 overflow-hidden bg-sunken ${width === "desktop" ? "" : "p-4"}`}>
         <iframe
-          key={`${asked}-${reloads}`}
-          src={url}
+          ref={frame}
+          key={`${asked.times}-${reloads}`}
+          src={new URL(asked.path, url).href}
           title="Live preview"
           style={{ width: WIDTHS[width] }}
-          className="mx-auto block h-full max-w-full bg-white"
+          className={`mx-auto block h-full max-w-full bg-white ${
+            width === "desktop" ? "" : "rounded-xl border border-line shadow-lg"
+          }`}
           allow="clipboard-read; clipboard-write; fullscreen"
         />
       </div>

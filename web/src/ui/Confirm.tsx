@@ -1,39 +1,50 @@
 import { type ReactNode, useState } from "react";
-import { Button } from "./Button.tsx";
+import { Button, type Look } from "./Button.tsx";
 import { Dialog } from "./Dialog.tsx";
 
-type Props = {
-  label: ReactNode;
+type Question = {
   title: string;
-  explanation: string;
+  explanation: ReactNode;
   action: string;
+  dangerous?: boolean;
   onConfirm: () => void;
-  look?: "plain" | "quiet" | "danger";
-  disabled?: boolean;
 };
 
+type Props = Question & { label: ReactNode; look?: Look; disabled?: boolean; className?: string };
+
 /** A button that asks before it acts. */
-export function Confirm({ label, title, explanation, action, onConfirm, look, disabled }: Props) {
+export function Confirm({ label, look, disabled, className, ...question }: Props) {
   const [open, setOpen] = useState(false);
-  const act = () => {
-    setOpen(false);
-    onConfirm();
-  };
   return (
     <>
-      <Button look={look} disabled={disabled} onClick={() => setOpen(true)}>
+      <Button look={look} disabled={disabled} className={className} onClick={() => setOpen(true)}>
         {label}
       </Button>
-      <Dialog open={open} onClose={() => setOpen(false)} title={title} explanation={explanation}>
-        <div className="flex justify-end gap-2">
-          <Button look="quiet" onClick={() => setOpen(false)}>
-            Cancel
-          </Button>
-          <Button look={look === "danger" ? "danger" : "main"} onClick={act}>
-            {action}
-          </Button>
-        </div>
-      </Dialog>
+      <Asking {...question} open={open} onClose={() => setOpen(false)} />
     </>
+  );
+}
+
+type AskingProps = Question & { open: boolean; onClose: () => void };
+
+/** The question alone, for whatever opens it. */
+export function Asking({ open, onClose, dangerous, action, onConfirm, ...words }: AskingProps) {
+  return (
+    <Dialog open={open} onClose={onClose} {...words}>
+      <div className="flex flex-wrap justify-end gap-2">
+        <Button look="quiet" onClick={onClose}>
+          Cancel
+        </Button>
+        <Button
+          look={dangerous ? "danger" : "main"}
+          onClick={() => {
+            onClose();
+            onConfirm();
+          }}
+        >
+          {action}
+        </Button>
+      </div>
+    </Dialog>
   );
 }

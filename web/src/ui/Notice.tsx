@@ -1,17 +1,23 @@
 import type { ReactNode } from "react";
 
-type Props = { title: string; children?: ReactNode; actions?: ReactNode };
+const tones = {
+  calm: "bg-sea-wash text-sea",
+  warn: "bg-shell-wash text-shell",
+  bad: "bg-bad-wash text-bad",
+};
+
+type Props = { title: string; tone?: keyof typeof tones; children?: ReactNode; actions?: ReactNode };
 
 /** Something to know, with what can be done about it. */
-export function Notice({ title, children, actions }: Props) {
+export function Notice({ title, tone = "warn", children, actions }: Props) {
   return (
     <section
       aria-label={title}
-      className="flex flex-wrap items-center gap-x-4 gap-y-2 rounded-xl bg-warn-wash px-4 py-3 text-warn"
+      className={`flex flex-wrap items-center gap-x-5 gap-y-3 rounded-2xl px-5 py-3.5 ${tones[tone]}`}
     >
-      <div className="min-w-0 flex-1 basis-64">
-        <p className="font-medium">{title}</p>
-        {children && <div className="mt-0.5 leading-relaxed opacity-90">{children}</div>}
+      <div className="min-w-0 flex-1 basis-72">
+        <p className="font-semibold">{title}</p>
+        {children && <div className="mt-0.5 text-sm leading-relaxed text-pretty text-ink">{children}</div>}
       </div>
       {actions && <div className="flex flex-wrap gap-2">{actions}</div>}
     </section>

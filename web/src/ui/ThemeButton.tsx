@@ -1,13 +1,23 @@
+import { useState } from "react";
 import { Button } from "./Button.tsx";
-import { switchTheme } from "./theme.ts";
+import { Icon } from "./Icon.tsx";
+import { chooseTheme, presentTheme } from "./theme.ts";
 
 export function ThemeButton() {
+  const [theme, setTheme] = useState(presentTheme);
+  const other = theme === "dark" ? "light" : "dark";
   return (
-    <Button look="quiet" aria-label="Switch between light and dark" className="px-2" onClick={switchTheme}>
-      <svg viewBox="0 0 20 20" className="size-4.5" fill="none" stroke="currentColor" strokeWidth="1.6" aria-hidden="true">
-        <circle cx="10" cy="10" r="6.2" />
-        <path d="M10 3.800a6.200 6.200 0 0 1 0 12.400z" fill="currentColor" stroke="none" />
-      </svg>
+    <Button
+      look="quiet"
+      className="w-9 px-0"
+      aria-label={`Switch to ${other}`}
+      title={`Switch to ${other}`}
+      onClick={() => {
+        chooseTheme(other);
+        setTheme(other);
+      }}
+    >
+      <Icon name={theme === "dark" ? "sun" : "moon"} />
     </Button>
   );
 }

@@ -1,19 +1,24 @@
+import { keep, kept } from "./kept.ts";
+
 type Theme = "light" | "dark";
-const KEY = "limpet-theme";
 
-/** What was chosen before, else what the system prefers. */
-export function preferredTheme(): Theme {
-  const chosen = localStorage.getItem(KEY);
-  if (chosen === "light" || chosen === "dark") return chosen;
-  return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+function chosenTheme(): Theme | null {
+  const chosen = kept("theme");
+  return chosen === "light" || chosen === "dark" ? chosen : null;
 }
 
-export function applyTheme(theme: Theme) {
+/** What is shown now: the choice, else what the system prefers. */
+export function presentTheme(): Theme {
+  return chosenTheme() ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+}
+
+/** Show the choice that was made before; without one the page follows the system. */
+export function applyChosenTheme() {
+  const chosen = chosenTheme();
+  if (chosen) document.documentElement.dataset.theme = chosen;
+}
+
+export function chooseTheme(theme: Theme) {
+  keep("theme", theme);
   document.documentElement.dataset.theme = theme;
-}
-
-export function switchTheme() {
-  const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  localStorage.setItem(KEY, other);
-  applyTheme(other);
 }

@@ -1,0 +1,141 @@
+// @vitest-environment jsdom
+import { screen, waitFor } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { expect, test } from "vitest";
+import type { Agent, Sandbox, Snapshot } from "../api/types.ts";
+import { type Answers, show } from "../test/app.tsx";
+import { rememberStopped } from "./startRules.ts";
+
+const PAGE = "/local/agents/agt_1";
+const agent: Agent = {
+  id: "agt_1",
+  title: "Tide table",
+  description: "",
+  pinned: true,
+  metadata: {
+    clone_url: null,
+    template: "webapp",
+    ui: { layout: { default_main_view: "preview", chat_side: "right" } },
+  },
+  default_branch: "limpet/calm-cove",
+  created_at: "2026-01-01T00:00:00Z",
+};
+const box: Sandbox = {
+  handle: "calm-cove-1",
+  agent_id: "agt_1",
+  branch: "limpet/calm-cove",
+  state: "running",
+  phase: "running",
+  preview_url: "http://calm-cove-1.localhost:1/",
+  loopback_preview_url: null,
+  detached: false,
+  detached_reason: null,
+  unsaved: false,
+  saving: false,
+  last_save: null,
+  last_save_error: null,
+  side_snapshots: [],
+  restore: null,
+  last_error: null,
+  started_at: "2026-01-01T00:00:00Z",
+};
+const event = (name: string, data: unknown) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+const answers = (boxes: Sandbox[], events = ": nothing yet\n\n"): Answers => ({
+  "GET /api/system": { body: {} },
+  "GET /api/local/agents/agt_1": { body: agent },
+  "GET /api/local/sandboxes": { body: { sandboxes: boxes } },
+  "GET /api/local/vm-events": { body: events },
+});
+const starts = (asked: { what: string; body: unknown }[]) =>
+  asked.filter(({ what }) => what === "POST /api/local/vm/start").map(({ body }) => body);
+
+test("opening the page starts the sandbox, once, on the agent's branch", async () => {
+  const { asked } = await show(PAGE, {
+    ...answers([], event("phase", { kind: "restoring", bytes: 1, total: 4 })),
+    "POST /api/local/vm/start": { body: { vmId: "calm-cove-1" } },
+  });
+  await waitFor(() => expect(starts(asked)).toHaveLength(1));
+  expect(starts(asked)).toEqual([
+    { virtualMcpId: "agt_1", branch: "limpet/calm-cove", withoutSnapshot: false },
+  ]);
+});
+
+test("what the user stopped stays stopped until it is started by hand", async () => {
+  rememberStopped("agt_1", true);
+  const { asked } = await show(PAGE, {
+    ...answers([{ ...box, state: "stopped" }]),
+    "POST /api/local/vm/start": { body: { vmId: "calm-cove-1" } },
+  });
+  expect(await screen.findByRole("heading", { name: "Not running" })).toBeTruthy();
+  expect(starts(asked)).toEqual([]);
+  await userEvent.click(screen.getAllByRole("button", { name: "Start" })[0] as HTMLElement);
+  await waitFor(() => expect(starts(asked)).toHaveLength(1));
+});
+
+test("a store that is away asks the user, and going on without it is said to the server", async () => {
+  const error = { code: "store_unreachable", message: "The store is away", hint: "Wait." };
+  const { asked } = await show(PAGE, {
+    ...answers([]),
+    "POST /api/local/vm/start": (body) =>
+      (body as { withoutSnapshot: boolean }).withoutSnapshot
+        ? { body: { vmId: "calm-cove-1" } }
+        : { status: 503, body: { error } },
+  });
+  const dialog = await screen.findByRole("dialog");
+  expect(dialog.textContent).toContain("The store is away");
+  expect(dialog.textContent).toContain("nothing is overwritten");
+  await userEvent.click(screen.getByRole("button", { name: "Start without the snapshot" }));
+  await waitFor(() => expect(starts(asked)).toHaveLength(2));
+  expect(starts(asked)[1]).toMatchObject({ withoutSnapshot: true });
+});
+
+test("a failed step shows what the command said, and can be tried again", async () => {
+  const retry = "POST /api/local/sandboxes/calm-cove-1/daemon/setup/install";
+  const { asked } = await show(PAGE, {
+    ...answers(
+      [box],
+      event("lifecycle", { state: { phase: "install-failed", error: "exit 1" } }) +
+        event("log", { source: "setup", data: "npm error no such package\n" }),
+    ),
+    [retry]: { body: { enqueued: "install" } },
+  });
+  expect(await screen.findByText("npm error no such package")).toBeTruthy();
+  expect(screen.getByRole("alert").textContent).toBe("exit 1");
+  await userEvent.click(screen.getByRole("button", { name: "Try again" }));
+  await waitFor(() => expect(asked.map(({ what }) => what)).toContain(retry));
+});
+
+test("the live preview shows while the dev server runs, with where the work stands", async () => {
+  await show(PAGE, answers([box], event("lifecycle", { state: { phase: "running", port: 1 } })));
+  const frame = await screen.findByTitle<HTMLIFrameElement>("Live preview");
+  expect(frame.src).toBe(box.preview_url);
+  expect(screen.getByText("Nothing to save yet")).toBeTruthy();
+});
+
+test("work that was saved aside is offered, and brought back by a restore", async () => {
+  const aside = { id: "snap-1", lineage: "side-1", created_at: "2026-01-01T00:00:00Z" } as Snapshot;
+  const restore = "POST /api/local/agents/agt_1/snapshots/snap-1/restore";
+  const { asked } = await show(PAGE, {
+    ...answers([{ ...box, side_snapshots: [aside] }]),
+    [restore]: { body: { head: aside, saved_first: null } },
+  });
+  await userEvent.click(await screen.findByRole("button", { name: "Bring back" }));
+  await userEvent.click(screen.getByRole("button", { name: "Bring it back" }));
+  await waitFor(() => expect(asked.map(({ what }) => what)).toContain(restore));
+});
+
+test("a detached sandbox lets the user choose which work goes on", async () => {
+  const { asked } = await show(PAGE, {
+    ...answers([{ ...box, detached: true, detached_reason: "The store was away." }]),
+    "POST /api/local/agents/agt_1/snapshots": { body: { id: "snap-2" } },
+    "POST /api/local/agents/agt_1/snapshots/snap-2/restore": { body: {} },
+  });
+  expect(await screen.findByRole("button", { name: "Bring the saved work back" })).toBeTruthy();
+  await userEvent.click(screen.getByRole("button", { name: "Go on from here" }));
+  await userEvent.click(screen.getAllByRole("button", { name: "Go on from here" }).at(-1) as HTMLElement);
+  await waitFor(() =>
+    expect(asked.map(({ what }) => what)).toContain(
+      "POST /api/local/agents/agt_1/snapshots/snap-2/restore",
+    ),
+  );
+});

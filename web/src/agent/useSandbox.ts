@@ -1,0 +1,76 @@
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useRef } from "react";
+import { ApiError } from "../api/client.ts";
+import type { Live } from "../api/live.ts";
+import { sandboxOfQuery, useStart, useStop } from "../api/queries.ts";
+import type { Agent, Sandbox } from "../api/types.ts";
+import { useLive } from "../api/useLive.ts";
+import { rememberStopped, startsByItself, wasStopped } from "./startRules.ts";
+
+/** An agent's sandbox as its page sees it, and what can be done with it. */
+export type SandboxView = {
+  box: Sandbox | null | undefined;
+  live: Live;
+  starting: boolean;
+  startError: Error | null;
+  /** The store did not answer: the user has to choose. */
+  storeAway: boolean;
+  stopping: boolean;
+  stopError: Error | null;
+  start: (withoutSnapshot: boolean) => void;
+  stop: (force: boolean) => void;
+  /** Stop it after a save and start it again. */
+  restart: () => void;
+};
+
+export function useSandbox(agent: Agent): SandboxView {
+  const branch = agent.default_branch;
+  const { data: box } = useQuery(sandboxOfQuery(agent.id, branch));
+  const live = useLive(agent.id, branch);
+  const starting = useStart(agent.id, branch);
+  const stopping = useStop();
+  const own = useRef<{ looks: number; starts: number[] }>({ looks: 0, starts: [] });
+
+  const { mutate: begin, isPending } = starting;
+  useEffect(() => {
+    // Only once the stream is open is it certain that the server answers.
+    if (isPending || live.opened === 0 || box === undefined) return;
+    const freshLook = own.current.looks < live.opened;
+    own.current.looks = live.opened;
+    const { starts } = own.current;
+    const now = Date.now();
+    if (!startsByItself({ box, stoppedByUser: wasStopped(agent.id), freshLook, starts, now })) return;
+    starts.push(now);
+    begin(false);
+  }, [agent.id, box, live.opened, isPending, begin]);
+
+  function start(withoutSnapshot: boolean) {
+    rememberStopped(agent.id, false);
+    begin(withoutSnapshot);
+  }
+
+  function stop(force: boolean) {
+    if (!box) return;
+    rememberStopped(agent.id, true);
+    stopping.mutate({ handle: box.handle, force });
+  }
+
+  function restart() {
+    if (!box) return;
+    stopping.mutate({ handle: box.handle, force: false }, { onSuccess: () => start(false) });
+  }
+
+  const problem = starting.error instanceof ApiError ? starting.error : null;
+  return {
+    box,
+    live,
+    starting: isPending,
+    startError: starting.error,
+    storeAway: !isPending && problem?.code === "store_unreachable",
+    stopping: stopping.isPending || box?.state === "stopping",
+    stopError: stopping.error,
+    start,
+    stop,
+    restart,
+  };
+}

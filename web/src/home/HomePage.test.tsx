@@ -1,0 +1,72 @@
+// @vitest-environment jsdom
+import { screen, waitFor } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { expect, test } from "vitest";
+import { type Answers, show } from "../test/app.tsx";
+
+const system = {
+  version: "1",
+  org: "local",
+  user: "owner",
+  isolation: { kind: "bubblewrap", reason: "" },
+  store: { kind: "local", where: "/data" },
+};
+const answers: Answers = {
+  "GET /api/system": { body: system },
+  "GET /api/local/templates": {
+    body: {
+      templates: [
+        { name: "api", title: "Service", description: "" },
+        { name: "webapp", title: "Web app", description: "React" },
+      ],
+    },
+  },
+  "GET /api/local/agents": { body: { agents: [] } },
+  "GET /api/local/sandboxes": { body: { sandboxes: [] } },
+};
+
+test("without a session the page says how to sign in", async () => {
+  const error = { code: "unauthorized", message: "Sign in", hint: "" };
+  await show("/", { "GET /api/system": { status: 401, body: { error } } });
+  expect(await screen.findByRole("heading", { name: "Sign in" })).toBeTruthy();
+});
+
+test("the web app comes first, and one click makes an agent and leads there", async () => {
+  const { asked, router } = await show("/", {
+    ...answers,
+    "POST /api/local/agents": { body: { id: "agt_1" } },
+  });
+  const tile = await screen.findByRole("button", { name: /Web app/ });
+  const [first] = screen.getByRole("region", { name: "Begin" }).querySelectorAll("button");
+  expect(first).toBe(tile);
+  await userEvent.click(tile);
+  await waitFor(() => expect(router.state.location.pathname).toBe("/local/agents/agt_1"));
+  expect(asked.find(({ what }) => what.startsWith("POST"))?.body).toEqual({ template: "webapp" });
+});
+
+test("it says when sandboxes are not kept apart", async () => {
+  const isolation = { kind: "none", reason: "bwrap is missing." };
+  await show("/", { ...answers, "GET /api/system": { body: { ...system, isolation } } });
+  const notice = await screen.findByRole("region", { name: "No isolation" });
+  expect(notice.textContent).toContain("bwrap is missing. limpet doctor");
+});
+
+test("a repository's address goes with its credentials, and a refusal is shown with its hint", async () => {
+  const error = { code: "invalid", message: "Only https", hint: "Use https://." };
+  const { asked } = await show("/", {
+    ...answers,
+    "POST /api/local/agents": { status: 400, body: { error } },
+  });
+  await userEvent.click(await screen.findByRole("button", { name: /Clone a repository/ }));
+  await userEvent.type(screen.getByLabelText("Address"), "https://host/a/b");
+  await userEvent.click(screen.getByText("It is private"));
+  await userEvent.type(screen.getByLabelText("User name"), "ada");
+  await userEvent.type(screen.getByLabelText("Password or access token"), "s3cret");
+  await userEvent.click(screen.getByRole("button", { name: "Clone" }));
+  expect((await screen.findByRole("alert")).textContent).toBe("Only httpsUse https://.");
+  expect(asked.find(({ what }) => what.startsWith("POST"))?.body).toEqual({
+    clone_url: "https://host/a/b",
+    clone_username: "ada",
+    clone_password: "s3cret",
+  });
+});

@@ -1,0 +1,161 @@
+import type { ReactNode } from "react";
+import { useRetryStep } from "../api/queries.ts";
+import type { Agent } from "../api/types.ts";
+import type { SandboxView } from "../agent/useSandbox.ts";
+import { Button } from "../ui/Button.tsx";
+import { ErrorText } from "../ui/ErrorText.tsx";
+import { Icon } from "../ui/Icon.tsx";
+import { Mark } from "../ui/Mark.tsx";
+import { BootProgress } from "./BootProgress.tsx";
+import { bootSteps, failedStep, type RetryStep, type Source } from "./boot.ts";
+import type { PreviewState } from "./previewState.ts";
+
+type Props = { agent: Agent; view: SandboxView; state: PreviewState };
+
+/** What stands between here and the live page. */
+export function BootScreen({ agent, view, state }: Props) {
+  const { box, live } = view;
+  switch (state) {
+    case "opening":
+      return null;
+    case "stopping":
+      return <Still title="Saving and stopping" text="It is on its way home." />;
+    case "stopped":
+      return (
+        <Still
+          title="Not running"
+          text={
+            box?.last_error?.code === "sandbox_gone"
+              ? `${box.last_error.message} ${box.last_error.hint}`
+              : "Its work is kept. It comes back exactly as it was."
+          }
+        >
+          <Button look="main" onClick={() => view.start(false)}>
+            <Icon name="play" className="size-4" /> Start
+          </Button>
+        </Still>
+      );
+    case "blank":
+      return (
+        <Still
+          title="The sandbox runs"
+          text="It has no source of its own, so there is nothing to preview yet."
+        />
+      );
+    case "no-page":
+      return (
+        <Still
+          title="The server runs, but there is no web page at its root"
+          text="It may be an API. Its address works in a tab of its own."
+        />
+      );
+    case "not-started":
+      return <NotStarted agent={agent} view={view} />;
+    default: {
+      const step = failedStep(live.lifecycle);
+      return (
+        <Booting
+          title={step ? failures[step] : state === "crashed" ? "The dev server stopped" : "Getting ready"}
+          agent={agent}
+          view={view}
+        >
+          {state === "crashed" && <p className="mt-5 text-muted">It is started again by itself.</p>}
+          {step && box && <Retry handle={box.handle} step={step} error={live.lifecycle?.error} />}
+        </Booting>
+      );
+    }
+  }
+}
+
+const failures: Record<RetryStep, string> = {
+  clone: "The repository could not be cloned",
+  install: "The dependencies could not be installed",
+  start: "The dev server does not start",
+};
+
+type BootingProps = { title: string; agent: Agent; view: SandboxView; children?: ReactNode };
+
+function Booting({ title, agent, view, children }: BootingProps) {
+  const { box, live } = view;
+  return (
+    <div className="grid h-full place-items-center overflow-auto p-6">
+      <div className="w-full max-w-md">
+        <h2 className="mb-6 font-display text-2xl font-semibold text-balance">{title}</h2>
+        <BootProgress
+          steps={bootSteps(live.phase, live.lifecycle, sourceOf(agent, view))}
+          since={box?.state === "starting" ? null : (box?.started_at ?? null)}
+        />
+        {children}
+      </div>
+    </div>
+  );
+}
+
+function sourceOf(agent: Agent, { box, live }: SandboxView): Source {
+  const outcome = box?.state === "running" ? box.restore?.outcome : null;
+  if (live.phase?.kind === "restoring" || outcome === "restored" || outcome === "kept") return "snapshot";
+  return agent.metadata.clone_url ? "clone" : "template";
+}
+
+function NotStarted({ agent, view }: { agent: Agent; view: SandboxView }) {
+  const { box, live, startError } = view;
+  const told = box?.last_error ?? (live.phase?.message ? live.phase : null);
+  return (
+    <Booting title="The sandbox did not start" agent={agent} view={view}>
+      <div className="mt-6 space-y-4">
+        {startError ? (
+          <ErrorText error={startError} />
+        ) : (
+          told && (
+            <p role="alert" className="text-bad">
+              {told.message} <span className="block text-muted">{told.hint}</span>
+            </p>
+          )
+        )}
+        <div className="flex flex-wrap gap-2">
+          <Button look="main" disabled={view.starting} onClick={() => view.start(false)}>
+            Try again
+          </Button>
+          {view.storeAway && (
+            <Button disabled={view.starting} onClick={() => view.start(true)}>
+              Start without the snapshot
+            </Button>
+          )}
+        </div>
+      </div>
+    </Booting>
+  );
+}
+
+type RetryProps = { handle: string; step: RetryStep; error?: string };
+
+function Retry({ handle, step, error }: RetryProps) {
+  const retry = useRetryStep(handle);
+  return (
+    <div className="mt-6 space-y-4">
+      {error && (
+        <p role="alert" className="text-sm break-words whitespace-pre-wrap text-bad">
+          {error}
+        </p>
+      )}
+      <p className="text-muted">What the command said is in the log below.</p>
+      <Button look="main" disabled={retry.isPending} onClick={() => retry.mutate(step)}>
+        <Icon name="reload" className="size-4" /> Try again
+      </Button>
+      <ErrorText error={retry.error} />
+    </div>
+  );
+}
+
+function Still({ title, text, children }: { title: string; text: string; children?: ReactNode }) {
+  return (
+    <div className="grid h-full place-items-center overflow-auto p-6">
+      <div className="max-w-md text-center">
+        <Mark className="mx-auto size-14" />
+        <h2 className="mt-5 font-display text-2xl font-semibold text-balance">{title}</h2>
+        <p className="mt-2 leading-relaxed text-pretty text-muted">{text}</p>
+        {children && <div className="mt-6">{children}</div>}
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,30 @@
+import { expect, test } from "vitest";
+import { pageMessage, wantsStorage } from "./pageMessages.ts";
+
+test("the page tells where it is", () => {
+  expect(pageMessage({ type: "limpet:navigation", path: "/about?x=1" })).toEqual({
+    kind: "navigated",
+    path: "/about?x=1",
+  });
+  expect(pageMessage({ type: "limpet:navigation", path: "javascript:alert(1)" })).toBeNull();
+});
+
+test("its errors become lines of a log, bounded", () => {
+  const message = pageMessage({ type: "limpet:error", text: "x".repeat(9000) });
+  expect(message?.kind === "said" && message.line.length).toBeLessThan(2100);
+});
+
+test("what others say is passed over", () => {
+  for (const data of [null, "hi", 7, {}, { type: "other" }, { type: 3 }]) {
+    expect(pageMessage(data)).toBeNull();
+  }
+});
+
+test("storage that the browser denies is recognised", () => {
+  expect(
+    wantsStorage(
+      "Failed to read the 'localStorage' property from 'Window': Access is denied for this document.",
+    ),
+  ).toBe(true);
+  expect(wantsStorage("localStorage is fun")).toBe(false);
+});

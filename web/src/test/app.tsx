@@ -1,0 +1,56 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { createMemoryHistory } from "@tanstack/react-router";
+import { cleanup, render } from "@testing-library/react";
+import { afterEach, vi } from "vitest";
+import { App } from "../App.tsx";
+import { makeRouter } from "../router.tsx";
+
+type Answer = { status?: number; body: unknown };
+/** `"POST /api/local/vm/start"` and what is answered to it; a function sees the request's body. */
+export type Answers = Record<string, Answer | ((body: unknown) => Answer)>;
+
+const open: Server[] = [];
+afterEach(() => {
+  cleanup();
+  localStorage.clear();
+  for (const server of open.splice(0)) {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+/** Shows the app at `path`, on a real server on loopback that gives these answers. */
+export async function show(path: string, answers: Answers) {
+  const asked: { what: string; body: unknown }[] = [];
+  const server = createServer((request, answer) => {
+    const pieces: Buffer[] = [];
+    request.on("data", (piece: Buffer) => pieces.push(piece));
+    request.on("end", () => {
+      const what = `${request.method} ${new URL(request.url ?? "/", "http://x").pathname}`;
+      const text = Buffer.concat(pieces).toString();
+      const body: unknown = text ? JSON.parse(text) : undefined;
+      asked.push({ what, body });
+      const given = answers[what];
+      if (what.endsWith("/vm-events")) {
+        answer.writeHead(200, { "Content-Type": "text/event-stream" });
+        answer.write(typeof given === "object" ? String(given.body) : ": nothing yet\n\n");
+        return;
+      }
+      const missing = { error: { code: "not_found", message: `nothing at ${what}`, hint: "" } };
+      const found = (typeof given === "function" ? given(body) : given) ?? { status: 404, body: missing };
+      answer.writeHead(found.status ?? 200, { "Content-Type": "application/json" });
+      answer.end(JSON.stringify(found.body));
+    });
+  });
+  await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
+  open.push(server);
+  const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const real = globalThis.fetch;
+  vi.stubGlobal("fetch", (url: string, init: RequestInit) => real(new URL(url, base), init));
+  vi.stubGlobal("matchMedia", () => ({ matches: false }));
+  vi.stubGlobal("scrollTo", () => {});
+  const router = makeRouter(createMemoryHistory({ initialEntries: [path] }));
+  render(<App router={router} />);
+  return { asked, router };
+}

@@ -1,0 +1,44 @@
+const paths = {
+  sun: "M12 8.2a3.8 3.8 0 1 0 0 7.6 3.8 3.8 0 0 0 0-7.6zM12 2.8v1.7m0 15v1.7M2.8 12h1.7m15 0h1.7M5.5 5.5l1.2 1.2m10.6 10.6 1.2 1.2m0-13-1.2 1.2M6.7 17.3l-1.2 1.2",
+  moon: "M19.5 14.3A8 8 0 0 1 9.7 4.5a8 8 0 1 0 9.8 9.8z",
+  reload: "M19 12a7 7 0 1 1-2.1-5M17.5 3v4.2h-4.2",
+  open: "M9 5H5.5v13.5H19V15M13 5h6v6m0-6-8.5 8.5",
+  desktop: "M3.5 5h17v11h-17zM9 20h6m-3-4v4",
+  tablet: "M6 3.5h12v17H6zM11 17.7h2",
+  phone: "M8 3.5h8v17H8zM11.2 17.7h1.6",
+  logs: "M4 6h16M4 10.5h10M4 15h13M4 19.5h7",
+  more: "M6 12h.01M12 12h.01M18 12h.01",
+  window: "M3.5 5.5h17v13h-17zM3.5 9.5h17M6.3 7.5h.01M8.8 7.5h.01",
+  branch: "M7 8v8m0-8a2.2 2.2 0 1 0 0-4.4A2.2 2.2 0 0 0 7 8zm0 8a2.2 2.2 0 1 0 0 4.4A2.2 2.2 0 0 0 7 16zm10-6a2.2 2.2 0 1 0 0-4.4 2.2 2.2 0 0 0 0 4.4zm0 0c0 3.6-4.5 3.2-7.6 4.6",
+  chat: "M4 5.5h16v11H11l-4.5 3.5v-3.5H4z",
+  close: "M6 6l12 12M18 6 6 18",
+  check: "M5 12.5l4.5 4.5L19 7.5",
+  cross: "M7 7l10 10M17 7 7 17",
+  down: "M6.5 9.5 12 15l5.5-5.5",
+  copy: "M9 9h10.5v10.5H9zM15 9V4.5H4.5V15H9",
+  download: "M12 4v11m-4.5-4.5L12 15l4.5-4.5M5 19.5h14",
+  play: "M8 5.5v13l10.5-6.5z",
+  stop: "M7 7h10v10H7z",
+  warn: "M12 4 3 19.5h18zM12 10v4.5m0 2.5h.01",
+  search: "M10.5 4.5a6 6 0 1 0 0 12 6 6 0 0 0 0-12zM15 15l4.5 4.5",
+};
+
+export type IconName = keyof typeof paths;
+
+/** A line drawing; decoration, so screen readers pass over it. */
+export function Icon({ name, className = "size-5" }: { name: IconName; className?: string }) {
+  return (
+    <svg
+      viewBox="0 0 24 24"
+      className={`shrink-0 ${className}`}
+      fill="none"
+      stroke="currentColor"
+      strokeWidth={name === "more" ? 2.6 : 1.7}
+      strokeLinecap="round"
+      strokeLinejoin="round"
+      aria-hidden="true"
+    >
+      <path d={paths[name]} />
+    </svg>
+  );
+}
