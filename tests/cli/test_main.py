@@ -9,7 +9,20 @@ from limpet import __version__
 from tests.cli.conftest import Cli
 from tests.sdk.wire import Wire
 
-COMMANDS = ["new", "ls", "start", "stop", "open", "rm", "exec", "logs", "tasks", "snapshots", "serve", "doctor"]
+COMMANDS = [
+    "new",
+    "ls",
+    "start",
+    "stop",
+    "open",
+    "rm",
+    "exec",
+    "logs",
+    "tasks",
+    "snapshots",
+    "serve",
+    "doctor",
+]
 
 
 def test_help_shows_every_command_and_the_exit_codes(cli: Cli) -> None:
@@ -48,7 +61,8 @@ def test_a_reader_that_leaves_early_is_no_error(wire: Wire, cli: Cli) -> None:
         "GET /sandboxes/calm-cove-0123/logs", {"sources": ["a"], "logs": {"a": "x\n" * 500_000}}
     )
     piped = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m limpet.cli logs 'My shop' | head -n 1"],
+        ["bash", "-o", "pipefail", "-c",
+         f"{sys.executable} -m limpet.cli logs 'My shop' | head -n 1"],
         env=cli.environ(), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (piped.returncode, piped.stdout, piped.stderr) == (0, "x\n", "")

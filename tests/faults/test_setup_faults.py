@@ -176,7 +176,9 @@ def test_a_clone_url_agent_comes_home_from_a_private_git_server(git_server: GitS
         agent = make_agent(live, url)
         box = live.wait_phase(agent, "running")
         handle = box["handle"]
-        live.cli("exec", agent, "--", "sh", "-c", "echo '// edited' >> server.js; git add server.js")
+        live.cli(
+            "exec", agent, "--", "sh", "-c", "echo '// edited' >> server.js; git add server.js"
+        )
         live.json("snapshots", "save", agent)
         live.kill_all()
         shutil.rmtree(live.root_of(handle))

@@ -89,9 +89,11 @@ def leftovers(workspace: Path) -> list[str]:
 def test_a_daemon_killed_at_a_step_leaves_the_old_state_or_the_new(place: Path, step: str) -> None:
     tar, old = make_states(place)
     new = content(place)
-    with DaemonProcess.running(place, LIMPET_FAULT=f"{step}:kill") as daemon:
-        with contextlib.suppress(urllib3.exceptions.HTTPError):
-            daemon.restore(tar)
+    with (
+        DaemonProcess.running(place, LIMPET_FAULT=f"{step}:kill") as daemon,
+        contextlib.suppress(urllib3.exceptions.HTTPError),
+    ):
+        daemon.restore(tar)
     with DaemonProcess.running(place) as daemon:
         now = content(place)
         assert not differences(now, old) or not differences(now, new), (

@@ -1,1 +1,1 @@
-"""Snapshots: a workspace to bytes and back, verified. Knows stores/ by interface; no HTTP, no database."""
+"""Snapshots: a workspace to bytes and back, verified. Knows stores by interface, no HTTP."""

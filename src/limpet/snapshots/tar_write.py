@@ -315,7 +315,7 @@ class _Writer:
     def database(
         self, folder: Folder, entry: "os.DirEntry[str]", wal: "os.DirEntry[str] | None"
     ) -> Iterator[bytes]:
-        """Write a database and its `-wal` as of one moment; nothing when it is the `-wal`'s turn."""
+        """Write a database and its `-wal` as of one moment; nothing at the `-wal`'s own turn."""
         if wal is None:
             return
         if self.small_database(folder, entry.name, wal.name):
