@@ -18,10 +18,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.live import QUIET_SAVER, REPOSITORY, LiveLimpet
-
 from limpet.snapshots.tar_read import TarLimits, extract_tar
 from limpet.snapshots.tar_write import stream_tar
+from tests.live import QUIET_SAVER, REPOSITORY, LiveLimpet
 
 CHUNK = 1 << 20
 

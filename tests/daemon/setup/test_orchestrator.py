@@ -288,6 +288,7 @@ def test_a_restore_before_any_config_leaves_nothing_running(
     shutil.rmtree(root)
     with start_daemon() as daemon:
         assert daemon.restore(tar).status == 200
+        assert health(daemon)["orchestrator"] == {"running": None, "pending": []}
         assert health(daemon)["phase"] == "idle"
         assert state(daemon, "tasks") == {"active": []}
         configure(daemon, url, branch="main")
