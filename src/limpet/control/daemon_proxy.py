@@ -4,13 +4,14 @@ Not on the list: `/config` (credentials), `/snapshot/*` (only the control plane 
 restore), and whatever a later daemon has that this version does not know.
 """
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request, WebSocket
-from starlette.background import BackgroundTask
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from limpet.control.auth import identity_of
 from limpet.control.sandboxes.service import SandboxService
@@ -73,12 +74,10 @@ def daemon_proxy_router(sandboxes: SandboxService) -> APIRouter:
             for name, value in answer.headers.items()
             if name.lower() not in _NOT_RETURNED and not name.lower().startswith("access-control-")
         }
-        return StreamingResponse(
-            _chunks(answer.body),
-            status_code=answer.status,
-            headers=returned,
-            background=BackgroundTask(kept.aclose),
-        )
+        body = answer.body
+        if answer.headers.get("content-type", "").startswith("text/event-stream"):
+            body = _until(sandboxes.parts.events.ended, body)
+        return _Passed(kept, body, status_code=answer.status, headers=returned)
 
     @router.websocket("/{route:path}")
     async def socket(websocket: WebSocket, handle: str, route: str) -> None:
@@ -111,7 +110,41 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
             yield chunk
 
 
-async def _chunks(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The answer's body; a daemon that breaks off breaks our answer off too."""
-    async for chunk in body:
-        yield chunk
+class _Passed(StreamingResponse):
+    """A daemon's answer, passed on; its connection is let go of however this one ends."""
+
+    def __init__(
+        self,
+        kept: contextlib.AsyncExitStack,
+        body: AsyncIterator[bytes],
+        *,
+        status_code: int,
+        headers: dict[str, str],
+    ) -> None:
+        super().__init__(body, status_code=status_code, headers=headers)
+        self._kept = kept
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._kept.aclose()
+
+
+async def _until(ended: asyncio.Event, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A stream that would go on for ever, until we end."""
+    ending = asyncio.create_task(ended.wait())
+    try:
+        while True:
+            chunk = asyncio.ensure_future(anext(body, None))
+            try:
+                await asyncio.wait({chunk, ending}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not chunk.done():
+                    chunk.cancel()
+                    await asyncio.gather(chunk, return_exceptions=True)
+            if chunk.cancelled() or (data := chunk.result()) is None:
+                return
+            yield data
+    finally:
+        ending.cancel()

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 import uvicorn
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -130,7 +130,7 @@ class PreviewHosts:
         await answer(scope, receive, send)
 
     async def _http(self, handle: str, port: int | None, request: Request) -> Response:
-        if _NATIVE.match(request.url.path):
+        if _NATIVE.match(request.scope["path"]):
             return PlainTextResponse("Not found", 404)
         row = await self._sandboxes.find_anywhere(handle)
         if row is None:
@@ -143,13 +143,15 @@ class PreviewHosts:
             target = f"{found.daemon_url}{request_target(request)}"
             headers = _headers(request, found.daemon_token, port)
             return await self._proxy.http(request, target, headers=headers)
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody is left to read it
         except UpstreamUnreachableError as error:
             return _page("The sandbox does not answer", error.message, 502, again=True)
         except LimpetError:
             return _stopped(row)
 
     async def _websocket(self, handle: str, port: int | None, ws: WebSocket) -> None:
-        if _NATIVE.match(ws.url.path):
+        if _NATIVE.match(ws.scope["path"]):
             await close_at_once(ws, 1008, "not found")
             return
         row = await self._sandboxes.find_anywhere(handle)

@@ -85,7 +85,11 @@ class SavedThings(Protocol):
 
 
 class Saver:
-    """Looks at every tracked sandbox each `poll_s` seconds and saves those that need it."""
+    """Looks at every tracked sandbox each `poll_s` seconds and saves those that need it.
+
+    A look waits for no save: a big or stuck one delays nobody else's, and while it is under way
+    its sandbox is not saved a second time. `SAVES_AT_ONCE` run side by side.
+    """
 
     def __init__(
         self,
@@ -100,28 +104,35 @@ class Saver:
         self._poll_s = poll_s
         self._clock = clock
         self._unsaved_since: dict[SandboxKey, float] = {}
+        self._under_way: dict[SandboxKey, asyncio.Task[None]] = {}
         self._ticking = asyncio.Lock()
         self._probes = asyncio.Semaphore(PROBES_AT_ONCE)
         self._saves = asyncio.Semaphore(SAVES_AT_ONCE)
         self._closing = asyncio.Event()
 
     async def run(self) -> None:
-        """Tick until `close`; a tick that is under way is finished first."""
+        """Tick until `close`; what is under way then is finished first."""
         while not self._closing.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), self._poll_s)
-                return
+                break
             try:
                 await self.tick()
             except Exception:
                 log.exception("saver_tick_failed")
+        await self.settle()
 
     def close(self) -> None:
-        """End `run` after the tick that is under way."""
+        """Begin nothing more; `run` ends after the saves that are under way."""
         self._closing.set()
 
+    async def settle(self) -> None:
+        """Wait for the saves that are under way."""
+        while self._under_way:
+            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
     async def tick(self) -> bool:
-        """One look at all of them; False when another tick is under way and nothing was done."""
+        """One look at all of them; False when another look is under way and nothing was done."""
         if self._ticking.locked():
             return False
         async with self._ticking:
@@ -131,7 +142,8 @@ class Saver:
                 del self._unsaved_since[key]
             async with asyncio.TaskGroup() as group:
                 for one in tracked:
-                    group.create_task(self._swallow(one.key, self._look_at(one)))
+                    if one.key not in self._under_way:
+                        group.create_task(self._swallow(one.key, self._look_at(one)))
         return True
 
     async def _look_at(self, one: Tracked) -> None:
@@ -144,15 +156,27 @@ class Saver:
         reason = should_save(idle, one.saved_seq, self._clock() - since, self._rules)
         if reason is None or self._closing.is_set():
             return
+        task = asyncio.create_task(self._swallow(one.key, self._save(one.key, reason)))
+        self._under_way[one.key] = task
+        task.add_done_callback(lambda _done: self._under_way.pop(one.key, None))
+
+    async def _save(self, key: SandboxKey, reason: Literal["idle", "interval"]) -> None:
         async with self._saves:
-            await self._sandboxes.save_for(one.key, reason)
-        self._unsaved_since.pop(one.key, None)
+            if self._closing.is_set():
+                return
+            await self._sandboxes.save_for(key, reason)
+            self._unsaved_since.pop(key, None)
 
     async def _swallow(self, key: SandboxKey, work: Awaitable[None]) -> None:
         try:
             await work
         except LimpetError as error:
-            log.warning("saver_save_failed", agent=key.agent, branch=key.branch, code=error.code,
-                        error=error.message)  # fmt: skip
+            log.warning(
+                "saver_save_failed",
+                agent=key.agent,
+                branch=key.branch,
+                code=error.code,
+                error=error.message,
+            )
         except Exception:
             log.exception("saver_save_broke", agent=key.agent, branch=key.branch)

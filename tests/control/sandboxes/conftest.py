@@ -20,7 +20,7 @@ from limpet.control.templates import TemplateCatalog
 from limpet.errors import StoreUnavailableError
 from limpet.ids import AgentId, Branch, Handle, SnapshotId, new_id
 from limpet.runners.daemon_client import DaemonClient
-from limpet.runners.host import HostRunner
+from limpet.runners.host import DAEMON_COMMAND, HostRunner
 from limpet.snapshots.repository import BranchRef, SnapshotRepository
 from limpet.stores.base import Condition, StoredObject
 from limpet.stores.local import LocalStore
@@ -103,8 +103,15 @@ class House:
         self.db = Database(self.settings.effective_database_url)
         await migrate(self.db)
         await ensure_embedded_org(self.db, box)
+        fault = self.environ.get("fault")
         self.runner = HostRunner(
-            self.data_dir, SealedRunnerState(self.db, box, "host"), isolation="none"
+            self.data_dir,
+            SealedRunnerState(self.db, box, "host"),
+            isolation="none",
+            daemon_command=[
+                *(["/usr/bin/env", f"LIMPET_FAULT={fault}"] if fault else []),
+                *DAEMON_COMMAND,
+            ],
         )
         self.repository = SnapshotRepository(self.store)
         self.service = SandboxService(

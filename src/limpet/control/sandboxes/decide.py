@@ -220,7 +220,7 @@ def _found(now: Situation, lookup: Found, detached: bool) -> Decision:
     if now.without_snapshot:
         return _leave(now, "without-snapshot", _WITHOUT, usable.snapshot)
     save_aside = origin.unsaved and not (origin.empty and origin.snapshot is None)
-    aside = " The unsaved work that was here is kept aside." if save_aside else ""
+    aside = f" {KEPT_ASIDE}" if save_aside else ""
     if lookup.damaged:
         names = ", ".join(one.snapshot for one in lookup.damaged)
         return Decision(
@@ -258,6 +258,7 @@ def _fresh(
     return Decision("nothing", outcome, message, detached=detached, pinned=pinned)
 
 
+KEPT_ASIDE = "The unsaved work that was here is kept aside."
 _WITHOUT = (
     "Started without the saved snapshot. What is saved from here on is kept aside until you choose."
 )

@@ -7,7 +7,7 @@ import structlog
 from limpet.control.sandboxes.daemons import Reached, origin_of
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.parts import Parts, sandbox_id
-from limpet.control.sandboxes.rows import key_of
+from limpet.control.sandboxes.rows import is_deleted, key_of
 from limpet.control.sandboxes.saving import Saving
 from limpet.errors import ConflictError, LimpetError, NotFoundError
 from limpet.ids import AgentId, OrgId
@@ -46,7 +46,8 @@ class Ending:
         parts.stop_wanted.add(key)
         try:
             async with parts.lifecycle.of(key):
-                if await parts.rows.get(key) is None:
+                row = await parts.rows.get(key)
+                if row is None or is_deleted(row):
                     return None
                 return await self._delete(key, force=force)
         finally:

@@ -73,10 +73,17 @@ class EventHub:
     def __init__(self) -> None:
         self._listeners: dict[SandboxKey, set[_Listener]] = {}
         self._last: dict[tuple[SandboxKey, EventName], SandboxEvent] = {}
-        self.closed = False
+        self.ended = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `bye` was said."""
+        return self.ended.is_set()
 
     def publish(self, key: SandboxKey, name: EventName, data: Mapping[str, Any]) -> None:
         """Tell everyone who listens to `key`; a `phase` is kept for those who come later."""
+        if self.closed:
+            return  # nothing comes after `bye`
         event = SandboxEvent(name, dict(data))
         if name in KEPT:
             self._last[key, name] = event
@@ -120,7 +127,7 @@ class EventHub:
         """Say `bye` to everyone; every subscription then ends."""
         if self.closed:
             return
-        self.closed = True
+        self.ended.set()
         for listeners in self._listeners.values():
             for listener in listeners:
                 listener.waiting.append(_BYE)

@@ -17,6 +17,7 @@ from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.parts import Parts, ref_of
 from limpet.control.sandboxes.restoring import Restoring, restore_into
 from limpet.control.sandboxes.saving import Saving, new_side_lineage
+from limpet.control.sandboxes.streams import without_stalls
 from limpet.errors import DaemonError, LimpetError, NotFoundError, StoreUnavailableError
 from limpet.ids import SnapshotId
 from limpet.snapshots.repository import MAIN, Head, SaveReason
@@ -94,7 +95,7 @@ class History:
                     top, parent = await self._top(key)
                 head = await parts.repository.save_tar(
                     ref_of(key),
-                    chunks,
+                    without_stalls(chunks, who="The sender"),
                     reason="import",
                     parent=SnapshotId(parent) if parent else None,
                     fencing=fencing,
@@ -116,10 +117,11 @@ class History:
         if (await origin_of(found.client)).unsaved:
             saved_first = await self._saving.save(key, found.client, "before-restore")
         async with parts.saves.of(key):
-            receipt = await restore_into(parts, key, found.client, target)
             try:
-                head = await self._new_head(key, target, "rollback")
+                receipt = await restore_into(parts, key, found.client, target)
+                # What is done from here on is not in the new head.
                 seq = (await idle_of(found.client)).activity_seq
+                head = await self._new_head(key, target, "rollback")
                 await parts.rows.change(
                     key,
                     generation=head.generation,

@@ -12,7 +12,7 @@ import structlog
 
 from limpet.control.db import SandboxRow
 from limpet.control.operations.models import Sandbox, Snapshot
-from limpet.control.sandboxes.daemons import Reached, idle_of
+from limpet.control.sandboxes.daemons import Reached, idle_of, origin_of
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.parts import Parts, ref_of
 from limpet.control.sandboxes.rows import key_of
@@ -204,4 +204,7 @@ async def _phase_of(found: Reached) -> str | None:
 
 
 async def _unsaved(found: Reached, row: SandboxRow) -> bool:
-    return has_unsaved((await idle_of(found.client)).activity_seq, row.activity_seq_saved)
+    idle = await idle_of(found.client)
+    if not has_unsaved(idle.activity_seq, row.activity_seq_saved):
+        return False
+    return (await origin_of(found.client)).unsaved  # an empty workspace has nothing to save

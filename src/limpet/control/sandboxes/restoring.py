@@ -8,7 +8,7 @@ ends the start, and only until the user says to go on without.
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import structlog
 from limpet.control.db import AgentRow, OrgRow, SandboxRow, UserRow
 from limpet.control.sandboxes.daemons import idle_of, origin_of
 from limpet.control.sandboxes.decide import (
+    KEPT_ASIDE,
     AllDamaged,
     Candidate,
     Decision,
@@ -48,6 +49,7 @@ from limpet.snapshots.repository import MAIN, Head
 log = structlog.get_logger(__name__)
 
 STORE_RETRY_S = 1.0
+STORE_ANSWER_S = 10.0
 STORE_HINT = (
     "Wait until the store is back and start again, or start without the saved snapshot: nothing is "
     "lost, the new work is then kept aside."
@@ -77,7 +79,10 @@ class _Start:
     busy: bool
     without_snapshot: bool
     lookup: Lookup
+    damaged: dict[SnapshotId, Candidate] = field(default_factory=dict)
     receipt: dict[str, Any] | None = None
+    waiting_told: bool = False
+    kept_aside: bool = False
 
     def situation(self) -> Situation:
         known = None
@@ -129,44 +134,71 @@ class Restoring:
         while True:
             await self._look_up(start, deadline)
             decision = decide(start.situation())
-            again = await self._carry_out(start, decision)
-            if again is None:
-                return await self._prepared(start, decision)
-            if isinstance(again, Decision):
-                return await self._prepared(start, again)
+            try:
+                became = await self._carry_out(start, decision)
+            except SnapshotDamagedError as error:
+                assert decision.head is not None
+                log.warning(
+                    "snapshot_damaged", snapshot=decision.head.snapshot, error=error.message
+                )
+                start.damaged[decision.head.snapshot] = decision.head
+                continue
+            except StoreUnavailableError as error:
+                if decision.action == "ask" or time.monotonic() >= deadline:
+                    raise StoreUnavailableError(error.message, hint=STORE_HINT) from error
+                log.warning("store_lost_while_restoring", error=error.message)
+                await self._wait_for_store(start, deadline)
+                continue
+            if start.kept_aside and became.action != "restore":
+                became = replace(became, message=f"{became.message} {KEPT_ASIDE}")
+            return await self._prepared(start, became)
 
     # -- looking -------------------------------------------------------------------------------
 
     async def _look_up(self, start: _Start, deadline: float) -> None:
         """Ask the store, again and again while an answer is needed and there is time."""
-        told = False
         while True:
-            start.lookup = await self.lookup(start.key, known_damaged=start.lookup)
-            if decide(start.situation()).action != "ask":
+            left_s = deadline - time.monotonic()
+            start.lookup = await self.lookup(
+                start.key, start.damaged, within_s=max(left_s, STORE_ANSWER_S)
+            )
+            if decide(start.situation()).action != "ask" or time.monotonic() >= deadline:
                 return
-            if time.monotonic() >= deadline:
-                return
-            if not told:
-                self._parts.phase(start.key, "waiting-for-store")
-                told = True
-            if start.key in self._parts.stop_wanted:
-                raise ConflictError("The start was given up, since the sandbox is to stop")
-            await asyncio.sleep(min(STORE_RETRY_S, max(deadline - time.monotonic(), 0.0)))
+            await self._wait_for_store(start, deadline)
 
-    async def lookup(self, key: SandboxKey, known_damaged: Lookup | None = None) -> Lookup:
+    async def _wait_for_store(self, start: _Start, deadline: float) -> None:
+        """A pause before the store is asked again; `ConflictError` when a stop is wanted."""
+        if not start.waiting_told:
+            self._parts.phase(start.key, "waiting-for-store")
+            start.waiting_told = True
+        if start.key in self._parts.stop_wanted:
+            raise ConflictError("The start was given up, since the sandbox is to stop")
+        await asyncio.sleep(min(STORE_RETRY_S, max(deadline - time.monotonic(), 0.0)))
+
+    async def lookup(
+        self,
+        key: SandboxKey,
+        known_damaged: Mapping[SnapshotId, Candidate] | None = None,
+        *,
+        within_s: float = STORE_ANSWER_S,
+    ) -> Lookup:
         """What the store holds of the branch's main lineage.
 
-        What an earlier try of the same start found damaged stays damaged.
+        What an earlier try of the same start found damaged (`known_damaged`) stays damaged. A
+        store that hangs for `within_s` seconds counts as one that cannot be reached.
         """
-        bad = _damaged_of(known_damaged)
         try:
-            found = await self._parts.repository.lookup(ref_of(key))
-            damaged = {one.snapshot: one for one in (*_candidates(found.damaged), *bad)}
-            usable = found.head
-            if usable is not None and usable.snapshot in damaged:
-                usable = await self._older(key, set(damaged))
+            async with asyncio.timeout(within_s):
+                found = await self._parts.repository.lookup(ref_of(key))
+                damaged = {one.snapshot: one for one in _candidates(found.damaged)}
+                damaged |= known_damaged or {}
+                usable = found.head
+                if usable is not None and usable.snapshot in damaged:
+                    usable = await self._older(key, set(damaged))
         except StoreUnavailableError as error:
             return Unreachable(error.message)
+        except TimeoutError:
+            return Unreachable(f"it did not answer within {within_s:.0f} s")
         newest_first = sorted(damaged.values(), key=lambda one: one.generation, reverse=True)
         if usable is None:
             return AllDamaged(tuple(newest_first)) if newest_first else NoSnapshot()
@@ -184,38 +216,40 @@ class Restoring:
 
     # -- doing ---------------------------------------------------------------------------------
 
-    async def _carry_out(self, start: _Start, decision: Decision) -> Decision | bool | None:
-        """Do it. None: done. A decision: this became of it instead. True: look again."""
+    async def _carry_out(self, start: _Start, decision: Decision) -> Decision:
+        """Do it; gives what became of it.
+
+        Raises `SnapshotDamagedError` when the snapshot to restore turns out to be unusable, and
+        `StoreUnavailableError` when the store is needed and away.
+        """
         if decision.action == "ask":
             raise StoreUnavailableError(decision.message, hint=STORE_HINT)
         if decision.action == "seed":
             await self._seed(start)
         if decision.action != "restore" or decision.head is None:
-            return None
-        if decision.save_aside:
+            return decision
+        if decision.save_aside and start.origin.unsaved:
             try:
                 await self._keep_aside(start)
+            except StoreUnavailableError:
+                raise
             except LimpetError as error:
                 return _failed(
                     decision, f"The unsaved work could not be kept aside first: {error.message}"
                 )
         try:
             await self._restore(start, decision.head)
-        except SnapshotDamagedError as error:
-            log.warning("snapshot_damaged", snapshot=decision.head.snapshot, error=error.message)
-            start.lookup = _with_damaged(start.lookup, decision.head)
-            return True
-        except StoreUnavailableError as error:
-            log.warning("store_lost_while_restoring", error=error.message)
-            return True
+        except (SnapshotDamagedError, StoreUnavailableError):
+            raise
         except LimpetError as error:
             return _failed(decision, f"The snapshot could not be restored: {error.message}")
-        return None
+        return decision
 
     async def _keep_aside(self, start: _Start) -> None:
         why = "detached" if start.row.detached else "behind-head"
         head = await self._saving.save_aside(start.key, start.row, start.client, start.origin, why)
         start.origin = replace(start.origin, unsaved=False)
+        start.kept_aside = head is not None
         log.info("work_kept_aside", snapshot=head.snapshot if head else None, why=why)
 
     async def _restore(self, start: _Start, candidate: Candidate) -> None:
@@ -270,7 +304,8 @@ class Restoring:
         same_boot = row.boot_id == start.boot_id
         if decision.action != "keep" or not same_boot:
             seq = (await idle_of(client)).activity_seq
-            unsaved = decision.action == "keep" and now.unsaved
+            # What a template gave is in no snapshot yet; an empty workspace needs none.
+            unsaved = decision.action == "seed" or (decision.action == "keep" and now.unsaved)
             columns["activity_seq_saved"] = None if unsaved else seq
         return Prepared(decision, start.receipt, columns)
 
@@ -337,12 +372,3 @@ def _candidates(heads: Any) -> list[Candidate]:
         Candidate(one.snapshot or SnapshotId(f"generation-{one.generation}"), one.generation)
         for one in heads
     ]
-
-
-def _damaged_of(lookup: Lookup | None) -> tuple[Candidate, ...]:
-    return lookup.damaged if isinstance(lookup, Found | AllDamaged) else ()
-
-
-def _with_damaged(lookup: Lookup, bad: Candidate) -> Lookup:
-    """The same, with one more known to be damaged."""
-    return AllDamaged((*_damaged_of(lookup), bad))

@@ -17,7 +17,7 @@ from limpet.control.sandboxes.parts import Parts, ref_of
 from limpet.control.sandboxes.rows import key_of
 from limpet.control.sandboxes.streams import without_stalls
 from limpet.control.sandboxes.views import problem_of
-from limpet.errors import ConflictError, DaemonError, LimpetError
+from limpet.errors import ConflictError, DaemonError, FencedError, LimpetError
 from limpet.ids import BootId, SnapshotId
 from limpet.runners.base import DaemonResponse
 from limpet.runners.daemon_client import DaemonClient
@@ -67,7 +67,9 @@ class Saving:
                 fencing = await parts.leases.renew(key)
                 row = await self._caught_up(key)
                 return await self._save(key, row, client, reason, name, fencing)
-            except LimpetError as error:
+            except FencedError:
+                raise  # the row is another control plane's now
+            except Exception as error:
                 await parts.rows.change(key, last_save_error=problem_of(error))
                 raise
             finally:
@@ -87,16 +89,19 @@ class Saving:
             async with client.create_snapshot() as answer:
                 if answer.status == 204:
                     return None
-                return await parts.repository.save_tar(
-                    ref_of(key),
-                    without_stalls(answer.body),
-                    reason="start",
-                    parent=origin.snapshot,
-                    fencing=row.fencing,
-                    lineage=lineage,
-                    expected_generation=generation,
-                    side_reason=why,
-                )
+                try:
+                    return await parts.repository.save_tar(
+                        ref_of(key),
+                        without_stalls(answer.body),
+                        reason="start",
+                        parent=origin.snapshot,
+                        fencing=row.fencing,
+                        lineage=lineage,
+                        expected_generation=generation,
+                        side_reason=why,
+                    )
+                except SaveSupersededError as error:
+                    return error.head  # in a side lineage all the same, only in another one
 
     async def _save(
         self,

@@ -199,8 +199,7 @@ class Starting:
         One that was up before is left alone.
         """
         parts = self._parts
-        known = error if isinstance(error, LimpetError) else None
-        problem = problem_of(known or LimpetError(f"The start broke off: {type(error).__name__}"))
+        problem = problem_of(error)
         calm = isinstance(error, StoreUnavailableError | ConflictError)
         columns: dict[str, Any] = {"last_error": problem}
         if isinstance(error, StoreUnavailableError):

@@ -5,15 +5,21 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import anyio.to_thread
 
-from limpet.errors import DaemonUnreachableError
+from limpet.errors import UnreachableError
 
 STALL_S = 120.0
 
 
+class StalledError(UnreachableError):
+    """A stream stopped in the middle and nothing more came."""
+
+    code = "stalled"
+
+
 async def without_stalls(
-    chunks: AsyncIterator[bytes], stall_s: float = STALL_S
+    chunks: AsyncIterator[bytes], stall_s: float = STALL_S, *, who: str = "The sandbox"
 ) -> AsyncIterator[bytes]:
-    """`chunks`; raises `DaemonUnreachableError` when none comes for `stall_s` seconds."""
+    """`chunks`; raises `StalledError`, which names `who`, when none comes for `stall_s` seconds."""
     while True:
         try:
             async with asyncio.timeout(stall_s):
@@ -21,9 +27,9 @@ async def without_stalls(
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise DaemonUnreachableError(
-                f"The sandbox sent nothing for {stall_s:.0f} s in the middle of a save",
-                hint="The next save tries again.",
+            raise StalledError(
+                f"{who} sent nothing for {stall_s:.0f} s in the middle of a snapshot",
+                hint="Nothing was stored. Try again.",
             ) from None
         yield chunk
 

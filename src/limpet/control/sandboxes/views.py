@@ -59,9 +59,14 @@ def snapshots_of(heads: Iterable[Head], usable: Head | None) -> list[Snapshot]:
     ]
 
 
-def problem_of(error: LimpetError) -> dict[str, str]:
-    """An error as a row keeps it and the API shows it."""
-    return error.as_dict()
+def problem_of(error: Exception) -> dict[str, str]:
+    """An error as a row keeps it and the API shows it; of one that is not ours only its kind."""
+    if isinstance(error, LimpetError):
+        return error.as_dict()
+    return LimpetError(
+        f"Something went wrong inside Limpet: {type(error).__name__}",
+        hint="The server's log says more.",
+    ).as_dict()
 
 
 def sandbox_of(

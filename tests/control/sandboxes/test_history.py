@@ -1,0 +1,188 @@
+"""Going back, adopting, exporting and importing."""
+
+import io
+import tarfile
+from collections.abc import AsyncIterator
+
+import pytest
+
+from limpet.errors import (
+    InvalidInputError,
+    NotFoundError,
+    SnapshotDamagedError,
+    StoreUnavailableError,
+)
+from limpet.ids import SnapshotId
+from tests.control.sandboxes.conftest import Box, House
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_going_back_saves_the_present_and_adds_to_the_history(box: Box) -> None:
+    await box.start()
+    await box.write("a.txt", "one")
+    first = await box.save("first")
+    await box.write("a.txt", "two")
+    done = await box.restore(first.id)
+    assert await box.read("a.txt") == "one"
+    assert done.saved_first is not None
+    assert done.saved_first.reason == "before-restore"
+    assert done.head.reason == "rollback"
+    assert (done.head.generation, done.head.parent) == (3, done.saved_first.id)
+    assert done.receipt is not None
+    assert done.receipt.complete
+    head = await box.head()
+    assert head is not None
+    assert head.id == done.head.id
+    await box.restore(done.saved_first.id)
+    assert await box.read("a.txt") == "two"
+    await box.lose()
+    assert await box.outcome() == "restored"
+    assert await box.read("a.txt") == "two"
+
+
+async def test_going_back_leaves_nothing_unsaved_and_the_next_save_follows(box: Box) -> None:
+    await box.start()
+    await box.write("a.txt", "one")
+    first = await box.save()
+    await box.write("a.txt", "two")
+    done = await box.restore(first.id)
+    await box.write("b.txt", "three")
+    saved = await box.save()
+    assert saved.parent == done.head.id
+    await box.kill()
+    assert await box.outcome() == "kept"
+
+
+async def test_going_back_to_a_damaged_snapshot_changes_nothing(box: Box) -> None:
+    await box.start()
+    await box.write("a.txt", "one")
+    first = await box.save()
+    await box.write("a.txt", "two")
+    await box.save()
+    box.damage(first.id)
+    with box.phases() as phases, pytest.raises(SnapshotDamagedError):
+        await box.restore(first.id)
+    assert phases.kinds[-1] == "ready"
+    assert await box.read("a.txt") == "two"
+    assert (await box.view()).state == "running"
+    await box.write("a.txt", "three")
+    assert (await box.save()).lineage == "main"
+
+
+async def test_going_back_while_the_store_is_away_changes_nothing(box: Box) -> None:
+    await box.start()
+    await box.write("a.txt", "one")
+    first = await box.save()
+    await box.write("a.txt", "two")
+    box.house.store.down = True
+    with pytest.raises(StoreUnavailableError):
+        await box.restore(first.id)
+    assert await box.read("a.txt") == "two"
+
+
+async def test_going_back_without_a_running_sandbox_is_done_by_its_next_start(box: Box) -> None:
+    await box.start()
+    await box.write("a.txt", "one")
+    first = await box.save()
+    await box.write("a.txt", "two")
+    await box.stop()
+    done = await box.restore(first.id)
+    assert done.saved_first is None
+    assert (await box.view()).state == "stopped"
+    assert await box.outcome() == "restored"
+    assert await box.read("a.txt") == "one"
+
+
+async def test_what_ran_before_a_restore_runs_again_after_it(house: House) -> None:
+    box = await house.agent(template="page")
+    await box.start()
+    first = await box.save()
+    await box.restore(first.id)
+    client = await box.client()
+    assert (await client.health()).configured
+    ran = await box.service.exec(box.key.org, await box.handle(), "cat src/page.txt")
+    assert ran["stdout"] == "hello\n"
+
+
+async def test_a_sandbox_that_was_held_stays_held_after_a_restore(house: House) -> None:
+    box = await house.agent(template="page")
+    await box.start(hold="restored")
+    first = await box.save()
+    await box.restore(first.id)
+    assert not (await (await box.client()).health()).configured
+
+
+async def test_a_snapshot_of_another_branch_is_not_found(box: Box, house: House) -> None:
+    await box.start()
+    await box.write("a.txt", "one")
+    saved = await box.save()
+    other = await house.agent()
+    await other.start()
+    with pytest.raises(NotFoundError):
+        await other.restore(saved.id)
+
+
+async def test_what_is_exported_can_be_imported_elsewhere(box: Box, house: House) -> None:
+    await box.start()
+    await box.write("a.txt", "one")
+    saved = await box.save()
+    told, chunks = await box.service.export(box.key.org, box.key.agent, None, SnapshotId(saved.id))
+    assert told.id == saved.id
+    tar = b"".join([chunk async for chunk in chunks])
+    with tarfile.open(fileobj=io.BytesIO(tar)) as opened:
+        assert any(name.endswith("repo/a.txt") for name in opened.getnames())
+    other = await house.agent()
+    imported = await other.service.import_(other.key.org, other.key.agent, None, pieces(tar))
+    assert (imported.reason, imported.lineage, imported.is_head) == ("import", "main", True)
+    assert await other.outcome() == "restored"
+    assert await other.read("a.txt") == "one"
+
+
+async def test_an_import_into_a_running_sandbox_is_offered_not_forced_on_it(box: Box) -> None:
+    await box.start()
+    await box.write("a.txt", "one")
+    await box.save()
+    imported = await box.service.import_(
+        box.key.org, box.key.agent, None, pieces(foreign_tar("repo/b.txt"))
+    )
+    assert imported.lineage != "main"
+    assert [s.id for s in (await box.view()).side_snapshots] == [imported.id]
+    await box.write("a.txt", "two")
+    assert (await box.save()).lineage == "main"
+    await box.restore(imported.id)
+    assert await box.read("b.txt") == "foreign"
+    assert await box.read("a.txt") is None
+
+
+async def test_an_import_is_of_use_to_a_stopped_sandbox_at_its_next_start(box: Box) -> None:
+    await box.start()
+    await box.write("a.txt", "one")
+    await box.stop()
+    await box.service.import_(box.key.org, box.key.agent, None, pieces(foreign_tar("repo/b.txt")))
+    assert await box.outcome() == "restored"
+    assert await box.read("b.txt") == "foreign"
+    assert len(await box.snapshots()) == 2
+
+
+@pytest.mark.parametrize("tar", [b"", b"no tar", b"\0" * 10240])
+async def test_an_import_that_is_no_tar_leaves_nothing(box: Box, tar: bytes) -> None:
+    if tar.strip(b"\0"):
+        with pytest.raises((SnapshotDamagedError, InvalidInputError)):
+            await box.service.import_(box.key.org, box.key.agent, None, pieces(tar))
+        assert await box.snapshots() == []
+    assert (await box.start()).restore is not None
+
+
+async def pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), 700):
+        yield data[start : start + 700]
+
+
+def foreign_tar(name: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        info = tarfile.TarInfo(name)
+        info.size = 7
+        made.addfile(info, io.BytesIO(b"foreign"))
+    return out.getvalue()
