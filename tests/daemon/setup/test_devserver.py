@@ -174,9 +174,9 @@ def test_one_that_is_run_by_hand_is_taken_over(daemon: DaemonProcess, repo: Path
     wait_phase(daemon, "running")
     [before] = state(daemon, "tasks")["active"]
     daemon.post("/exec/dev", {"mode": "background"})
-    poll_until("the new run", lambda: state(daemon, "tasks")["active"] != [before])
-    wait_phase(daemon, "running")
-    assert b"hello" in daemon.http.request("GET", f"{daemon.url}/").data
+    poll_until("the new run", lambda: state(daemon, "tasks")["active"] not in ([], [before]))
+    poll_until("the app", lambda: daemon.http.request("GET", f"{daemon.url}/").status == 200)
+    assert wait_phase(daemon, "running") == "running"
 
 
 def test_one_that_hangs_is_crashed_and_comes_back(daemon: DaemonProcess, repo: Path) -> None:

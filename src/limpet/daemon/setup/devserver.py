@@ -110,10 +110,11 @@ class DevServer:
                 task: Task | None = await self._ctx.tasks.spawn(self.spec(project, script, port))
                 while task is not None:
                     end = await self._watch(task, port)
+                    self.address = None
+                    if end.intentional:
+                        self._on_phase("idle")
                     task = await self._successor(script) if end.intentional else None
-                self.address = None
                 if end.intentional:
-                    self._on_phase("idle")
                     return
                 if end.taken and not end.was_up:
                     choices += 1
@@ -139,6 +140,8 @@ class DevServer:
                 await asyncio.sleep(pause_s)
         except ConflictError:  # a restore has begun; it starts us again
             self._on_phase("idle")
+        except OSError as error:
+            self._fail(f"the dev server cannot be started: {error}")
 
     def _choose(self, anew: bool) -> tuple[int, bool]:
         """The port to ask for, and whether it is our own choice."""

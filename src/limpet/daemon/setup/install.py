@@ -1,6 +1,6 @@
 """Installing a project's dependencies, or saying why that is not needed.
 
-`npm install` and not `npm ci`, (docs/decisions/0008): it mends a tree that is there in
+`npm install` and not `npm ci` (docs/decisions/0008): it mends a tree that is there in
 place of deleting it first, it goes on when lock and manifest disagree, and with a lock in sync it
 changes nothing.
 """
