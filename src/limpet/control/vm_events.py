@@ -18,6 +18,7 @@ from starlette.responses import StreamingResponse
 from limpet.branches import check_branch
 from limpet.control.auth import identity_of
 from limpet.control.sandboxes.events import SandboxKey, Subscription
+from limpet.control.sandboxes.rows import is_deleted
 from limpet.control.sandboxes.service import SandboxService
 from limpet.errors import LimpetError
 from limpet.ids import AgentId
@@ -72,8 +73,9 @@ async def sandbox_stream(
     """The stream's bytes, until `bye`, or until the reader goes away."""
     frames: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
     stirred = asyncio.Event()
+    await _present(sandboxes, key, frames)
     workers = [
-        asyncio.create_task(_own_events(sandboxes, key, subscription, frames, stirred)),
+        asyncio.create_task(_own_events(key, subscription, frames, stirred)),
         asyncio.create_task(_daemon_events(sandboxes, key, frames, stirred, last_event_id)),
     ]
     try:
@@ -114,21 +116,27 @@ async def split_frames(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             raise LimpetError("The sandbox sent an event that is too large")
 
 
+async def _present(
+    sandboxes: SandboxService, key: SandboxKey, frames: asyncio.Queue[bytes | None]
+) -> None:
+    """The sandbox as it is now, and that it is ready when no start of ours could say so."""
+    row = await sandboxes.parts.rows.get(key)
+    if row is None or is_deleted(row):
+        return
+    view = await sandboxes.looking.at(row)
+    await frames.put(sse("sandbox", view.model_dump(mode="json")))
+    if view.state == "running" and sandboxes.parts.events.last_phase(key) is None:
+        await frames.put(sse("phase", {"kind": "ready"}))
+
+
 async def _own_events(
-    sandboxes: SandboxService,
     key: SandboxKey,
     subscription: Subscription,
     frames: asyncio.Queue[bytes | None],
     stirred: asyncio.Event,
 ) -> None:
-    """Phases and changes; the sandbox as it is now comes first."""
+    """Phases and changes, from the last phase on."""
     try:
-        row = await sandboxes.parts.rows.get(key)
-        if row is not None:
-            view = await sandboxes.looking.at(row)
-            await frames.put(sse("sandbox", view.model_dump(mode="json")))
-            if view.state == "running" and sandboxes.parts.events.last_phase(key) is None:
-                await frames.put(sse("phase", {"kind": "ready"}))
         async for event in subscription:
             stirred.set()
             await frames.put(sse(event.name, event.data))
