@@ -45,7 +45,7 @@ export function AgentHeader({ agent, view, onHistory }: Props) {
             )}
           </p>
         </div>
-        <div className="flex min-w-0 items-center gap-1">
+        <div className="flex min-w-0 items-center gap-1 max-sm:w-full">
           <SaveStatus box={box} onOpen={onHistory} />
           {running || view.stopping ? (
             <Confirm

@@ -75,7 +75,7 @@ function Detached({ agent, box, view, onHistory }: DetachedProps) {
         </>
       }
     >
-      {box.detached_reason} What you do here is saved aside; nothing is overwritten until you choose.
+      {box.detached_reason ?? "What you do here is saved aside."} Nothing is overwritten.
       <ErrorText error={keepInstead.error} />
     </Notice>
   );

@@ -15,7 +15,7 @@ export function SaveStatus({ box, onOpen }: Props) {
       onClick={onOpen}
       title={detail}
       aria-label={`${text}. Open the history.`}
-      className={`flex h-9 max-w-64 min-w-0 items-center gap-2 rounded-full px-3 text-sm tabular-nums transition hover:bg-sunken focus-visible:rounded-full ${
+      className={`flex h-9 max-w-64 min-w-0 items-center gap-2 rounded-full px-3 text-sm tabular-nums transition hover:bg-sunken focus-visible:rounded-full max-sm:mr-auto max-sm:-ml-2 ${
         where === "failed" ? "text-bad" : "text-muted"
       }`}
     >

@@ -1,4 +1,3 @@
-import { ApiError } from "../api/client.ts";
 import { Button } from "../ui/Button.tsx";
 import { Dialog } from "../ui/Dialog.tsx";
 import type { SandboxView } from "./useSandbox.ts";
@@ -15,25 +14,16 @@ export function StoreDialog({ view, open, onClose }: Props) {
       title="The saved work cannot be reached just now"
       explanation={
         <>
-          <p>{startError?.message}</p>
-          {startError instanceof ApiError && startError.hint && <p>{startError.hint}</p>}
           <p>
-            Your saved work is safe where it is. Without it the sandbox starts from the beginning,
-            and what you do there goes aside: nothing is overwritten, and both are offered to you
-            when the store is back.
+            It is safe where it is. Without it the sandbox starts from the beginning, and what you do
+            there goes aside: nothing is overwritten, and both are offered to you when the store is
+            back.
           </p>
+          <p className="text-sm text-bad">{startError?.message}</p>
         </>
       }
     >
-      <div className="flex flex-wrap justify-end gap-2">
-        <Button
-          onClick={() => {
-            onClose();
-            view.start(true);
-          }}
-        >
-          Start without the snapshot
-        </Button>
+      <div className="flex flex-wrap-reverse justify-start gap-2 sm:flex-row-reverse">
         <Button
           look="main"
           onClick={() => {
@@ -42,6 +32,14 @@ export function StoreDialog({ view, open, onClose }: Props) {
           }}
         >
           Try again
+        </Button>
+        <Button
+          onClick={() => {
+            onClose();
+            view.start(true);
+          }}
+        >
+          Start without the snapshot
         </Button>
       </div>
     </Dialog>

@@ -12,6 +12,8 @@ export type SandboxView = {
   box: Sandbox | null | undefined;
   live: Live;
   starting: boolean;
+  /** When the start under way began, in milliseconds; else when it was started. */
+  startedAt: number | null;
   startError: Error | null;
   /** The store did not answer: the user has to choose. */
   storeAway: boolean;
@@ -65,6 +67,7 @@ export function useSandbox(agent: Agent): SandboxView {
     box,
     live,
     starting: isPending,
+    startedAt: startedAt(box, isPending, starting.submittedAt),
     startError: starting.error,
     storeAway: !isPending && problem?.code === "store_unreachable",
     stopping: stopping.isPending || box?.state === "stopping",
@@ -73,4 +76,19 @@ export function useSandbox(agent: Agent): SandboxView {
     stop,
     restart,
   };
+}
+
+const LONGEST_START_MS = 5 * 60_000;
+
+/** The server knows when a start was through; this page knows when its own one began. */
+function startedAt(
+  box: Sandbox | null | undefined,
+  asked: boolean,
+  askedAt: number,
+): number | null {
+  if (asked) return askedAt;
+  if (!box?.started_at || box.state === "starting") return null;
+  const through = Date.parse(box.started_at);
+  const own = askedAt > 0 && askedAt <= through && through - askedAt < LONGEST_START_MS;
+  return own ? askedAt : through;
 }

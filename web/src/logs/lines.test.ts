@@ -11,6 +11,10 @@ test("colours stay, movements and titles go", () => {
   );
 });
 
+test("a cleared screen leaves no hole", () => {
+  expect(settled("one\r\n\r\n\r\n\r\n\u001b[1;1H\u001b[0Jtwo\n\n\nthree")).toBe("one\ntwo\n\n\nthree");
+});
+
 test("lines are found whatever their case and colours", () => {
   expect(linesWith("a\n\u001b[31mErr\u001b[0mor: b\nc", "error")).toContain("or: b");
   expect(linesWith("a\nb", "c")).toBe("No line has that.");

@@ -3,11 +3,14 @@ const BEL = "\u0007";
 // Cursor movements and window titles mean nothing in a log; colours do.
 const TITLES = new RegExp(`${ESC}\\][^${BEL}${ESC}]*(?:${BEL}|${ESC}\\\\)`, "g");
 const MOVES = new RegExp(`${ESC}\\[[0-9;?]*[A-LN-Za-ln-z]`, "g");
+// A screen is cleared by scrolling it away; in a log that would be a hole.
+const CLEARED = new RegExp(`(?:\\r?\\n){3,}(?=${ESC}\\[[0-9;]*[HJf])`, "g");
 const COLOURS = new RegExp(`${ESC}\\[[0-9;]*m`, "g");
 
 /** The text as a screen would end up showing it, line by line; its colours stay. */
 export function settled(text: string): string {
   return text
+    .replace(CLEARED, "\n")
     .replace(TITLES, "")
     .replace(MOVES, "")
     .replaceAll("\r\n", "\n")

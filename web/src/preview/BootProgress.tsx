@@ -18,7 +18,7 @@ const rings: Record<Tick, string> = {
 };
 const words: Record<Tick, string> = { pending: "to come", doing: "now", done: "done", failed: "failed" };
 
-type Props = { steps: Step[]; since: string | null };
+type Props = { steps: Step[]; since: number | null };
 
 /** What the sandbox does until its preview shows, and for how long already. */
 export function BootProgress({ steps, since }: Props) {
@@ -43,9 +43,9 @@ export function BootProgress({ steps, since }: Props) {
             {label}
           </span>
           <span className="sr-only">({words[tick]})</span>
-          {tick === "doing" && since && (
+          {tick === "doing" && since !== null && (
             <span className="text-sm text-muted tabular-nums" title="Since the start">
-              {clock((now - Date.parse(since)) / 1000)}
+              {clock((now - since) / 1000)}
             </span>
           )}
         </li>

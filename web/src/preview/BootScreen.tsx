@@ -60,7 +60,14 @@ export function BootScreen({ agent, view, state }: Props) {
           view={view}
         >
           {state === "crashed" && <p className="mt-5 text-muted">It is started again by itself.</p>}
-          {step && box && <Retry handle={box.handle} step={step} error={live.lifecycle?.error} />}
+          {step && box && (
+            <Retry
+              handle={box.handle}
+              step={step}
+              error={live.lifecycle?.error ?? ""}
+              logged={Object.keys(live.logs).length > 0}
+            />
+          )}
         </Booting>
       );
     }
@@ -76,14 +83,14 @@ const failures: Record<RetryStep, string> = {
 type BootingProps = { title: string; agent: Agent; view: SandboxView; children?: ReactNode };
 
 function Booting({ title, agent, view, children }: BootingProps) {
-  const { box, live } = view;
+  const { live } = view;
   return (
     <div className="grid h-full place-items-center overflow-auto p-6">
       <div className="w-full max-w-md">
         <h2 className="mb-6 font-display text-2xl font-semibold text-balance">{title}</h2>
         <BootProgress
           steps={bootSteps(live.phase, live.lifecycle, sourceOf(agent, view))}
-          since={box?.state === "starting" ? null : (box?.started_at ?? null)}
+          since={view.startedAt}
         />
         {children}
       </div>
@@ -92,8 +99,7 @@ function Booting({ title, agent, view, children }: BootingProps) {
 }
 
 function sourceOf(agent: Agent, { box, live }: SandboxView): Source {
-  const outcome = box?.state === "running" ? box.restore?.outcome : null;
-  if (live.phase?.kind === "restoring" || outcome === "restored" || outcome === "kept") return "snapshot";
+  if (box?.last_save || live.phase?.kind === "restoring") return "snapshot";
   return agent.metadata.clone_url ? "clone" : "template";
 }
 
@@ -127,18 +133,24 @@ function NotStarted({ agent, view }: { agent: Agent; view: SandboxView }) {
   );
 }
 
-type RetryProps = { handle: string; step: RetryStep; error?: string };
+type RetryProps = { handle: string; step: RetryStep; error: string; logged: boolean };
 
-function Retry({ handle, step, error }: RetryProps) {
+/** Why a step failed: in a line where the log below has the rest, else all of it. */
+function Retry({ handle, step, error, logged }: RetryProps) {
   const retry = useRetryStep(handle);
+  const [line = "", ...rest] = error.trim().split("\n");
   return (
-    <div className="mt-6 space-y-4">
-      {error && (
-        <p role="alert" className="text-sm break-words whitespace-pre-wrap text-bad">
-          {error}
+    <div className="mt-5 space-y-4">
+      {line && (
+        <p role="alert" className="break-words text-bad">
+          {line.replace(/:$/, ".")}
         </p>
       )}
-      <p className="text-muted">What the command said is in the log below.</p>
+      {!logged && rest.length > 0 && (
+        <pre className="max-h-60 overflow-auto font-mono text-xs whitespace-pre-wrap">
+          {rest.join("\n")}
+        </pre>
+      )}
       <Button look="main" disabled={retry.isPending} onClick={() => retry.mutate(step)}>
         <Icon name="reload" className="size-4" /> Try again
       </Button>

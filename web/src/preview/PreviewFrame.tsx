@@ -1,6 +1,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import type { Agent } from "../api/types.ts";
+import { Mark } from "../ui/Mark.tsx";
 import { addToPageLog } from "../api/useLive.ts";
 import { PreviewBar, type Width, WIDTHS } from "./PreviewBar.tsx";
 import { pageMessage, wantsStorage } from "./pageMessages.ts";
@@ -23,6 +24,8 @@ export function PreviewFrame({ agent, url, reloads, dropped, logsOpen, onLogs }:
   const [asked, setAsked] = useState({ path: "/", times: 0 });
   const [path, setPath] = useState("/");
   const [denied, setDenied] = useState(false);
+  const shownAs = `${asked.times}-${reloads}-${url}`;
+  const [loaded, setLoaded] = useState("");
 
   useEffect(() => {
     const from = new URL(url).origin;
@@ -70,10 +73,19 @@ export function PreviewFrame({ agent, url, reloads, dropped, logsOpen, onLogs }:
           .
         </output>
       )}
-      <div className={`min-h-0 flex-1 overflow-hidden bg-sunken ${width === "desktop" ? "" : "p-4"}`}>
+      <div
+        className={`relative min-h-0 flex-1 overflow-hidden bg-sunken ${width === "desktop" ? "" : "p-4"}`}
+      >
+        {loaded !== shownAs && (
+          <div className="not-for-long pointer-events-none absolute inset-0 grid place-items-center bg-raised">
+            <Mark className="tide size-12" />
+            <span className="sr-only">The page loads</span>
+          </div>
+        )}
         <iframe
           ref={frame}
-          key={`${asked.times}-${reloads}`}
+          key={shownAs}
+          onLoad={() => setLoaded(shownAs)}
           src={new URL(asked.path, url).href}
           title="Live preview"
           style={{ width: WIDTHS[width] }}

@@ -34,7 +34,9 @@ export function PreviewPane({ agent, view }: { agent: Agent; view: SandboxView }
     setLogs(!logs);
   }
 
-  const atWork = state === "booting" || state === "step-failed" || state === "crashed";
+  const atWork =
+    (state === "booting" || state === "step-failed" || state === "crashed") &&
+    Object.keys(live.logs).length > 0;
   const source = failedStep(live.lifecycle) === "start" || state === "crashed" ? "dev" : "setup";
   return (
     <div className="flex h-full min-h-0 flex-col">

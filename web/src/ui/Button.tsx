@@ -2,7 +2,7 @@ import type { ButtonHTMLAttributes } from "react";
 
 const looks = {
   main: "bg-sea text-on-sea hover:opacity-90",
-  plain: "border border-line bg-raised hover:bg-sunken",
+  plain: "border border-line bg-raised text-ink hover:bg-sunken",
   quiet: "text-muted hover:bg-sunken hover:text-ink",
   danger: "bg-bad text-raised hover:opacity-90",
 };

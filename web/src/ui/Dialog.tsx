@@ -20,7 +20,7 @@ export function Dialog({ open, onClose, title, explanation, children }: Props) {
             {title}
           </Radix.Title>
           <Radix.Description asChild>
-            <div className="mt-2 space-y-2 leading-relaxed text-pretty text-muted">{explanation}</div>
+            <div className="mt-2 space-y-2 leading-relaxed text-pretty break-words text-muted">{explanation}</div>
           </Radix.Description>
           <div className="mt-6">{children}</div>
         </Radix.Content>

@@ -4,7 +4,7 @@ import { ApiError } from "../api/client.ts";
 export function ErrorText({ error }: { error: Error | null }) {
   if (!error) return null;
   return (
-    <p role="alert" className="leading-relaxed text-pretty text-bad">
+    <p role="alert" className="leading-relaxed text-pretty break-words text-bad">
       {error.message}
       {error instanceof ApiError && error.hint && (
         <span className="block text-muted">{error.hint}</span>

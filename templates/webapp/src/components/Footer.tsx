@@ -10,7 +10,7 @@ export function Footer() {
         <p className="mr-auto">
           © {year} {site.name}
         </p>
-        <nav aria-label="All pages" className="flex flex-wrap gap-x-6 gap-y-3">
+        <nav aria-label="Footer" className="flex flex-wrap gap-x-6 gap-y-3">
           {links.map(({ to, label }) => (
             <Link key={to} to={to} className="rounded transition-colors hover:text-ink">
               {label}
