@@ -19,7 +19,7 @@ BWRAP = ["bwrap", "--unshare-user", "--unshare-pid", "--die-with-parent", "--ro-
 
 @pytest.fixture
 def boxed(root: Path) -> Iterator[DaemonProcess]:
-    """A daemon as pid 2 of a namespace of its own, with the root at /tmp."""
+    """A daemon as pid 2 of a namespace of its own, with the root at /mnt."""
     workspace = root / "workspace"
     workspace.mkdir(parents=True)
     probe = subprocess.run([*BWRAP, "--proc", "/proc", "true"], check=False, capture_output=True)
@@ -29,10 +29,10 @@ def boxed(root: Path) -> Iterator[DaemonProcess]:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         process = subprocess.Popen(
-            [*BWRAP, "--bind", root, "/tmp", "--dev", "/dev", "--proc", "/proc", "--uid", "1000",
+            [*BWRAP, "--bind", root, "/mnt", "--dev", "/dev", "--proc", "/proc", "--uid", "1000",
              sys.executable, "-m", "limpet.daemon"],
             env={
-                **os.environ, "DAEMON_TOKEN": TOKEN, "APP_ROOT": "/tmp/workspace",
+                **os.environ, "DAEMON_TOKEN": TOKEN, "APP_ROOT": "/mnt/workspace",
                 "DAEMON_LISTEN_FD": str(listener.fileno()),
             },
             pass_fds=[listener.fileno()], cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
