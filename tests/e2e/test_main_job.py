@@ -28,6 +28,10 @@ def test_one_click_makes_a_web_app_that_survives_everything(page: Page, live: Li
     expect(preview.get_by_role("heading", level=1)).to_have_text("Edited on disk.", timeout=30_000)
     expect(page.get_by_text(re.compile(r"^Saved \d+ s ago$"))).to_be_visible(timeout=60_000)
 
+    preview.get_by_role("link", name="About", exact=True).first.click()
+    apart = page.get_by_role("link", name="Open the preview in a tab of its own")
+    expect(apart).to_have_attribute("href", re.compile("/about$"))
+
     page.get_by_role("tab", name="History").click()
     expect(page.get_by_text("Complete and verified").first).to_be_visible()
     page.get_by_role("tab", name="Logs").click()

@@ -106,6 +106,7 @@ async def _open_services(
         SealedRunnerState(database, box, "host"),
         isolation=settings.isolation,
         environ=os.environ,
+        app_origins=(f"http://127.0.0.1:{settings.port}",),
     )
     stack.push_async_callback(runner.close)
     templates = TemplateCatalog(settings.templates_dir)

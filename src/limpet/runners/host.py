@@ -87,6 +87,7 @@ class HostRunner:
         *,
         isolation: IsolationWish = "auto",
         environ: Mapping[str, str] | None = None,
+        app_origins: Sequence[str] = (),
         daemon_command: Sequence[str] = DAEMON_COMMAND,
         visible: Sequence[Path] = (),
         healthy_within_s: float = HEALTHY_WITHIN_S,
@@ -108,7 +109,7 @@ class HostRunner:
         if self._isolation.kind == "bubblewrap":
             shut_in = bubblewrap.find_bubblewrap(environ, self._data_dir, visible)
         etc = self._data_dir / "runner" / "etc"
-        self._launcher = Launcher(tuple(daemon_command), shut_in, environ, etc)
+        self._launcher = Launcher(tuple(daemon_command), shut_in, environ, etc, tuple(app_origins))
 
     @property
     def kind(self) -> RunnerKind:

@@ -25,13 +25,15 @@ _MAX_PAUSE_S: Final = 0.25
 class Launcher:
     """How daemons are started: the command, what shuts it in (None: nothing), the environment.
 
-    `etc` is a folder for the files that bubblewrap shows in place of the host's.
+    `etc` is a folder for the files that bubblewrap shows in place of the host's. `app_origins` are
+    the pages that previews may talk to; without any, only the daemon's own.
     """
 
     command: Sequence[str]
     shut_in: bubblewrap.Bubblewrap | None
     environ: Mapping[str, str] = field(repr=False)
     etc: Path
+    app_origins: tuple[str, ...] = ()
 
     def start(self, root: Path, boot_id: BootId, doors: spawn.Doors, log_fd: int) -> spawn.Spawned:
         """Start a daemon for the sandbox at `root`. Blocks. Raises `RunnerError` or `OSError`."""
@@ -42,7 +44,7 @@ class Launcher:
             boot_id=boot_id,
             listen_fd=listen_fd,
             token_fd=token_fd,
-            origin=doors.url,
+            origin=" ".join(self.app_origins) or doors.url,
             dev_port=spawn.free_port(),
         )
         shut_in = self.shut_in
