@@ -174,6 +174,32 @@ def test_ctrl_c_ends_the_command(wire: Wire, cli: Cli) -> None:
     assert killed.is_set()
 
 
+@pytest.mark.usefixtures("task")
+def test_a_reader_that_leaves_ends_the_command(wire: Wire, cli: Cli) -> None:
+    killed = threading.Event()
+
+    def stream(_: Asked) -> Answer:
+        def body() -> Iterator[bytes]:
+            while not killed.is_set():
+                yield from sse(("stdout", {"data": "y\n" * 10_000}))
+
+        return Answer(body())
+
+    def end(_: Asked) -> Answer:
+        killed.set()
+        return Answer({"ok": True})
+
+    wire.on(STREAM, stream)
+    wire.on("POST /sandboxes/calm-cove-0123/daemon/tasks/task-1/kill", end)
+    piped = subprocess.run(
+        ["bash", "-o", "pipefail", "-c",
+         f"{sys.executable} -m limpet.cli exec 'My shop' yes | head -n 1"],
+        env=cli.environ(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (piped.returncode, piped.stdout, piped.stderr) == (141, "y\n", "")
+    assert killed.is_set()
+
+
 # -- logs and tasks -------------------------------------------------------------------------------
 
 

@@ -199,6 +199,13 @@ def test_an_agent_that_is_not_there_is_told_at_once(wire: Wire, client: Client) 
     assert len(wire.asked) == 1
 
 
+def test_a_server_that_cannot_be_had_at_first_is_told_at_once(wire: Wire, client: Client) -> None:
+    wire.on("GET /vm-events", error(503, "stopping"))
+    with pytest.raises(UnreachableError):
+        next(iter(client.events("a")))
+    assert len(wire.asked) == 1
+
+
 def test_closing_wakes_a_reader_in_another_thread(wire: Wire, client: Client) -> None:
     release = threading.Event()
 

@@ -1,6 +1,5 @@
 """The `limpet` command: what there is, and how errors become exit codes."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -83,10 +82,6 @@ def main() -> int:
     except LimpetError as error:
         _tell(error.message, error.hint, error.code)
         return error.exit_code
-    except BrokenPipeError:
-        # The reader has gone (`limpet ls | head`); Python would complain again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         _tell(f"{error.filename or 'this machine'}: {error.strerror or error}", "", "os_error")
         return 1

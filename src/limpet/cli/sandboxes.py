@@ -1,6 +1,7 @@
 """start, stop, exec, logs, tasks: sandboxes and what runs in them."""
 
 import contextlib
+import os
 import shlex
 import sys
 from json import dumps
@@ -157,7 +158,9 @@ def _variables(told: list[str]) -> dict[str, str]:
 def _follow_task(
     limpet: "Client", handle: str, task: str, into: dict[str, str] | None = None
 ) -> int:
-    """Copy (or collect) a task's output until it ends; Ctrl-C ends the task."""
+    """Copy (or collect) a task's output until it ends; Ctrl-C ends the task, and so does a reader
+    of ours that goes away (`limpet exec AGENT yes | head`).
+    """
     try:
         for event in limpet.task_events(handle, task):
             told = event.json()
@@ -170,10 +173,14 @@ def _follow_task(
             stream = sys.stderr if event.name == "stderr" else sys.stdout
             stream.write(text)
             stream.flush()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError) as ended:
         with contextlib.suppress(LimpetError):
             limpet.kill_task(handle, task)
-        return 130
+        if isinstance(ended, KeyboardInterrupt):
+            return 130
+        # What is still buffered has nowhere to go; Python would complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     err.print("limpet: the sandbox ended before the command did", style="red")
     return 1
 
