@@ -105,6 +105,13 @@ def test_ls_shows_agents_and_their_sandboxes(wire: Wire, cli: Cli) -> None:
     assert cli("ls", "--json").json == {"agents": [AGENT, idle], "sandboxes": [SANDBOX]}
 
 
+def test_what_programs_read_is_never_broken_into_lines(wire: Wire, cli: Cli) -> None:
+    wire.on("GET /agents", {"agents": [{**AGENT, "title": "A rather long title " * 10}]})
+    _, row = cli("ls", env={"COLUMNS": "40"}).out.splitlines()
+    assert "agt_abc123" in row
+    assert "limpet/calm-cove" in row
+
+
 def test_ls_says_what_to_do_first(wire: Wire, cli: Cli) -> None:
     wire.on("GET /agents", {"agents": []})
     ran = cli("ls")
@@ -156,6 +163,7 @@ def test_open_prints_a_link_that_signs_in(wire: Wire, cli: Cli) -> None:
         (error(401, "unauthorized"), 3),
         (error(503, "stopping"), 3),
         (error(409, "fenced"), 5),
+        (error(409, "not_running"), 3),
         (error(422, "snapshot_damaged"), 6),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from limpet import errors
 from limpet.errors import LimpetError, UnreachableError
-from limpet.sdk import Client, NotServingError, Place, ServerError, discover
+from limpet.sdk import Client, NotRunningError, NotServingError, Place, ServerError, discover
 from limpet.sdk.connection import error_of
 from tests.sdk.wire import Answer, Wire, error
 
@@ -68,6 +68,7 @@ def test_half_an_environment_is_an_error(env: dict[str, str]) -> None:
         (507, "no_space", errors.NotEnoughSpaceError),
         (400, "bad_clone_url", errors.InvalidInputError),
         (409, "superseded", errors.ConflictError),
+        (409, "not_running", NotRunningError),
         (502, "daemon_error", errors.DaemonError),
         (500, "internal", ServerError),
         (418, "teapot", ServerError),

@@ -8,7 +8,14 @@ with Client.discover() as limpet:
 """
 
 from limpet.sdk.client import Client
-from limpet.sdk.connection import Connection, NotServingError, Place, ServerError, discover
+from limpet.sdk.connection import (
+    Connection,
+    NotRunningError,
+    NotServingError,
+    Place,
+    ServerError,
+    discover,
+)
 from limpet.sdk.feed import EventFeed
 from limpet.sdk.sse import Event
 
@@ -17,6 +24,7 @@ __all__ = [
     "Connection",
     "Event",
     "EventFeed",
+    "NotRunningError",
     "NotServingError",
     "Place",
     "ServerError",

@@ -27,6 +27,13 @@ class NotServingError(UnreachableError):
     code = "not_serving"
 
 
+class NotRunningError(errors.ConflictError):
+    """This needs a running sandbox, and it is not running."""
+
+    code = "not_running"
+    exit_code = 3
+
+
 class ServerError(LimpetError):
     """The control plane failed in a way that this client has no class for."""
 
@@ -39,6 +46,7 @@ _BY_CODE: dict[str, type[LimpetError]] = {
     and kind.code != LimpetError.code
     and kind.__init__ is LimpetError.__init__
 }
+_BY_CODE[NotRunningError.code] = NotRunningError
 _BY_STATUS: dict[int, type[LimpetError]] = {
     400: errors.InvalidInputError,
     401: errors.UnauthorizedError,
