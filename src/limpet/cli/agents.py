@@ -97,20 +97,25 @@ def ls(json: Json = False) -> None:
     for agent in agents:
         own = [box for box in boxes if box["agent_id"] == agent["id"]]
         for box in own:
-            phase = f" ({box['phase']})" if box["phase"] and box["state"] == "running" else ""
+            shown = box["state"] == "running" and box["phase"] not in (None, "running")
+            state = f"{box['state']} ({box['phase']})" if shown else box["state"]
             last = box["last_save"]
-            saved = "saving…" if box["saving"] else ago(last["created_at"] if last else None)
-            marks = " detached" if box["detached"] else ""
-            marks += " unsaved work" if box["unsaved"] else ""
-            rows.append(
-                (agent["title"], agent["id"], box["branch"], box["state"] + phase, saved + marks)
-            )
+            saved = [
+                "saving…" if box["saving"] else ago(last["created_at"] if last else None),
+                "unsaved work" if box["unsaved"] else "",
+                "detached" if box["detached"] else "",
+                f"{len(box['side_snapshots'])} kept aside" if box["side_snapshots"] else "",
+                "last save failed" if box["last_save_error"] else "",
+            ]
+            saves = ", ".join(part for part in saved if part)
+            rows.append((agent["title"], agent["id"], box["branch"], state, saves))
         if not own:
             rows.append((agent["title"], agent["id"], agent["default_branch"], "never started", ""))
     print_table(
         ("AGENT", "ID", "BRANCH", "STATE", "SAVED"),
         rows,
         "No agents yet. Make one: limpet new webapp --open",
+        wrapped=("AGENT", "BRANCH", "SAVED"),
     )
 
 

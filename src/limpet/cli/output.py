@@ -6,7 +6,7 @@ Results go to standard output, progress and errors to standard error.
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -31,6 +31,7 @@ AgentName = Annotated[
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
+_WIDE = 10_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -55,17 +56,29 @@ def busy(what: str, *, quiet: bool) -> AbstractContextManager[object]:
     return nullcontext() if quiet or not err.is_terminal else err.status(what)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
-    """A table, or what to do when there is nothing to show."""
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    empty: str,
+    *,
+    wrapped: Collection[str] = (),
+) -> None:
+    """A table, or what to do when there is nothing to show.
+
+    Columns without a value are left out. Only `wrapped` ones are broken into lines, and on
+    terminals alone: what is not shown to a person has one line a row.
+    """
+    listed = list(rows)
+    if not listed:
+        err.print(empty, style="dim", soft_wrap=True)
+        return
+    kept = [n for n in range(len(columns)) if any(row[n] for row in listed)]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    if table.row_count:
-        out.print(table)
-    else:
-        err.print(empty, style="dim")
+    for n in kept:
+        table.add_column(columns[n], overflow="fold", no_wrap=columns[n] not in wrapped)
+    for row in listed:
+        table.add_row(*(Text(plain(row[n])) for n in kept))
+    out.print(table, width=None if out.is_terminal else _WIDE, soft_wrap=False)
 
 
 def size(count: int) -> str:

@@ -260,7 +260,8 @@ def list_tasks(agent: AgentName, branch: Branch = None, json: Json = False) -> N
         (t["id"], t["status"], "" if t["exitCode"] is None else str(t["exitCode"]), t["command"])
         for t in listed
     ]
-    print_table(("TASK", "STATUS", "EXIT", "COMMAND"), rows, "Nothing runs here.")
+    columns = ("TASK", "STATUS", "EXIT", "COMMAND")
+    print_table(columns, rows, "Nothing runs here.", wrapped=("COMMAND",))
 
 
 @tasks.command("kill")

@@ -57,6 +57,7 @@ def list_snapshots(agent: AgentName, branch: Branch = None, json: Json = False) 
         ("  SNAPSHOT", "WHEN", "WHY", "ASIDE", "SIZE", "RECEIPT", "NAME"),
         rows,
         "No snapshots yet. A sandbox is saved when it falls idle, or: limpet snapshots save AGENT",
+        wrapped=("RECEIPT", "NAME"),
     )
 
 
@@ -103,7 +104,8 @@ def restore(
     first = restored["saved_first"]
     done(f"{found['title']} is back at {chosen['id']}")
     if first:
-        err.print(f"  What was there before: limpet snapshots restore {found['id']} {first['id']}")
+        back = f"limpet snapshots restore {found['id']} {first['id']}"
+        err.print(f"  What was there before: {back}", markup=False, soft_wrap=True)
 
 
 @snapshots.command("export")
