@@ -78,7 +78,8 @@ def print_table(
         table.add_column(columns[n], overflow="fold", no_wrap=columns[n] not in wrapped)
     for row in listed:
         table.add_row(*(Text(plain(row[n])) for n in kept))
-    out.print(table, width=None if out.is_terminal else _WIDE, soft_wrap=False)
+    console = out if out.is_terminal else Console(width=_WIDE, highlight=False)
+    console.print(table, soft_wrap=False)
 
 
 def size(count: int) -> str:
