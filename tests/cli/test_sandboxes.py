@@ -66,6 +66,27 @@ def test_start_follows_the_branch_that_was_given(wire: Wire, cli: Cli) -> None:
     assert wire.last("GET /vm-events").query["branch"] == "b"
 
 
+def test_ctrl_c_while_following_says_that_the_sandbox_goes_on(wire: Wire, cli: Cli) -> None:
+    events(wire, lifecycle("installing"))
+    asked = threading.Event()
+
+    def start(_: Asked) -> Answer:
+        asked.set()
+        return Answer(STARTED)
+
+    wire.on("POST /vm/start", start)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "limpet.cli", "start", "My shop", "--wait"],
+        env=cli.environ(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert asked.wait(30)
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "limpet start agt_abc123 --wait" in told
+    assert "Traceback" not in told
+
+
 def test_a_store_that_cannot_be_reached_ends_with_3_at_once(wire: Wire, cli: Cli) -> None:
     events(wire)
     wire.on("POST /vm/start", error(503, "store_unreachable", "No store", "start without it"))

@@ -170,6 +170,11 @@ def start_and_follow(
             started = begin()
             if wait:
                 settled = boot.wait()
+    except KeyboardInterrupt:
+        if not quiet:
+            told = f"The sandbox goes on starting. To follow it: limpet start {agent_id} --wait"
+            err.print(told, markup=False, soft_wrap=True)
+        raise
     finally:
         feed.close()
         follower.join(5)
