@@ -171,6 +171,28 @@ def test_a_link_to_an_unreadable_file_does_not_break_the_tar(
     assert (tmp_path / "restored/b").stat().st_nlink == 2
 
 
+def test_a_name_whose_file_was_written_meanwhile_is_no_link_to_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = Folder({b"a": File(b"old"), b"b": File(b"between"), b"c": Hard(b"a")})
+    workspace = build(tmp_path / "workspace", tree)
+    real = os.open
+
+    def opening(path: str, *arguments: object, **named: object) -> int:
+        if path == "b":
+            (workspace / "a").write_bytes(b"new content")
+        return real(path, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", opening)
+    stream = stream_tar(workspace)
+    tar = whole(stream)
+    monkeypatch.undo()
+    extract_tar([tar], tmp_path / "restored")
+    assert (tmp_path / "restored/a").read_bytes() == b"old"
+    assert (tmp_path / "restored/c").read_bytes() == b"new content"
+    assert [remark.path for remark in stream.receipt.torn] == ["c"]
+
+
 def names_in(tar: bytes, tmp_path: Path) -> list[str]:
     (tmp_path / "listed.tar").write_bytes(tar)
     listed = subprocess.run(

@@ -225,9 +225,9 @@ def parse_pax(payload: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def show(path: bytes) -> str:
-    """A path for people and JSON: undecodable bytes as `\\xNN`, cut at 1,000 characters."""
+    """A path for people and JSON: undecodable bytes as `\\xNN`, cut at 400 characters."""
     text = path.decode("utf-8", "backslashreplace")
-    return text if len(text) <= 1000 else f"{text[:500]}…{text[-499:]}"
+    return text if len(text) <= 400 else f"{text[:199]}…{text[-200:]}"
 
 
 Progress = Callable[[int, int], None]

@@ -8,15 +8,12 @@ writer of our own, in docs/decisions/0001-own-tar.md.
 
 import contextlib
 import dataclasses
-import json
 import os
 import stat
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final, Self
-
-from blake3 import blake3
 
 from limpet.errors import LimpetError, NotFoundError
 from limpet.snapshots import tar_format as tf
@@ -34,9 +31,9 @@ from limpet.snapshots.receipt import Receipt
 from limpet.snapshots.remarks import Remarks
 from limpet.snapshots.sparse import Segments
 from limpet.snapshots.tar_format import BLOCK, Progress
+from limpet.snapshots.tar_out import CHUNK_BYTES, TarOut
 from limpet.snapshots.tree import NOT_SAVED, RESERVED, Folder, is_empty, walk
 
-CHUNK_BYTES: Final = 1 << 20
 SMALL_BYTES: Final = 1 << 20
 _SPECIAL: Final = {
     stat.S_IFSOCK: "socket", stat.S_IFIFO: "fifo", stat.S_IFCHR: "device", stat.S_IFBLK: "device",
@@ -102,43 +99,32 @@ class _Stream:
     data_bytes: int
 
 
+@dataclasses.dataclass(slots=True)
+class _Linked:
+    """A file with several names, saved under the first: how many others there still are."""
+
+    path: bytes
+    others: int
+    mtime_ns: int
+    size: int
+
+
 class _Writer:
     def __init__(
         self, workspace: Path, exclude_top: Collection[str], on_progress: Progress | None
     ) -> None:
         self.workspace = workspace
         self.exclude_top = exclude_top
-        self.on_progress = on_progress
+        self.out = TarOut(on_progress)
         self.receipt: Receipt | None = None
         self.remarks = Remarks()
-        self.parts: list[bytes] = []
-        self.pending = 0
-        self.hasher = blake3()
-        self.written = 0
-        self.entries = 0
         self.files = 0
         self.bytes = 0
-        self.linked: dict[tuple[int, int], tuple[bytes, int]] = {}
+        self.linked: dict[tuple[int, int], _Linked] = {}
         self.xattrs = True
-
-    def put(self, data: bytes) -> None:
-        self.parts.append(data)
-        self.pending += len(data)
-
-    def flush(self) -> Iterator[bytes]:
-        parts, pending = self.parts, self.pending
-        self.parts = []
-        self.pending = 0
-        for chunk in [b"".join(parts)] if pending <= 2 * CHUNK_BYTES else _grouped(parts):
-            self.hasher.update(chunk)
-            self.written += len(chunk)
-            if self.on_progress is not None:
-                self.on_progress(self.written, self.entries)
-            yield chunk
 
     def chunks(self) -> Iterator[bytes]:
         started = time.monotonic()
-        self.put(tf.pax_member(tf.PAX_GLOBAL, tf.pax_record(tf.KEY_VERSION, tf.VERSION)))
         root: os.stat_result | None = None
         folders = walk(self.workspace, on_error=self.unreadable, exclude_top=self.exclude_top)
         for folder in folders:
@@ -157,70 +143,23 @@ class _Writer:
                     stream = self.entry(folder, entry)
                 if stream is not None:
                     yield from self.stream(stream)
-                if self.pending >= CHUNK_BYTES:
-                    yield from self.flush()
+                if self.out.pending >= CHUNK_BYTES:
+                    yield from self.out.flush()
         assert root is not None
-        yield from self.ending(root, started)
-
-    def ending(self, root: os.stat_result, started: float) -> Iterator[bytes]:
         self.remarks.count("links_outside", len(self.linked))
-        self.entries += 1
         receipt = self.remarks.receipt(
-            "save", entries=self.entries, files=self.files, bytes=self.bytes,
+            "save",
+            entries=self.out.entries + 1,
+            files=self.files,
+            bytes=self.bytes,
             duration_ms=int((time.monotonic() - started) * 1000),
-        )  # fmt: skip
-        as_json = json.dumps(receipt.as_dict(), separators=(",", ":")).encode()
-        self.put(tf.pax_member(tf.PAX_GLOBAL, tf.pax_record(tf.KEY_RECEIPT, as_json)))
-        yield from self.flush()
-        self.member(b"./", root.st_mode & 0o1777, 0, root.st_mtime_ns, tf.FOLDER)
-        closing = b"".join(self.parts)
-        record = (
-            tf.pax_record(tf.KEY_BLAKE3, self.hasher.hexdigest().encode())
-            + tf.pax_record(tf.KEY_SIZE, b"%d" % self.written)
-            + tf.pax_record(tf.KEY_COUNT, b"%d" % self.entries)
-            + tf.pax_record(tf.KEY_ROOT, blake3(closing).hexdigest().encode())
         )
-        self.parts = [tf.pax_member(tf.PAX_GLOBAL, record), closing, tf.END_MARK]
-        self.pending = 0
-        yield from self.flush()
+        yield from self.out.ending(receipt.as_dict(), root)
         self.receipt = dataclasses.replace(
-            receipt, size_bytes=self.written, blake3=self.hasher.hexdigest()
+            receipt, size_bytes=self.out.written, blake3=self.out.digest
         )
 
     # -- one member -----------------------------------------------------------------------------
-
-    def member(
-        self, name: bytes, mode: int, size: int, mtime_ns: int, kind: bytes,
-        link: bytes = b"", records: bytes = b"", real_name: bytes | None = None,
-    ) -> None:  # fmt: skip
-        """Write the headers of one member. `real_name` is what a sparse member is really called."""
-        mtime_s, fraction = divmod(mtime_ns, 1_000_000_000)
-        if fraction or not tf.fits_octal(mtime_s):
-            records += tf.pax_record(b"mtime", tf.pax_time(mtime_ns))
-            mtime_s = max(0, mtime_s) if tf.fits_octal(max(0, mtime_s)) else 0
-        prefix = b""
-        binary = False
-        if len(name) > 100:
-            split = tf.split_name(name)
-            if split is None:
-                if real_name is None:
-                    binary = not _is_utf8(name)
-                    records += tf.pax_record(b"path", name)
-                name = name[-100:].lstrip(b"/")
-            else:
-                prefix, name = split
-        if len(link) > 100:
-            binary = binary or not _is_utf8(link)
-            records += tf.pax_record(b"linkpath", link)
-            link = link[:100]
-        if not tf.fits_octal(size):
-            records += tf.pax_record(b"size", b"%d" % size)
-            size = 0
-        if binary or (real_name is not None and not _is_utf8(real_name)):
-            records = tf.pax_record(b"hdrcharset", b"BINARY") + records
-        if records:
-            self.put(tf.pax_member(tf.PAX, records))
-        self.put(tf.header(name, mode, size, mtime_s, kind, link, prefix))
 
     def folder(self, folder: Folder) -> None:
         status = folder.status
@@ -228,10 +167,10 @@ class _Writer:
             folder.entries.clear()
             folder.folders.clear()
             return
-        self.entries += 1
         self.note_mode(status.st_mode)
         self.note_xattrs(folder.fd)
-        self.member(folder.path + b"/", status.st_mode & 0o1777, 0, status.st_mtime_ns, tf.FOLDER)
+        name, mode = folder.path + b"/", status.st_mode & 0o1777
+        self.out.member(name, mode, 0, status.st_mtime_ns, tf.FOLDER)
 
     def entry(self, folder: Folder, entry: "os.DirEntry[str]") -> _Stream | None:
         """Write one entry that is no folder; gives what must be streamed after its header."""
@@ -276,16 +215,15 @@ class _Writer:
             return self.file_with_care(fd, path)
         if mode & 0o6000:
             self.note_mode(mode)
-        self.entries += 1
         self.files += 1
         self.bytes += size
-        self.member(path, mode & 0o1777, size, status.st_mtime_ns, tf.FILE)
+        self.out.member(path, mode & 0o1777, size, status.st_mtime_ns, tf.FILE)
         if status.st_nlink > 1:
             self.remember(path, status)
         if size:
-            self.parts.append(data)
-            self.parts.append(bytes(-size % BLOCK))
-            self.pending += size + (-size % BLOCK)
+            self.out.parts.append(data)
+            self.out.parts.append(bytes(-size % BLOCK))
+            self.out.pending += size + (-size % BLOCK)
         return None
 
     # -- what needs more care than a small file at rest ------------------------------------------
@@ -309,8 +247,8 @@ class _Writer:
         total = content.data_bytes
         self.file_header(path, content.status, content.segments, total)
         for piece in content.pieces:
-            self.put(piece)
-        self.put(bytes(total - sum(map(len, content.pieces))) + tf.padding(total))
+            self.out.put(piece)
+        self.out.put(bytes(total - sum(map(len, content.pieces))) + tf.padding(total))
 
     def database(
         self, folder: Folder, entry: "os.DirEntry[str]", wal: "os.DirEntry[str] | None"
@@ -356,13 +294,12 @@ class _Writer:
         self, path: bytes, status: os.stat_result, segments: Segments, total: int
     ) -> None:
         self.note_mode(status.st_mode)
-        self.entries += 1
         self.files += 1
         self.bytes += status.st_size
         self.remember(path, status)
         mode = status.st_mode & 0o1777
         if segments == [(0, status.st_size)] or status.st_size == 0:
-            self.member(path, mode, total, status.st_mtime_ns, tf.FILE)
+            self.out.member(path, mode, total, status.st_mtime_ns, tf.FILE)
             return
         numbers = [len(segments), *(number for segment in segments for number in segment)]
         table = b"".join(b"%d\n" % number for number in numbers)
@@ -375,20 +312,20 @@ class _Writer:
         )
         folder, _, name = path.rpartition(b"/")
         stand_in = (folder + b"/" if folder else b"") + b"GNUSparseFile.0/" + name
-        self.member(
+        self.out.member(
             stand_in, mode, len(table) + total, status.st_mtime_ns, tf.FILE,
             records=records, real_name=path,
         )  # fmt: skip
-        self.put(table)
+        self.out.put(table)
 
     def stream(self, stream: _Stream) -> Iterator[bytes]:
         left = stream.data_bytes
         try:
             for piece in pieces_of(stream.fd, stream.segments):
-                self.put(piece)
+                self.out.put(piece)
                 left -= len(piece)
-                if self.pending >= CHUNK_BYTES:
-                    yield from self.flush()
+                if self.out.pending >= CHUNK_BYTES:
+                    yield from self.out.flush()
             torn = left > 0 or changed(stream.status, os.fstat(stream.fd))
         except OSError as error:
             self.unreadable(stream.path, error)
@@ -399,10 +336,10 @@ class _Writer:
             self.remarks.tear(stream.path, "changed while it was read")
         while left > 0:
             zeros = bytes(min(left, CHUNK_BYTES))
-            self.put(zeros)
+            self.out.put(zeros)
             left -= len(zeros)
-            yield from self.flush()
-        self.put(tf.padding(stream.data_bytes))
+            yield from self.out.flush()
+        self.out.put(tf.padding(stream.data_bytes))
 
     def is_link_to_earlier(self, path: bytes, status: os.stat_result) -> bool:
         """Write a hard link when the file was already saved under another name."""
@@ -410,20 +347,25 @@ class _Writer:
         known = self.linked.get(key)
         if known is None:
             return False
-        first, others = known
-        if others > 1:
-            self.linked[key] = (first, others - 1)
-        else:
+        if (known.mtime_ns, known.size) != (status.st_mtime_ns, status.st_size):
+            self.remarks.tear(path, "was written between the reads of two of its names")
             del self.linked[key]
-        self.entries += 1
+            return False
+        known.others -= 1
+        if not known.others:
+            del self.linked[key]
         self.remarks.count("hard_links")
-        self.member(path, status.st_mode & 0o1777, 0, status.st_mtime_ns, tf.HARD_LINK, first)
+        self.out.member(
+            path, status.st_mode & 0o1777, 0, status.st_mtime_ns, tf.HARD_LINK, known.path
+        )
         return True
 
     def remember(self, path: bytes, status: os.stat_result) -> None:
         """This file was saved under `path`: its other names, if they are met, are links to it."""
         if status.st_nlink > 1:
-            self.linked[status.st_dev, status.st_ino] = (path, status.st_nlink - 1)
+            self.linked[status.st_dev, status.st_ino] = _Linked(
+                path, status.st_nlink - 1, status.st_mtime_ns, status.st_size
+            )
 
     def link_or_special(self, folder: Folder, name: str, path: bytes) -> None:
         try:
@@ -432,9 +374,8 @@ class _Writer:
                 target = os.fsencode(os.readlink(name, dir_fd=folder.fd))
                 if status.st_nlink > 1 and self.is_link_to_earlier(path, status):
                     return
-                self.entries += 1
                 self.remarks.count("symlinks")
-                self.member(path, 0o777, 0, status.st_mtime_ns, tf.SYMLINK, target)
+                self.out.member(path, 0o777, 0, status.st_mtime_ns, tf.SYMLINK, target)
                 self.remember(path, status)
                 return
         except OSError as error:
@@ -485,19 +426,6 @@ def _objects_last(name: str) -> tuple[bool, bool, str]:
     return name == "objects", name != "refs", name
 
 
-def _grouped(parts: list[bytes]) -> Iterator[bytes]:
-    group: list[bytes] = []
-    size = 0
-    for part in parts:
-        group.append(part)
-        size += len(part)
-        if size >= CHUNK_BYTES:
-            yield b"".join(group)
-            group, size = [], 0
-    if size:
-        yield b"".join(group)
-
-
 def _databases(
     entries: "list[os.DirEntry[str]]",
 ) -> "dict[os.DirEntry[str], os.DirEntry[str] | None]":
@@ -519,11 +447,3 @@ def _status(folder: Folder, name: str) -> os.stat_result | None:
         return os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
     except OSError:
         return None
-
-
-def _is_utf8(name: bytes) -> bool:
-    try:
-        name.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
