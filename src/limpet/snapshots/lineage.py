@@ -13,6 +13,9 @@ from blake3 import blake3
 
 from limpet.errors import LimpetError
 from limpet.ids import AgentId, Branch, OrgId, SnapshotId
+from limpet.snapshots.blobs import BlobHash
+from limpet.snapshots.node import MAX_MODE, Root
+from limpet.snapshots.pack import PackRef, check_pack_name
 from limpet.snapshots.receipt import Receipt
 
 Lineage = NewType("Lineage", str)
@@ -43,15 +46,30 @@ class BranchRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Packed:
+    """What a head of kind `tree` says beside the rest: the state, and where its blobs lie."""
+
+    root: Root
+    packs: tuple[PackRef, ...]
+    trees: tuple[PackRef, ...]
+    stored_bytes: int
+    """What the save put in the store, the head aside."""
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
-    """One snapshot as its lineage knows it; `fencing` numbers the lease it was made under."""
+    """One snapshot as its lineage knows it; `fencing` numbers the lease it was made under.
+
+    `size_bytes` and `blake3` are a tar's size and hash; for a tree the bytes of all its files and
+    the root digest. Two heads of one `blake3` are of one content.
+    """
 
     ref: BranchRef
     lineage: Lineage
     generation: int
     snapshot: SnapshotId
     parent: SnapshotId | None
-    kind: Literal["tar"]
+    kind: Literal["tar", "tree"]
     created_at: datetime
     reason: SaveReason
     name: str | None
@@ -60,6 +78,8 @@ class Head:
     size_bytes: int
     blake3: str
     side_reason: str | None
+    packed: Packed | None = None
+    """There for the kind `tree` alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +119,7 @@ def encode_head(head: Head) -> bytes:
         "blake3": head.blake3,
         "side_reason": head.side_reason,
         "receipt": head.receipt.as_dict(),
+        **(_packed_fields(head.packed) if head.packed else {}),
     }
     return json.dumps({**told, "check": _check(told)}, indent=1).encode()
 
@@ -109,7 +130,7 @@ def decode_head(
     """The head that `encode_head` wrote for this place, or why it cannot be used."""
     try:
         told = json.loads(body)
-        if told["version"] != HEAD_VERSION or told["kind"] != "tar":
+        if told["version"] != HEAD_VERSION or told["kind"] not in {"tar", "tree"}:
             why = f"it is of a kind that this version does not know ({told['kind']!r})"
             return DamagedHead(generation, SnapshotId(str(told.get("snapshot"))), why)
         if told.pop("check") != _check(told):
@@ -126,7 +147,7 @@ def decode_head(
             generation=generation,
             snapshot=SnapshotId(told["snapshot"]),
             parent=SnapshotId(told["parent"]) if told["parent"] else None,
-            kind="tar",
+            kind=told["kind"],
             created_at=datetime.fromisoformat(told["created_at"]),
             reason=told["reason"],
             name=told["name"],
@@ -135,9 +156,56 @@ def decode_head(
             size_bytes=told["size_bytes"],
             blake3=told["blake3"],
             side_reason=told["side_reason"],
+            packed=_packed_of(told) if told["kind"] == "tree" else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError, LimpetError) as error:
         return DamagedHead(generation, None, f"its head cannot be read ({type(error).__name__})")
+
+
+def _packed_fields(packed: Packed) -> dict[str, Any]:
+    def refs(given: tuple[PackRef, ...], shared: bool) -> list[list[str | int]]:
+        return [[r.name, r.size_bytes, r.index_bytes] for r in given if r.shared == shared]
+
+    return {
+        "root": root_fields(packed.root),
+        "packs": refs(packed.packs, False),
+        "trees": refs(packed.trees, False),
+        "shared_packs": refs(packed.packs, True),
+        "shared_trees": refs(packed.trees, True),
+        "stored_bytes": packed.stored_bytes,
+    }
+
+
+def _packed_of(told: dict[str, Any]) -> Packed:
+    def refs(name: str, shared: bool) -> tuple[PackRef, ...]:
+        return tuple(
+            PackRef(check_pack_name(pack), int(size), int(index), shared)
+            for pack, size, index in told[name]
+        )
+
+    root = root_of(told["root"])
+    if root.digest != told["blake3"]:
+        raise ValueError("its root is not the one that it names")
+    return Packed(
+        root,
+        (*refs("shared_packs", True), *refs("packs", False)),
+        (*refs("shared_trees", True), *refs("trees", False)),
+        int(told["stored_bytes"]),
+    )
+
+
+def root_fields(root: Root) -> dict[str, Any]:
+    """A root as JSON, in heads and in streams."""
+    return {"node": root.node.hex(), "mode": root.mode, "mtime_ns": root.mtime_ns}
+
+
+def root_of(fields: dict[str, Any]) -> Root:
+    """The root that `root_fields` told; `ValueError`, `KeyError` or `TypeError` otherwise."""
+    node = bytes.fromhex(fields["node"])
+    mode, mtime_ns = fields["mode"], fields["mtime_ns"]
+    if len(node) != 32 or not 0 <= mode <= MAX_MODE or not -(1 << 63) <= mtime_ns < 1 << 63:
+        raise ValueError("what should be a root is none")
+    return Root(BlobHash(node), mode, mtime_ns)
 
 
 def _check(told: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ original; `~` is in no safe name, so a name that only looks hashed is hashed its
 
 import hashlib
 import re
+from typing import Literal
 
 from limpet.errors import InvalidInputError
 from limpet.ids import AgentId, Branch, OrgId, SnapshotId
@@ -21,6 +22,9 @@ _HASH_LENGTH = 24
 _SAFE = re.compile(r"[a-z0-9_-][a-z0-9._-]*")
 _UNSAFE_RUN = re.compile(r"[^a-z0-9._-]+")
 _LINEAGE = re.compile(r"main|side-[0-9a-f]{12}")
+_PACK = re.compile(r"[0-9a-f]{64}")
+TEMPLATES = "_templates"
+"""The operator's space, which every org can read."""
 _SNAPSHOT = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -84,6 +88,23 @@ def tar_key(org: OrgId, agent: AgentId, branch: Branch, snapshot: SnapshotId) ->
     if not _SNAPSHOT.fullmatch(snapshot):
         raise InvalidInputError(f"{snapshot[:80]!r} is no snapshot id")
     return f"v1/{safe_org(org)}/tars/{safe_name(agent)}/{safe_branch(branch)}~/{snapshot}.tar"
+
+
+def pack_key(org: OrgId, kind: Literal["data", "tree"], name: str, *, shared: bool = False) -> str:
+    """A pack of data or tree blobs, in the org's space or, when `shared`, in the templates'."""
+    return f"{packs_prefix(org, kind, shared=shared)}{_pack_name(name)}"
+
+
+def packs_prefix(org: OrgId, kind: Literal["data", "tree"], *, shared: bool = False) -> str:
+    """What the keys of all packs of a kind begin with."""
+    space = TEMPLATES if shared else safe_org(org)
+    return f"v1/{space}/{'packs' if kind == 'data' else 'trees'}/"
+
+
+def _pack_name(name: str) -> str:
+    if not _PACK.fullmatch(name):
+        raise InvalidInputError(f"{name[:80]!r} is no pack's name")
+    return name
 
 
 def legacy_tar_key(org: OrgId, agent: AgentId, branch: Branch) -> str:
