@@ -1,0 +1,249 @@
+"""Judging the trees of a snapshot before anything is made of them: what a restore relies on.
+
+`decode_node` has judged what a node says by itself (names, kinds, sizes). Here: that everything is
+there, that it is not too much, and that hard links mean a file or symlink that a walk meets
+earlier, named by folders alone. Pure, but for the space on the disk, which the caller asks for.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from limpet.errors import InvalidInputError
+from limpet.snapshots.blobs import BlobHash
+from limpet.snapshots.node import (
+    EMPTY_FILE,
+    FILE,
+    FOLDER,
+    LISTED_FILE,
+    SYMLINK,
+    BadNodeError,
+    Entry,
+    Root,
+)
+from limpet.snapshots.restore_tables import ROOT, FileTable, FolderTable, NameColumn
+from limpet.snapshots.tar_format import show
+from limpet.snapshots.tree import NOT_SAVED, RESERVED
+from limpet.snapshots.trees import MAX_DEPTH, MAX_ENTRIES, MAX_PATH_BYTES, TreeBlobs
+
+_BLOCK: Final = 4096
+_TOP_REFUSED: Final = frozenset({RESERVED.encode(), *(name.encode() for name in NOT_SAVED)})
+_FILES: Final = frozenset({EMPTY_FILE, FILE, LISTED_FILE})
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreLimits:
+    """How much one snapshot may hold; beyond it the stream is refused before anything is made."""
+
+    max_entries: int = MAX_ENTRIES
+    max_bytes: int = 64 << 30
+    """Of all data, holes not counted; a blob at two places counts twice."""
+    max_sparse_bytes: int = 1 << 40
+    """Of all files, holes counted."""
+    max_depth: int = MAX_DEPTH
+    max_names_bytes: int = 256 << 20
+    """Of all names and link targets."""
+    max_tree_bytes: int = 512 << 20
+    """Of all tree blobs, decompressed."""
+    max_stream_bytes: int = 80 << 30
+
+
+class TooMuchError(InvalidInputError):
+    """A snapshot that breaks one of the limits."""
+
+    code = "snapshot_too_large"
+
+
+class HardLink(NamedTuple):
+    """One more name of a file, or of a symlink (`to_symlink`), that has another already."""
+
+    folder: int
+    name: bytes
+    to_folder: int
+    to_name: bytes
+    to_symlink: bool
+
+
+class SymlinkTable:
+    """Symbolic links in walk order."""
+
+    def __init__(self) -> None:
+        self.folders = array("I")
+        self.names = NameColumn()
+        self.targets = NameColumn()
+        self.mtimes = array("q")
+
+    def __len__(self) -> int:
+        return len(self.folders)
+
+    def extend(self, folder: int, links: list[Entry]) -> None:
+        """Append the symlinks of one folder."""
+        self.folders.extend([folder] * len(links))
+        self.names.extend([link.name for link in links])
+        self.targets.extend([link.target or b"" for link in links])
+        self.mtimes.extend([link.mtime_ns for link in links])
+
+
+class JudgedTree:
+    """A tree that may be made: every table in walk order, parents first."""
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self.folders = FolderTable(root.mode, root.mtime_ns)
+        self.files = FileTable()
+        self.symlinks = SymlinkTable()
+        self.hard_links: list[HardLink] = []
+        self.entries = 0
+        """All of them, the workspace folder not counted."""
+        self.bytes = 0
+        """Of all files, holes counted; a hard link counts nothing."""
+        self.data_bytes = 0
+        self.disk_bytes = 0
+        """What the data needs in whole blocks."""
+
+
+def judge_tree(root: Root, trees: TreeBlobs, limits: RestoreLimits) -> JudgedTree:
+    """The tables of the tree at `root`; `trees` holds all of its tree blobs.
+
+    Raises `SnapshotDamagedError` (`BadNodeError`) for what is missing or breaks a rule of the
+    format, `TooMuchError` for what breaks a limit.
+    """
+    return _Judging(root, trees, limits).run()
+
+
+class _Judging:
+    def __init__(self, root: Root, trees: TreeBlobs, limits: RestoreLimits) -> None:
+        self._trees = trees
+        self._limits = limits
+        self._tree = JudgedTree(root)
+        self._link_folders = array("I")
+        self._link_names = NameColumn()
+        self._link_targets = NameColumn()
+
+    def run(self) -> JudgedTree:
+        tree = self._tree
+        todo = self._folder(ROOT, tree.root.node, 0, 0)
+        while todo:
+            parent, entry, depth, path_bytes = todo.pop()
+            assert entry.hash is not None
+            folder = tree.folders.add(parent, entry.name, entry.mode, entry.mtime_ns)
+            todo += self._folder(folder, entry.hash, depth, path_bytes)
+        if self._link_folders:
+            finder = _Finder(tree)
+            links = zip(self._link_folders, self._link_names, self._link_targets, strict=True)
+            tree.hard_links = [finder.hard_link(*link) for link in links]
+        return tree
+
+    def _folder(
+        self, folder: int, node: BlobHash, depth: int, path_bytes: int
+    ) -> list[tuple[int, Entry, int, int]]:
+        """Take a folder's entries in; gives the sub-folders, the last one first."""
+        entries = self._trees.entries(node)
+        if folder == ROOT and any(entry.name in _TOP_REFUSED for entry in entries):
+            raise BadNodeError("The snapshot holds a name that is never saved")
+        files, links, hard_links, folders = [], [], [], []
+        for entry in entries:
+            kind = entry.kind
+            if kind in _FILES:
+                files.append(entry)
+            elif kind == FOLDER:
+                folders.append(entry)
+            elif kind == SYMLINK:
+                links.append(entry)
+            else:
+                hard_links.append(entry)
+        if files:
+            self._files(folder, files)
+        if links:
+            self._tree.symlinks.extend(folder, links)
+        for link in hard_links:
+            self._link_folders.append(folder)
+            self._link_names.extend([link.name])
+            self._link_targets.extend([link.target or b""])
+        self._tree.entries += len(entries)
+        if folders and (depth >= self._limits.max_depth or path_bytes > MAX_PATH_BYTES):
+            raise TooMuchError(f"The snapshot is more than {self._limits.max_depth:,} deep.")
+        self._keep_within_limits()
+        return [
+            (folder, entry, depth + 1, path_bytes + 1 + len(entry.name))
+            for entry in reversed(folders)
+        ]
+
+    def _files(self, folder: int, files: list[Entry]) -> None:
+        tree = self._tree
+        table = tree.files
+        for file, entry in enumerate(files, table.extend(folder, files)):
+            size = data_bytes = entry.size
+            if entry.hash is not None:
+                table.want_whole(file, entry.hash)
+            elif entry.content is not None:
+                content = entry.content
+                if content.segments:
+                    data_bytes = sum(length for _, length in content.segments)
+                table.want_pieces(file, content.segments, self._trees.chunks(content))
+            else:
+                table.empty.append(file)
+            tree.bytes += size
+            tree.data_bytes += data_bytes
+            tree.disk_bytes += -(-data_bytes // _BLOCK) * _BLOCK
+
+    def _keep_within_limits(self) -> None:
+        tree, limits = self._tree, self._limits
+        names_bytes = (
+            tree.folders.names.size_bytes
+            + tree.files.names.size_bytes
+            + tree.symlinks.names.size_bytes
+            + tree.symlinks.targets.size_bytes
+            + self._link_names.size_bytes
+            + self._link_targets.size_bytes
+        )
+        for what, found, most in (
+            ("entries", tree.entries, limits.max_entries),
+            ("bytes of data", tree.data_bytes, limits.max_bytes),
+            ("bytes in sparse files", tree.bytes, limits.max_sparse_bytes),
+            ("bytes of names", names_bytes, limits.max_names_bytes),
+        ):
+            if found > most:
+                raise TooMuchError(f"The snapshot holds more than {most:,} {what}.")
+
+
+class _Finder:
+    """Finds what hard links mean, in the tables of a whole tree."""
+
+    def __init__(self, tree: JudgedTree) -> None:
+        self._tree = tree
+        parents = tree.folders.parents
+        self._by_parent = array("I", sorted(range(1, len(parents)), key=parents.__getitem__))
+        self._last: tuple[bytes, int] = (b"", ROOT)
+
+    def hard_link(self, folder: int, name: bytes, target: bytes) -> HardLink:
+        """The link to `target`, which must be a file or symlink that a walk meets earlier."""
+        path, _, to_name = target.rpartition(b"/")
+        to_folder = self._folder_at(path)
+        if to_folder is not None and (to_folder, to_name) < (folder, name):
+            for table, to_symlink in ((self._tree.files, False), (self._tree.symlinks, True)):
+                first = bisect_left(table.folders, to_folder)
+                end = bisect_right(table.folders, to_folder)
+                if table.names.find(to_name, first, end) is not None:
+                    return HardLink(folder, name, to_folder, to_name, to_symlink)
+        above = show(self._tree.folders.path_of(folder))
+        raise BadNodeError(
+            f"The hard link {show(name)!r} in {above!r} means {show(target)!r}, which is no file or"
+            " symlink before it"
+        )
+
+    def _folder_at(self, path: bytes) -> int | None:
+        if not path or path == self._last[0]:
+            return self._last[1] if path else ROOT
+        folder = ROOT
+        parents, names = self._tree.folders.parents, self._tree.folders.names
+        for part in path.split(b"/"):
+            first = bisect_left(self._by_parent, folder, key=parents.__getitem__)
+            end = bisect_right(self._by_parent, folder, key=parents.__getitem__)
+            at = bisect_left(self._by_parent, part, first, end, key=names.__getitem__)
+            if at == end or names[self._by_parent[at]] != part:
+                return None
+            folder = self._by_parent[at]
+        self._last = (path, folder)
+        return folder
