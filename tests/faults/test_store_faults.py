@@ -1,9 +1,13 @@
 """The store breaks, fills up, or gives back something else than what was put there."""
 
+import contextlib
 import io
+import os
 import random
 import shutil
+import signal
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Worker
-from tests.live import QUIET_SAVER, LiveLimpet, poll_until
+from tests.live import QUIET_SAVER, LiveLimpet, differences, poll_until
 
 pytestmark = pytest.mark.fault
 
@@ -19,6 +23,19 @@ pytestmark = pytest.mark.fault
 def lose_sandbox(worker: Worker) -> None:
     """The sandbox dies with its folder, as an evicted one does; the server goes on."""
     worker.live.kill_all()
+    shutil.rmtree(worker.root)
+
+
+def evict(worker: Worker) -> None:
+    """The sandbox's processes and its folder go; the server goes on and is not told."""
+
+    def killed() -> bool:
+        for pid in (found := worker.live.sandbox_processes(worker.root)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not found
+
+    poll_until("the sandbox's processes to end", killed)
     shutil.rmtree(worker.root)
 
 
@@ -98,6 +115,43 @@ def test_idle_saves_of_a_detached_sandbox_never_move_the_head() -> None:
         )
         heads = [s for s in worker.snapshots() if s["is_head"] and s["lineage"] == "main"]
         assert [s["id"] for s in heads] == [old["id"]]
+
+
+@pytest.mark.parametrize("made_anew_by", ["nobody", "somebody", "the next server"])
+def test_a_store_that_was_moved_away_is_never_taken_for_a_new_one(made_anew_by: str) -> None:
+    with LiveLimpet.temporary({**QUIET_SAVER, "LIMPET_STORE_WAIT_S": "1"}) as live:
+        agent = live.api("POST", "/agents", {"title": "Page", "template": "webapp"})["id"]
+        live.cli("start", agent, "--hold", "restored")
+        worker = Worker(live, agent, live.sandbox(agent)["handle"])
+        (worker.workspace / "repo" / "old.txt").write_text("old work")
+        before = worker.tree()
+        old = worker.save()
+        store = live.data_dir / "sandbox-snapshots"
+        aside = live.data_dir / "sandbox-snapshots.aside"
+        store.rename(aside)
+        evict(worker)
+        if made_anew_by == "somebody":
+            store.mkdir()
+        elif made_anew_by == "the next server":
+            live.kill_all()
+            live.start()
+
+        worker.start("--hold", "restored", code=3)
+        asked = {"virtualMcpId": agent, "hold": "restored"}
+        told = live.api("POST", "/vm/start", asked, status=503)["error"]
+        assert told["code"] == "store_unreachable", told
+        if made_anew_by != "nobody":
+            assert "has none of the snapshots" in told["message"], told
+        assert not worker.has("package.json"), "it began from the template"
+        assert not worker.box()["detached"]
+
+        shutil.rmtree(store, ignore_errors=True)
+        aside.rename(store)
+        worker.start("--hold", "restored")
+        restore = worker.box()["restore"]
+        assert (restore["outcome"], restore["snapshot"]) == ("restored", old["id"])
+        assert differences(before, worker.tree()) == []
+        assert [s["id"] for s in worker.snapshots()] == [old["id"]]
 
 
 @pytest.fixture
@@ -264,9 +318,6 @@ def test_a_hostile_tar_imported_by_a_user_is_refused(worker: Worker, tmp_path: P
 
 
 def _venv_path() -> str:
-    import os
-    import sys
-
     return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -47,12 +48,20 @@ def situations() -> Iterator[Situation]:
         LOOKUPS, list(origins()), (None, S1, S2), list(switches)
     ):
         detached, live, busy, without_snapshot, seedable = flags
-        yield Situation(
-            lookup, origin, last_known, detached, live, busy, without_snapshot, seedable
-        )
+        for pinned in (None, S1.snapshot) if detached else (None,):
+            yield Situation(
+                lookup, origin, last_known, detached, pinned, live, busy, without_snapshot, seedable
+            )
 
 
 ALL = list(situations())
+
+
+def has_no_answer(now: Situation) -> bool:
+    """The store is away, or empty although the branch is known to have a snapshot."""
+    if isinstance(now.lookup, NoSnapshot):
+        return now.last_known is not None or now.pinned is not None
+    return isinstance(now.lookup, Unreachable)
 
 
 def every(**_: object) -> Iterator[tuple[Situation, Decision]]:
@@ -91,9 +100,9 @@ def test_a_live_sandbox_is_restored_over_only_when_it_is_detached_and_nobody_wor
             assert not now.without_snapshot, now
 
 
-def test_a_store_that_is_down_never_leads_to_a_restore_nor_to_a_start_from_nothing() -> None:
+def test_a_store_without_an_answer_never_leads_to_a_restore_nor_to_a_start_from_nothing() -> None:
     for now, decision in every():
-        if isinstance(now.lookup, Unreachable):
+        if has_no_answer(now):
             assert decision.action != "restore", now
             if decision.action in ("seed", "nothing"):
                 assert now.without_snapshot, now
@@ -102,14 +111,22 @@ def test_a_store_that_is_down_never_leads_to_a_restore_nor_to_a_start_from_nothi
 
 def test_what_should_have_been_restored_and_was_not_leaves_the_sandbox_detached() -> None:
     for now, decision in every():
-        if decision.action in ("seed", "nothing") and not isinstance(now.lookup, NoSnapshot):
+        if decision.action in ("seed", "nothing") and (
+            has_no_answer(now) or not isinstance(now.lookup, NoSnapshot)
+        ):
             assert decision.detached, now
 
 
-def test_only_a_start_with_the_store_down_asks() -> None:
+def test_an_empty_store_attaches_no_sandbox_that_is_known_to_have_a_snapshot() -> None:
+    for now, decision in every():
+        if isinstance(now.lookup, NoSnapshot) and has_no_answer(now):
+            assert decision.detached or not (now.detached or now.origin.detached), now
+
+
+def test_only_a_start_with_a_store_without_an_answer_asks() -> None:
     for now, decision in every():
         if decision.action == "ask":
-            assert isinstance(now.lookup, Unreachable), now
+            assert has_no_answer(now), now
             assert not now.without_snapshot, now
             assert not now.live, now
 
@@ -149,6 +166,16 @@ EMPTY = Origin()
         (Situation(NoSnapshot(), EMPTY), "nothing", "none"),
         (Situation(NoSnapshot(), EMPTY, seedable=True), "seed", "template"),
         (Situation(NoSnapshot(), WORK), "keep", "kept"),
+        (Situation(NoSnapshot(), EMPTY, last_known=S1), "ask", "store-unreachable"),
+        (Situation(NoSnapshot(), EMPTY, last_known=S1, seedable=True), "ask", "store-unreachable"),
+        (Situation(NoSnapshot(), EMPTY, last_known=S1, without_snapshot=True), "nothing",
+         "without-snapshot"),
+        (Situation(NoSnapshot(), EMPTY, last_known=S1, without_snapshot=True, seedable=True),
+         "seed", "without-snapshot"),
+        (Situation(NoSnapshot(), CLEAN, last_known=S1), "keep", "kept"),
+        (Situation(NoSnapshot(), WORK, last_known=S1), "keep", "kept"),
+        (Situation(NoSnapshot(), CLEAN, last_known=S2), "ask", "store-unreachable"),
+        (Situation(NoSnapshot(), WORK, last_known=S2, live=True), "keep", "kept"),
         (Situation(Found(S2), EMPTY, seedable=True), "restore", "restored"),
         (Situation(Found(S1), WORK), "keep", "kept"),
         (Situation(Found(S1), Origin(S1.snapshot, 1, True, True)), "keep", "kept"),
@@ -184,7 +211,26 @@ def test_a_detached_sandbox_that_never_had_a_snapshot_is_simply_attached() -> No
     assert (decision.action, decision.detached) == ("keep", False)
 
 
+def test_a_detached_sandbox_stays_so_before_an_empty_store() -> None:
+    origin = Origin(SIDE, 4, unsaved=True, empty=False, detached=True)
+    now = Situation(NoSnapshot(), origin, detached=True, pinned=S1.snapshot)
+    assert decide(now).action == "ask"
+    left = decide(replace(now, without_snapshot=True))
+    assert (left.action, left.detached, left.pinned) == ("keep", True, S1.snapshot)
+    up = decide(replace(now, live=True))
+    assert (up.action, up.detached) == ("keep", True)
+
+
+def test_an_empty_store_is_told_from_one_that_is_away() -> None:
+    assert "cannot be reached" in decide(Situation(DOWN, EMPTY, last_known=S1)).message
+    empty = decide(Situation(NoSnapshot(), EMPTY, last_known=S1)).message
+    assert "has none of the snapshots" in empty
+    assert "the right one" in empty
+    assert empty in decide(Situation(NoSnapshot(), CLEAN, last_known=S1)).message
+
+
 def test_a_start_without_its_snapshot_pins_it() -> None:
+    assert decide(Situation(NoSnapshot(), EMPTY, S1, without_snapshot=True)).pinned == S1.snapshot
     assert decide(Situation(Found(S2), EMPTY, without_snapshot=True)).pinned == S2.snapshot
     assert decide(Situation(DOWN, EMPTY, S1, without_snapshot=True)).pinned == S1.snapshot
     assert decide(Situation(DOWN, EMPTY, without_snapshot=True)).pinned is None

@@ -3,7 +3,8 @@
 Pure: what the store, the daemon and the database know goes in, one decision comes out. The rules
 (DESIGN.md, 'The life of a sandbox', 2): a workspace is never replaced by something older; unsaved
 work is never replaced at all before it is in a side lineage; a sandbox that somebody is working in
-is never restored over; a store that cannot be reached is never taken for an empty one.
+is never restored over; a store that cannot be reached is never taken for an empty one; and one that
+is empty, although it once held the branch's snapshots, is taken for the wrong one.
 """
 
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class NoSnapshot:
-    """The store answered: this branch has never been saved."""
+    """The store answered: it holds no snapshot of this branch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +81,31 @@ class Origin:
 class Situation:
     """All that a start looks at.
 
-    `last_known` is the main head that the database last saw (None: never one). `live` when the
-    sandbox was already up and configured before this start, `busy` when somebody worked in it a
-    moment ago. `seedable` when the agent has a template to begin from.
+    `last_known` is the main head that the database last saw (None: never one), `pinned` the
+    snapshot that a `detached` sandbox should have had. `live` when the sandbox was already up and
+    configured before this start, `busy` when somebody worked in it a moment ago. `seedable` when
+    the agent has a template to begin from.
     """
 
     lookup: Lookup
     origin: Origin
     last_known: Candidate | None = None
     detached: bool = False
+    pinned: SnapshotId | None = None
     live: bool = False
     busy: bool = False
     without_snapshot: bool = False
     seedable: bool = False
 
+    @property
+    def known(self) -> SnapshotId | None:
+        """A snapshot that was certainly made of this branch, whatever the store says."""
+        return self.pinned or (self.last_known.snapshot if self.last_known else None)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do. `ask` means: do nothing, tell the user that the store cannot be reached.
+    """What to do. `ask` means: do nothing, tell the user that the store is away or the wrong one.
 
     With `save_aside` the present work goes to a side lineage first, and nothing is restored when
     that fails. `detached` is what the sandbox is afterwards, `pinned` the snapshot that it should
@@ -120,8 +128,11 @@ def decide(now: Situation) -> Decision:
     if now.live and (not detached or now.busy or now.without_snapshot):
         return _keep_live(now, detached)
     match now.lookup:
-        case Unreachable():
-            return _without_store(now, now.lookup, detached)
+        case Unreachable(message):
+            why = f"The snapshot store cannot be reached: {message}"
+            return _without_store(now, why, detached)
+        case NoSnapshot() if now.known is not None:
+            return _without_store(now, STORE_EMPTY, detached)
         case NoSnapshot():
             return _first_start(now)
         case AllDamaged():
@@ -164,25 +175,18 @@ def _keep_live(now: Situation, detached: bool) -> Decision:
     return Decision("keep", "kept", message, detached=detached)
 
 
-def _without_store(now: Situation, lookup: Unreachable, detached: bool) -> Decision:
+def _without_store(now: Situation, why: str, detached: bool) -> Decision:
     if now.live:
         return Decision("keep", "kept", "The sandbox was running already.", detached=detached)
     if not detached and now.last_known is not None and stands_at(now.origin, now.last_known):
-        return Decision(
-            "keep", "kept", "The workspace was here, at the last snapshot that was made of it."
-        )
-    never_saved = now.last_known is None and now.origin.snapshot is None
+        here = "The workspace was here, at the last snapshot that was made of it."
+        return Decision("keep", "kept", f"{here} {why}")
+    never_saved = now.known is None and now.origin.snapshot is None
     if not detached and never_saved and not now.origin.empty:
         return Decision("keep", "kept", "The workspace was here; it has not been saved yet.")
     if now.without_snapshot:
-        pinned = now.last_known.snapshot if now.last_known else None
-        return _leave(now, "without-snapshot", _WITHOUT, pinned)
-    return Decision(
-        "ask",
-        "store-unreachable",
-        f"The snapshot store cannot be reached: {lookup.message}",
-        detached=detached,
-    )
+        return _leave(now, "without-snapshot", _WITHOUT, now.known)
+    return Decision("ask", "store-unreachable", why, detached=detached)
 
 
 def _first_start(now: Situation) -> Decision:
@@ -259,6 +263,10 @@ def _fresh(
 
 
 KEPT_ASIDE = "The unsaved work that was here is kept aside."
+STORE_EMPTY = (
+    "The snapshot store answers, but it has none of the snapshots that were made of this branch. "
+    "Check that it is the right one."
+)
 _WITHOUT = (
     "Started without the saved snapshot. What is saved from here on is kept aside until you choose."
 )

@@ -12,10 +12,18 @@ import structlog
 
 from limpet.control.db import SandboxRow
 from limpet.control.sandboxes.daemons import Reached, idle_of, origin_of
-from limpet.control.sandboxes.decide import Found, Unreachable, top_generation
+from limpet.control.sandboxes.decide import (
+    STORE_EMPTY,
+    Found,
+    Lookup,
+    NoSnapshot,
+    Unreachable,
+    top_generation,
+)
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.parts import Parts, ref_of
 from limpet.control.sandboxes.restoring import Restoring, restore_into
+from limpet.control.sandboxes.rows import known_generation, known_snapshot
 from limpet.control.sandboxes.saving import Saving, new_side_lineage
 from limpet.control.sandboxes.streams import without_stalls
 from limpet.errors import DaemonError, LimpetError, NotFoundError, StoreUnavailableError
@@ -23,6 +31,11 @@ from limpet.ids import SnapshotId
 from limpet.snapshots.repository import MAIN, Head, SaveReason
 
 log = structlog.get_logger(__name__)
+
+IMPORT_HINT = (
+    "Import again with the right store. If the snapshots are lost for good, start the sandbox "
+    "without them, import into it and adopt that."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,9 @@ class History:
     async def put_in(self, key: SandboxKey, chunks: AsyncIterator[bytes]) -> Head:
         """Store a tar of somebody's as a snapshot: the head, or, while the sandbox runs, a side
         lineage to be adopted, since its present state is what its branch's head grows from.
+
+        Into a store that has lost the branch's snapshots no new head is put: it is likely the
+        wrong one.
         """
         parts = self._parts
         parts.refuse_when_closing()
@@ -92,7 +108,10 @@ class History:
                     lineage, top, parent, why = new_side_lineage(), 0, row.head_snapshot, "import"
                 else:
                     lineage, why = MAIN, None
-                    top, parent = await self._top(key)
+                    lookup = await self._lookup(key)
+                    if isinstance(lookup, NoSnapshot) and known_snapshot(row) is not None:
+                        raise StoreUnavailableError(STORE_EMPTY, hint=IMPORT_HINT)
+                    top, parent = _end_of(lookup, row)
                 head = await parts.repository.save_tar(
                     ref_of(key),
                     without_stalls(chunks, who="The sender"),
@@ -114,7 +133,8 @@ class History:
     async def _in_place(self, key: SandboxKey, found: Reached, target: Head) -> WentBack:
         parts = self._parts
         saved_first = None
-        if (await origin_of(found.client)).unsaved:
+        present = await origin_of(found.client)
+        if present.unsaved or not await self._saving.holds(key, present.snapshot):
             saved_first = await self._saving.save(key, found.client, "before-restore")
         async with parts.saves.of(key):
             try:
@@ -156,7 +176,9 @@ class History:
     async def _new_head(self, key: SandboxKey, target: Head, reason: SaveReason) -> Head:
         """A new head of the main lineage with the bytes of `target`, verified on the way."""
         parts = self._parts
-        top, parent = await self._top(key)
+        row = await parts.rows.get(key)
+        assert row is not None
+        top, parent = _end_of(await self._lookup(key), row)
         return await parts.repository.save_tar(
             ref_of(key),
             await parts.repository.open_tar(target),
@@ -167,13 +189,12 @@ class History:
             name=target.name,
         )
 
-    async def _top(self, key: SandboxKey) -> tuple[int, SnapshotId | None]:
-        """The highest generation of the main lineage, and the newest usable snapshot."""
+    async def _lookup(self, key: SandboxKey) -> Lookup:
+        """What the store holds of the main lineage; never `Unreachable`."""
         lookup = await self._restoring.lookup(key)
         if isinstance(lookup, Unreachable):
             raise StoreUnavailableError(lookup.message)
-        usable = lookup.usable.snapshot if isinstance(lookup, Found) else None
-        return top_generation(lookup) or 0, usable
+        return lookup
 
     async def _now_known(self, key: SandboxKey, row: SandboxRow, head: Head) -> None:
         """The database knows of a head that the sandbox's files do not have yet."""
@@ -192,3 +213,9 @@ class History:
             log.info("nothing_to_start", branch=key.branch, error=error.message)
         except LimpetError as error:
             log.warning("not_resumed_after_restore", branch=key.branch, error=error.message)
+
+
+def _end_of(lookup: Lookup, row: SandboxRow) -> tuple[int, SnapshotId | None]:
+    """The generation that a new head comes after, and the snapshot that it comes after."""
+    usable = lookup.usable.snapshot if isinstance(lookup, Found) else None
+    return max(top_generation(lookup) or 0, known_generation(row)), usable

@@ -1,8 +1,9 @@
 """What a start does between the daemon's health and its config: look, decide, restore or keep.
 
 Runs inside the runner's `on_daemon_ready`. A restore that fails never fails the start: the sandbox
-then runs detached from the snapshot that it should have had. Only a store that cannot be reached
-ends the start, and only until the user says to go on without.
+then runs detached from the snapshot that it should have had. Only a store that cannot be reached,
+or that has lost all that it held of the branch, ends the start, and only until the user says to go
+on without.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ from limpet.control.sandboxes.decide import (
 )
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.parts import Parts, ref_of
+from limpet.control.sandboxes.rows import known_generation, known_snapshot
 from limpet.control.sandboxes.saving import Saving
 from limpet.control.sandboxes.streams import counted, from_thread
 from limpet.control.sandboxes.templates_seed import Author, seed_tar
@@ -51,8 +53,8 @@ log = structlog.get_logger(__name__)
 STORE_RETRY_S = 1.0
 STORE_ANSWER_S = 10.0
 STORE_HINT = (
-    "Wait until the store is back and start again, or start without the saved snapshot: nothing is "
-    "lost, the new work is then kept aside."
+    "Start again when the store is back, or start without the saved snapshot: nothing is lost, the "
+    "new work is then kept aside."
 )
 
 
@@ -83,16 +85,16 @@ class _Start:
     receipt: dict[str, Any] | None = None
     waiting_told: bool = False
     kept_aside: bool = False
+    secured: bool = False
 
     def situation(self) -> Situation:
-        known = None
-        if not self.row.detached and self.row.head_snapshot:
-            known = Candidate(SnapshotId(self.row.head_snapshot), self.row.generation)
+        known, detached = known_snapshot(self.row), self.row.detached
         return Situation(
             lookup=self.lookup,
             origin=self.origin,
-            last_known=known,
-            detached=self.row.detached,
+            last_known=Candidate(known, self.row.generation) if known and not detached else None,
+            detached=detached,
+            pinned=known if detached else None,
             live=self.live,
             busy=self.busy,
             without_snapshot=self.without_snapshot,
@@ -119,7 +121,8 @@ class Restoring:
     ) -> Prepared:
         """Do what this start has to do with the workspace.
 
-        Raises `StoreUnavailableError` when the store is needed and did not answer in time.
+        Raises `StoreUnavailableError` when the store is needed and did not answer in time, or
+        does not hold what was saved in it.
         """
         origin = await origin_of(client)
         busy = False
@@ -156,15 +159,36 @@ class Restoring:
     # -- looking -------------------------------------------------------------------------------
 
     async def _look_up(self, start: _Start, deadline: float) -> None:
-        """Ask the store, again and again while an answer is needed and there is time."""
+        """Ask the store, again and again while it does not give a needed answer and there is time.
+
+        One that answers and is empty is not asked again: waiting puts nothing into it.
+        """
         while True:
-            left_s = deadline - time.monotonic()
-            start.lookup = await self.lookup(
-                start.key, start.damaged, within_s=max(left_s, STORE_ANSWER_S)
-            )
-            if decide(start.situation()).action != "ask" or time.monotonic() >= deadline:
+            within_s = max(deadline - time.monotonic(), STORE_ANSWER_S)
+            start.lookup = await self.lookup(start.key, start.damaged, within_s=within_s)
+            try:
+                async with asyncio.timeout(within_s):
+                    await self._see_what_is_unsaved(start)
+            except StoreUnavailableError as error:
+                start.lookup = Unreachable(error.message)
+            except TimeoutError:
+                start.lookup = _no_answer(within_s)
+            asks = decide(start.situation()).action == "ask"
+            if not (asks and isinstance(start.lookup, Unreachable)):
+                return
+            if time.monotonic() >= deadline:
                 return
             await self._wait_for_store(start, deadline)
+
+    async def _see_what_is_unsaved(self, start: _Start) -> None:
+        """Work that was saved into another store is unsaved in this one."""
+        if start.secured or start.origin.unsaved or not isinstance(start.lookup, Found):
+            return
+        here = start.origin.snapshot
+        if here == start.lookup.usable.snapshot or await self._saving.holds(start.key, here):
+            return
+        log.warning("saved_in_another_store", snapshot=here, branch=start.key.branch)
+        start.origin = replace(start.origin, unsaved=True)
 
     async def _wait_for_store(self, start: _Start, deadline: float) -> None:
         """A pause before the store is asked again; `ConflictError` when a stop is wanted."""
@@ -198,7 +222,7 @@ class Restoring:
         except StoreUnavailableError as error:
             return Unreachable(error.message)
         except TimeoutError:
-            return Unreachable(f"it did not answer within {within_s:.0f} s")
+            return _no_answer(within_s)
         newest_first = sorted(damaged.values(), key=lambda one: one.generation, reverse=True)
         if usable is None:
             return AllDamaged(tuple(newest_first)) if newest_first else NoSnapshot()
@@ -249,6 +273,7 @@ class Restoring:
         why = "detached" if start.row.detached else "behind-head"
         head = await self._saving.save_aside(start.key, start.row, start.client, start.origin, why)
         start.origin = replace(start.origin, unsaved=False)
+        start.secured = True
         start.kept_aside = head is not None
         log.info("work_kept_aside", snapshot=head.snapshot if head else None, why=why)
 
@@ -305,7 +330,9 @@ class Restoring:
         if decision.action != "keep" or not same_boot:
             seq = (await idle_of(client)).activity_seq
             # What a template gave is in no snapshot yet; an empty workspace needs none.
-            unsaved = decision.action == "seed" or (decision.action == "keep" and now.unsaved)
+            unsaved = decision.action == "seed" or (
+                decision.action == "keep" and (now.unsaved or start.origin.unsaved)
+            )
             columns["activity_seq_saved"] = None if unsaved else seq
         return Prepared(decision, start.receipt, columns)
 
@@ -343,6 +370,10 @@ async def restore_into(
     return _receipt_in(told)
 
 
+def _no_answer(within_s: float) -> Unreachable:
+    return Unreachable(f"it did not answer within {within_s:.0f} s")
+
+
 def _receipt_in(told: Mapping[str, object]) -> dict[str, Any] | None:
     receipt = told.get("receipt")
     return receipt if isinstance(receipt, dict) else None
@@ -363,8 +394,10 @@ def _head_columns(start: _Start, decision: Decision) -> dict[str, Any]:
     top = top_generation(start.lookup)
     if top is None or (decision.action == "keep" and start.live and not start.row.detached):
         return {}
+    if isinstance(start.lookup, NoSnapshot) and known_snapshot(start.row) is not None:
+        return {}
     at = decision.at.snapshot if decision.at else None
-    return {"head_snapshot": at, "generation": top}
+    return {"head_snapshot": at, "generation": max(top, known_generation(start.row))}
 
 
 def _candidates(heads: Any) -> list[Candidate]:

@@ -8,12 +8,29 @@ from sqlalchemy import select
 from limpet.control.db import AgentRow, Database, SandboxRow
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.errors import NotFoundError
-from limpet.ids import AgentId, Branch, OrgId, handle_for
+from limpet.ids import AgentId, Branch, OrgId, SnapshotId, handle_for
 
 
 def key_of(row: SandboxRow) -> SandboxKey:
     """Which sandbox the row is about."""
     return SandboxKey(OrgId(row.org_id), AgentId(row.agent_id), Branch(row.branch))
+
+
+def known_snapshot(row: SandboxRow) -> SnapshotId | None:
+    """A snapshot that the branch's main lineage certainly has; of a detached sandbox the one that
+    it runs without.
+    """
+    known = row.pinned_snapshot if row.detached else row.head_snapshot
+    return SnapshotId(known) if known else None
+
+
+def known_generation(row: SandboxRow) -> int:
+    """The generation that every new head of the main lineage must come after.
+
+    Also in a store that does not have it: when the right store is back, the newer work must not
+    stand below the older.
+    """
+    return 0 if row.detached else row.generation
 
 
 class SandboxRows:

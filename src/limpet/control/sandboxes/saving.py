@@ -17,7 +17,13 @@ from limpet.control.sandboxes.parts import Parts, ref_of
 from limpet.control.sandboxes.rows import key_of
 from limpet.control.sandboxes.streams import without_stalls
 from limpet.control.sandboxes.views import problem_of
-from limpet.errors import ConflictError, DaemonError, FencedError, LimpetError
+from limpet.errors import (
+    ConflictError,
+    DaemonError,
+    FencedError,
+    LimpetError,
+    StoreUnavailableError,
+)
 from limpet.ids import BootId, SnapshotId
 from limpet.runners.base import DaemonResponse
 from limpet.runners.daemon_client import DaemonClient
@@ -103,6 +109,12 @@ class Saving:
                 except SaveSupersededError as error:
                     return error.head  # in a side lineage all the same, only in another one
 
+    async def holds(self, key: SandboxKey, snapshot: SnapshotId | None) -> bool:
+        """Whether the store that answers now has what a workspace grew from (None: nothing)."""
+        if snapshot is None:
+            return True
+        return await self._parts.repository.find(ref_of(key), snapshot) is not None
+
     async def _save(
         self,
         key: SandboxKey,
@@ -148,9 +160,20 @@ class Saving:
         if superseded:
             log.warning("save_superseded", agent=key.agent, branch=key.branch, kept=head.snapshot)
             known |= {"detached": True, "detached_reason": LOST_RACE}
+            if not row.detached:
+                known["pinned_snapshot"] = await self._winner(key, row)
         await parts.rows.change(key, **known)
         await self._tell_daemon(client, head, seq, boot_id, superseded)
         return head
+
+    async def _winner(self, key: SandboxKey, row: SandboxRow) -> str | None:
+        """The head that was there before ours; the last known one while the store does not say."""
+        try:
+            head = (await self._parts.repository.lookup(ref_of(key))).head
+        except StoreUnavailableError as error:
+            log.warning("winner_not_seen", branch=key.branch, error=error.message)
+            head = None
+        return head.snapshot if head else row.head_snapshot
 
     async def _still_tracked(self, key: SandboxKey) -> bool:
         """Whether nobody stopped the sandbox while this save waited for its turn."""
