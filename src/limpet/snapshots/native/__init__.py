@@ -1,0 +1,43 @@
+"""The floor of the engine: list a folder, read small files, make files, each in one call.
+
+Compiled where a compiler was there when Limpet was installed, else in Python; `LIMPET_WITHOUT` with
+`native` in it forces the second (see limpet.snapshots.kernel). Both give the same results.
+"""
+
+import os
+from typing import Final, Literal
+
+from limpet.snapshots.native.records import (
+    CHANGED,
+    ENTRY,
+    EntryStat,
+    Listing,
+    ReadFiles,
+    WriteJobs,
+    Written,
+    pack_records,
+    parse_records,
+)
+
+__all__ = [
+    "CHANGED", "ENTRY", "KIND", "EntryStat", "Listing", "ReadFiles", "WriteJobs", "Written",
+    "pack_records", "parse_records", "read_files", "scan_folder", "write_files",
+]  # fmt: skip
+
+
+def _choose() -> Literal["compiled", "plain"]:
+    if "native" in os.environ.get("LIMPET_WITHOUT", "").split(","):
+        return "plain"
+    try:
+        import limpet.snapshots.native.compiled  # noqa: F401
+    except ImportError:
+        return "plain"
+    return "compiled"
+
+
+KIND: Final = _choose()
+
+if KIND == "compiled":
+    from limpet.snapshots.native.compiled import read_files, scan_folder, write_files
+else:
+    from limpet.snapshots.native.plain import read_files, scan_folder, write_files

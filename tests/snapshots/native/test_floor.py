@@ -1,0 +1,343 @@
+"""The floor, compiled and in Python: the same results for everything."""
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given, settings
+
+from limpet.snapshots.native import KIND, WriteJobs, compiled, parse_records, plain
+from limpet.snapshots.native.records import CHANGED, LAST_NS, pack_records
+from tests.snapshots.trees import Folder, build, scratch_folder, trees
+
+NS = 1_234_567_891
+ODD = [b"a", b"\xff\xfe", b"n" * 255, b".hidden", b" ", "é漢".encode(), b"-x", b"\n"]
+
+
+@pytest.fixture(params=[plain, compiled], ids=["plain", "compiled"])
+def floor(request: pytest.FixtureRequest) -> ModuleType:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def fd(tmp_path: Path) -> Iterator[int]:
+    opened = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield opened
+    os.close(opened)
+
+
+def jobs(fd: int, *files: tuple[bytes, int, int, int, int]) -> WriteJobs:
+    made = WriteJobs()
+    for name, offset, length, mode, mtime_ns in files:
+        made.add(fd, name, offset, length, mode, mtime_ns)
+    return made
+
+
+# -- listing --------------------------------------------------------------------------------------
+
+
+def test_a_listing_has_every_entry_by_name_as_lstat_sees_it(
+    floor: ModuleType, tmp_path: Path, fd: int
+) -> None:
+    for name in ODD:
+        (tmp_path / os.fsdecode(name)).write_bytes(name)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("nowhere")
+    os.link(tmp_path / "a", tmp_path / "hard")
+    os.mkfifo(tmp_path / "fifo")
+    os.utime(tmp_path / "a", ns=(0, -NS))
+    listing = floor.scan_folder(fd)
+    entries = parse_records(listing.records)
+    names = [entry.name for entry in entries]
+    assert names == sorted(os.fsencode(name) for name in os.listdir(tmp_path))
+    assert listing.errors == ()
+    for entry in entries:
+        status = os.lstat(tmp_path / os.fsdecode(entry.name))
+        assert entry == (
+            status.st_mode, status.st_nlink, status.st_dev, status.st_ino, status.st_size,
+            status.st_mtime_ns, status.st_ctime_ns, status.st_blocks, entry.name,
+        )  # fmt: skip
+    assert pack_records(entries) == listing.records
+    assert floor.scan_folder(fd) == listing, "a descriptor that was read can be read again"
+
+
+def test_times_that_64_bits_cannot_hold_come_as_the_nearest(
+    floor: ModuleType, tmp_path: Path, fd: int
+) -> None:
+    (tmp_path / "late").write_bytes(b"1")
+    os.utime(tmp_path / "late", ns=(0, 9_300_000_000 * 10**9))
+    if (tmp_path / "late").stat().st_mtime_ns <= LAST_NS:
+        pytest.skip("this file system cannot hold such a time itself")
+    [entry] = parse_records(floor.scan_folder(fd).records)
+    assert entry.mtime_ns == LAST_NS
+    assert floor.read_files(fd, [b"late"], [1]).mtimes_ns[0] == LAST_NS
+
+
+def test_an_empty_folder_and_a_large_one(floor: ModuleType, tmp_path: Path, fd: int) -> None:
+    assert floor.scan_folder(fd) == (b"", ())
+    for number in range(5000):
+        (tmp_path / f"{number:05}").touch()
+    names = [entry.name for entry in parse_records(floor.scan_folder(fd).records)]
+    assert names == [b"%05d" % number for number in range(5000)]
+
+
+def test_what_is_no_folder_cannot_be_listed(floor: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    with pytest.raises(NotADirectoryError):
+        floor.scan_folder(fd)
+    os.close(fd)
+
+
+def test_entries_that_come_and_go_never_break_a_listing(
+    floor: ModuleType, tmp_path: Path, fd: int
+) -> None:
+    over = threading.Event()
+
+    def churn() -> None:
+        while not over.is_set():
+            for number in range(50):
+                (tmp_path / f"{number}").touch()
+            for number in range(50):
+                (tmp_path / f"{number}").unlink()
+
+    (tmp_path / "stays").touch()
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(300):
+            listing = floor.scan_folder(fd)
+            assert b"stays" in [entry.name for entry in parse_records(listing.records)]
+            assert listing.errors == ()
+    finally:
+        over.set()
+        thread.join()
+
+
+# -- reading --------------------------------------------------------------------------------------
+
+
+def test_files_are_read_whole_with_what_they_look_like(
+    floor: ModuleType, tmp_path: Path, fd: int
+) -> None:
+    (tmp_path / "a").write_bytes(b"alpha")
+    (tmp_path / "empty").touch()
+    (tmp_path / "z").write_bytes(b"omega!")
+    os.utime(tmp_path / "z", ns=(0, -NS))
+    read = floor.read_files(fd, [b"a", b"empty", b"z"], [5, 0, 6])
+    assert bytes(read.data) == b"alphaomega!"
+    assert list(read.errnos) == [0, 0, 0]
+    assert list(read.offsets) == [0, 5, 5]
+    assert list(read.lengths) == [5, 0, 6]
+    status = (tmp_path / "z").stat()
+    found = (read.mtimes_ns[2], read.ctimes_ns[2], read.inos[2], read.modes[2], read.nlinks[2])
+    assert found == (
+        -NS, status.st_ctime_ns, status.st_ino, status.st_mode, 1,
+    )  # fmt: skip
+
+
+def test_what_cannot_be_read_is_told_file_by_file(
+    floor: ModuleType, tmp_path: Path, fd: int
+) -> None:
+    (tmp_path / "link").symlink_to("good")
+    (tmp_path / "good").write_bytes(b"1234")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    names = [b"gone", b"link", b"folder", b"fifo", b"good", b"good", b"good"]
+    read = floor.read_files(fd, names, [1, 4, 4096, 0, 3, 5, 4])
+    assert list(read.errnos) == [
+        errno.ENOENT, errno.ELOOP, CHANGED, CHANGED, CHANGED, CHANGED, 0,
+    ]  # fmt: skip
+    assert list(read.lengths) == [0, 0, 0, 0, 0, 0, 4]
+
+
+def test_xattrs_are_noticed(floor: ModuleType, tmp_path: Path, fd: int) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "b").write_bytes(b"1")
+    try:
+        os.setxattr(tmp_path / "b", "user.note", b"x")
+    except OSError:
+        pytest.skip("this file system has no user xattrs")
+    assert list(floor.read_files(fd, [b"a", b"b"], [1, 1]).xattrs) == [0, 1]
+
+
+@pytest.mark.parametrize("name", [b"", b".", b"..", b"a/b", b"a\0b", b"n" * 256])
+def test_names_that_lead_elsewhere_are_refused(floor: ModuleType, fd: int, name: bytes) -> None:
+    with pytest.raises(ValueError, match="name"):
+        floor.read_files(fd, [name], [0])
+    with pytest.raises(ValueError, match="name"):
+        floor.write_files(b"", jobs(fd, (name, 0, 0, 0o644, 0)))
+
+
+# -- writing --------------------------------------------------------------------------------------
+
+
+def test_files_are_made_with_bytes_mode_and_time(
+    floor: ModuleType, tmp_path: Path, fd: int
+) -> None:
+    done = floor.write_files(
+        b"alphaomega",
+        jobs(
+            fd, (b"a", 0, 5, 0o644, NS), (b"\xff", 5, 5, 0o1755, -NS), (b"empty", 10, 0, 0, -1),
+            (b"all", 0, 10, 0o777, 1 << 60),
+        ),
+    )  # fmt: skip
+    assert done.first_error() is None
+    looks = {}
+    for name in (b"a", b"\xff", b"empty", b"all"):
+        path = tmp_path / os.fsdecode(name)
+        status = path.lstat()
+        looks[name] = path.read_bytes(), stat.S_IMODE(status.st_mode), status.st_mtime_ns
+    assert looks == {
+        b"a": (b"alpha", 0o644, NS), b"\xff": (b"omega", 0o1755, -NS), b"empty": (b"", 0, -1),
+        b"all": (b"alphaomega", 0o777, 1 << 60),
+    }  # fmt: skip
+    assert done.inos[0] == (tmp_path / "a").stat().st_ino
+    assert done.ctimes_ns[0] == (tmp_path / "a").stat().st_ctime_ns
+
+
+def test_set_id_bits_are_never_made(floor: ModuleType, tmp_path: Path, fd: int) -> None:
+    floor.write_files(b"", jobs(fd, (b"a", 0, 0, 0o6755, 0)))
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o755
+
+
+def test_a_umask_takes_nothing_away(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from limpet.snapshots.native import {0} as floor, WriteJobs\n"
+        "os.umask(0o077); fd = os.open(sys.argv[1], os.O_RDONLY); jobs = WriteJobs()\n"
+        "jobs.add(fd, b'{0}', 0, 0, 0o666, 5)\n"
+        "assert floor.write_files(b'', jobs).first_error() is None\n"
+    )
+    for name in ("plain", "compiled"):
+        source = code.format(name).replace("import plain", "import plain")
+        subprocess.run([sys.executable, "-c", source, tmp_path], check=True)
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o666
+
+
+def test_nothing_that_is_there_is_written_over_or_followed(
+    floor: ModuleType, tmp_path: Path, fd: int
+) -> None:
+    (tmp_path / "there").write_bytes(b"mine")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for name in (b"there", b"link"):
+        done = floor.write_files(
+            b"x",
+            jobs(fd, (b"0" + name, 0, 1, 0o644, 0), (name, 0, 1, 0o644, 0), (b"z", 0, 1, 0, 0)),
+        )
+        assert list(done.errnos) == [0, errno.EEXIST, errno.ECANCELED]
+        assert done.first_error() == (1, errno.EEXIST)
+    assert (tmp_path / "there").read_bytes() == b"mine"
+    assert not (tmp_path / "elsewhere").exists()
+    assert not (tmp_path / "z").exists()
+
+
+def test_a_job_beyond_the_buffer_is_refused(floor: ModuleType, fd: int) -> None:
+    for offset, length in ((0, 5), (4, 1), (1 << 63, 1 << 62)):
+        with pytest.raises(ValueError, match="beyond"):
+            floor.write_files(b"1234", jobs(fd, (b"a", offset, length, 0o644, 0)))
+
+
+def test_a_full_disk_leaves_no_half_file(floor: ModuleType, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "limpet-test", str(place)]
+    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    fd = os.open(place, os.O_RDONLY)
+    try:
+        data = bytes(50_000)
+        done = floor.write_files(
+            data, jobs(fd, (b"a", 0, 50_000, 0o644, 0), (b"b", 0, 50_000, 0o644, 0))
+        )
+        assert list(done.errnos) == [0, errno.ENOSPC]
+        assert os.listdir(place) == ["a"]
+    finally:
+        os.close(fd)
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_threads_work_side_by_side(floor: ModuleType, tmp_path: Path) -> None:
+    def work(number: int) -> None:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        fd = os.open(folder, os.O_RDONLY)
+        made = [(b"%d" % n, n, 10, 0o644, n) for n in range(300)]
+        assert floor.write_files(bytes(range(256)) * 2, jobs(fd, *made)).first_error() is None
+        found = parse_records(floor.scan_folder(fd).records)
+        read = floor.read_files(fd, [e.name for e in found], [e.size for e in found])
+        assert not any(read.errnos)
+        os.close(fd)
+        done.append(number)
+
+    done: list[int] = []
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [0, 1, 2, 3]
+
+
+# -- together -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(trees())
+def test_both_floors_see_the_same(tree: Folder) -> None:
+    with scratch_folder() as folder:
+        build(folder / "tree", tree)
+        for place, _, _ in os.walk(folder / "tree"):
+            fd = os.open(place, os.O_RDONLY)
+            listing = plain.scan_folder(fd)
+            assert listing == compiled.scan_folder(fd)
+            found = [e for e in parse_records(listing.records) if e.size < 1 << 20]
+            names, sizes = [e.name for e in found], [e.size for e in found]
+            assert plain.read_files(fd, names, sizes) == compiled.read_files(fd, names, sizes)
+            os.close(fd)
+
+
+def test_without_the_compiled_floor_the_plain_one_is_used() -> None:
+    code = "from limpet.snapshots.native import KIND; print(KIND)"
+    environ = {**os.environ, "LIMPET_WITHOUT": "syncfs,native"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "plain"
+    assert KIND == "compiled"
+
+
+def test_an_install_without_a_compiler_works_and_leaves_none(tmp_path: Path) -> None:
+    from hatch_build import compiled as compile_floor
+
+    source = Path(compiled.__file__).with_name("floor.c")
+    library = tmp_path / "_floor.so"
+    assert compile_floor(source, library)
+    assert library.exists()
+    before = os.environ.get("CC")
+    for compiler in ("false", "/nowhere/cc"):
+        os.environ["CC"] = compiler
+        try:
+            assert not compile_floor(source, library)
+        finally:
+            os.environ.pop("CC")
+            if before is not None:
+                os.environ["CC"] = before
+        assert os.listdir(tmp_path) == [], "a stale library is worse than none"
+
+
+def test_the_source_compiles_without_a_warning(tmp_path: Path) -> None:
+    source = Path(compiled.__file__).with_name("floor.c")
+    strict = ["-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
+    done = subprocess.run(
+        ["cc", *strict, "-o", tmp_path / "floor.so", source], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
