@@ -1,0 +1,1 @@
+"""Attacks with many inputs: coverage-guided over the codecs, generated over whole trees."""
