@@ -17,6 +17,7 @@ from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.node import MAX_MODE, Root
 from limpet.snapshots.pack import PackRef, check_pack_name
 from limpet.snapshots.receipt import Receipt
+from limpet.snapshots.tree_counts import TreeCounts
 
 Lineage = NewType("Lineage", str)
 MAIN = Lineage("main")
@@ -54,6 +55,8 @@ class Packed:
     trees: tuple[PackRef, ...]
     stored_bytes: int
     """What the save put in the store, the head aside."""
+    counts: TreeCounts | None = None
+    """What the tree holds; None when nobody has counted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,7 @@ def _packed_fields(packed: Packed) -> dict[str, Any]:
         "shared_packs": refs(packed.packs, True),
         "shared_trees": refs(packed.trees, True),
         "stored_bytes": packed.stored_bytes,
+        "counts": packed.counts.as_dict() if packed.counts else None,
     }
 
 
@@ -191,6 +195,7 @@ def _packed_of(told: dict[str, Any]) -> Packed:
         (*refs("shared_packs", True), *refs("packs", False)),
         (*refs("shared_trees", True), *refs("trees", False)),
         int(told["stored_bytes"]),
+        TreeCounts.from_dict(told["counts"]) if told.get("counts") else None,
     )
 
 
@@ -203,6 +208,8 @@ def root_of(fields: dict[str, Any]) -> Root:
     """The root that `root_fields` told; `ValueError`, `KeyError` or `TypeError` otherwise."""
     node = bytes.fromhex(fields["node"])
     mode, mtime_ns = fields["mode"], fields["mtime_ns"]
+    if type(mode) is not int or type(mtime_ns) is not int:
+        raise TypeError("a root's mode and time are whole numbers")
     if len(node) != 32 or not 0 <= mode <= MAX_MODE or not -(1 << 63) <= mtime_ns < 1 << 63:
         raise ValueError("what should be a root is none")
     return Root(BlobHash(node), mode, mtime_ns)

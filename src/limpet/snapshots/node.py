@@ -30,6 +30,7 @@ MAX_SEGMENTS: Final = 4096
 TABLE_REFERENCES: Final = 8192
 MAX_LEVEL: Final = 4
 HEADER: Final = struct.Struct("<4sB3sI")
+LEVEL_OFFSET: Final = 4
 SIGNATURE: Final = b"LTN1"
 TABLE_SIGNATURE: Final = b"LCT1"
 REFERENCE: Final = struct.Struct(f"<{HASH_BYTES}sI")

@@ -101,6 +101,15 @@ class PackBuilder:
         self.parts.append(frame)
         self.size_bytes += len(frame)
 
+    def names_of(self, frame: FramePlace) -> list[BlobHash]:
+        """The names of a frame's blobs, in order."""
+        first = HASH_BYTES * frame.first_blob
+        end = first + HASH_BYTES * frame.blob_count
+        return [
+            BlobHash(bytes(self.hashes[at : at + HASH_BYTES]))
+            for at in range(first, end, HASH_BYTES)
+        ]
+
     @property
     def full(self) -> bool:
         """Whether the pack should be closed now."""

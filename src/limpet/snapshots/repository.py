@@ -1,22 +1,19 @@
-"""Snapshots in a store: lineages of heads, each pointing at one verified tar.
+"""Snapshots in a store: lineages of heads, each pointing at one verified state of a workspace.
 
-The order of a save is the whole of its safety: the tar first, verified while it is stored, then,
-last, the head of the next generation, create-only. A save that dies leaves the old head; of two
-writers one creates the generation and the other's work becomes a side lineage. The highest
+The order of a save is the whole of its safety: contents first, verified while they are stored,
+then, last, the head of the next generation, create-only. A save that dies leaves the old head; of
+two writers one creates the generation and the other's work becomes a side lineage. The highest
 generation that can be used is the head.
 
-A branch's tar of the older layout, `<org>/<agent>/<branch>.tar`, counts as generation 0 of its main
-lineage: it is read, never written.
+A state is packed (docs/format.md) or a plain tar; a tar of the older layout counts as generation 0.
 """
 
-import re
 import secrets
-from collections.abc import AsyncIterator
-from dataclasses import replace
+import time
+from collections.abc import AsyncIterator, Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-
-from anyio import to_thread
-from blake3 import blake3
+from typing import Final, Literal
 
 from limpet.errors import (
     ConflictError,
@@ -24,32 +21,28 @@ from limpet.errors import (
     PreconditionFailedError,
     SnapshotDamagedError,
 )
-from limpet.ids import SnapshotId, new_snapshot_id
+from limpet.ids import OrgId, SnapshotId, new_snapshot_id
+from limpet.snapshots.blob_reader import BlobReader
+from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.faults import reach
+from limpet.snapshots.heads import HeadStore
 from limpet.snapshots.lineage import (
-    LEGACY_GENERATION,
     MAIN,
-    MAX_HEAD_BYTES,
     BranchRef,
     DamagedHead,
     Head,
     HeadLookup,
     Lineage,
+    Packed,
     SaveReason,
-    decode_head,
-    encode_head,
 )
-from limpet.snapshots.receipt import Receipt
-from limpet.snapshots.tar_read import TarSummary, TarVerifier
-from limpet.stores.base import SandboxStore, StoredObject
-from limpet.stores.keys import (
-    GENERATION_DIGITS,
-    head_key,
-    heads_prefix,
-    heads_root,
-    legacy_tar_key,
-    tar_key,
-)
+from limpet.snapshots.pack_store import IndexCache, PackStore
+from limpet.snapshots.packed_open import PackedStream
+from limpet.snapshots.packed_save import PackedSave, StoredSave
+from limpet.snapshots.snapshot_trees import TreeCache, packed_of
+from limpet.snapshots.tars import TarStore, receipt_of
+from limpet.snapshots.trees import TreeBlobs
+from limpet.stores.base import SandboxStore
 
 __all__ = [
     "MAIN",
@@ -60,10 +53,18 @@ __all__ = [
     "Lineage",
     "SaveReason",
     "SaveSupersededError",
+    "Saved",
     "SnapshotRepository",
 ]
-_GENERATION = re.compile(rf"[0-9]{{{GENERATION_DIGITS}}}")
-_SIDE = re.compile(r"side-[0-9a-f]{12}")
+SAVE_STEPS: Final = (
+    "save-tar-stored", "save-pack-stored", "save-packs-stored", "save-tree-pack-stored",
+    "save-trees-stored", "save-packed-stored", "save-head-created",
+)  # fmt: skip
+"""Every point where a save can be made to die (`LIMPET_FAULT=<point>:kill`)."""
+MAX_SAVE_S: Final = 6 * 3600.0
+"""A save that took longer may build upon packs that were condemned meanwhile: it cannot commit."""
+_QUIET: Final[frozenset[SaveReason]] = frozenset({"idle", "interval", "shutdown", "stop"})
+"""Saves for these reasons want the state to be safe; nobody asked for a snapshot."""
 
 
 class SaveSupersededError(ConflictError):
@@ -79,26 +80,53 @@ class SaveSupersededError(ConflictError):
         self.head = head
 
 
+class SaveTooOldError(ConflictError):
+    """A save took so long that what it builds upon may have been pruned."""
+
+    code = "save_too_old"
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a packed save came to. `head` is the base itself when nothing was `unchanged`."""
+
+    head: Head
+    activity_seq: int
+    """What the daemon counted when the save began."""
+    boot_id: str
+    unchanged: bool
+    sent_bytes: int
+    stored_bytes: int
+    """What was put in the store, the head aside."""
+
+
 class SnapshotRepository:
     """All branches' snapshots in one store. Every method may raise `StoreUnavailableError`."""
 
     def __init__(self, store: SandboxStore) -> None:
         self._store = store
-        self._legacy: dict[BranchRef, tuple[StoredObject, Head | DamagedHead]] = {}
+        self._heads = HeadStore(store)
+        self._tars = TarStore(store)
+        self._trees = TreeCache()
+        self._indexes = IndexCache()
+
+    # -- heads ---------------------------------------------------------------------------------
 
     async def lookup(self, ref: BranchRef, lineage: Lineage = MAIN) -> HeadLookup:
-        """The newest usable head, newest generation first; what was passed by is told."""
+        """The newest usable head, newest generation first; what was passed by is told.
+
+        Usable is one whose bytes are there, by their sizes.
+        """
         damaged: list[DamagedHead] = []
-        for generation in sorted(await self._generations(ref, lineage), reverse=True):
-            read = await self._read(ref, lineage, generation)
+        for generation in sorted(await self._heads.generations(ref, lineage), reverse=True):
+            read = await self._heads.read(ref, lineage, generation)
             if isinstance(read, Head):
-                seen = await self._store.head(self._tar(read))
-                if seen is not None and seen.size_bytes == read.size_bytes:
+                why = await self._why_unusable(read)
+                if why is None:
                     return HeadLookup(read, tuple(damaged))
-                why = "its bytes are gone" if seen is None else "its size is not what was saved"
                 read = DamagedHead(generation, read.snapshot, why)
             damaged.append(read)
-        older = await self._read_legacy(ref) if lineage == MAIN else None
+        older = await self._tars.legacy(ref) if lineage == MAIN else None
         if isinstance(older, DamagedHead):
             damaged.append(older)
             older = None
@@ -117,18 +145,8 @@ class SnapshotRepository:
 
     async def history(self, ref: BranchRef) -> list[Head]:
         """All readable heads of all lineages, newest first."""
-        root = heads_root(ref.org, ref.agent, ref.branch)
-        heads = []
-        async for one in self._store.list(root):
-            folder, _, name = one.key.removeprefix(root).partition("/")
-            if not _GENERATION.fullmatch(name):
-                continue
-            if folder and not _SIDE.fullmatch(folder):
-                continue
-            read = await self._read(ref, Lineage(folder or MAIN), int(name))
-            if isinstance(read, Head):
-                heads.append(read)
-        older = await self._read_legacy(ref)
+        heads = [read async for read in self._heads.every(ref) if isinstance(read, Head)]
+        older = await self._tars.legacy(ref)
         if isinstance(older, Head):
             heads.append(older)
         return sorted(
@@ -153,6 +171,8 @@ class SnapshotRepository:
                 newest[head.lineage] = head
         return [head for head in newest.values() if head.blake3 not in known]
 
+    # -- saves ---------------------------------------------------------------------------------
+
     async def save_tar(
         self,
         ref: BranchRef,
@@ -174,44 +194,138 @@ class SnapshotRepository:
         `SaveSupersededError` carries that head.
         """
         snapshot = new_snapshot_id()
-        verifier = TarVerifier()
-        summary: TarSummary | None = None
-
-        async def verified() -> AsyncIterator[bytes]:
-            nonlocal summary
-            async for chunk in chunks:
-                await to_thread.run_sync(verifier.feed, chunk)
-                yield chunk
-            summary = await to_thread.run_sync(verifier.finish)
-
-        key = tar_key(ref.org, ref.agent, ref.branch, snapshot)
-        await self._store.put(key, verified(), condition="create-only")
-        assert summary is not None
-        head = Head(
-            ref=ref,
-            lineage=lineage,
-            generation=expected_generation + 1,
-            snapshot=snapshot,
-            parent=parent,
-            kind="tar",
-            created_at=datetime.now(UTC),
-            reason=reason,
-            name=name,
-            fencing=fencing,
-            receipt=_receipt_of(summary),
-            size_bytes=summary.size_bytes,
-            blake3=summary.blake3,
-            side_reason=side_reason,
-        )
+        summary = await self._tars.put(ref, snapshot, chunks)
         reach("save-tar-stored")
-        try:
-            await self._create_next(head)
-        except PreconditionFailedError:
-            aside = _moved(head, Lineage(f"side-{secrets.token_hex(6)}"), side_reason)
-            await self._create(aside)
-            raise SaveSupersededError(aside) from None
-        reach("save-head-created")
-        return head
+        return await self._commit(
+            Head(
+                ref=ref,
+                lineage=lineage,
+                generation=expected_generation + 1,
+                snapshot=snapshot,
+                parent=parent,
+                kind="tar",
+                created_at=datetime.now(UTC),
+                reason=reason,
+                name=name,
+                fencing=fencing,
+                receipt=receipt_of(summary),
+                size_bytes=summary.size_bytes,
+                blake3=summary.blake3,
+                side_reason=side_reason,
+            )
+        )
+
+    async def save_packed(
+        self,
+        ref: BranchRef,
+        chunks: AsyncIterator[bytes],
+        *,
+        base: Head | None,
+        reason: SaveReason,
+        parent: SnapshotId | None,
+        fencing: int,
+        lineage: Lineage = MAIN,
+        expected_generation: int,
+        name: str | None = None,
+        side_reason: str | None = None,
+    ) -> Saved:
+        """Store a `save` stream as the generation after `expected_generation`.
+
+        `base` is the state of this org that the stream may build upon: blobs of its tree may be
+        named without being sent. A state that is the base's own, saved without being asked for,
+        stores nothing and gives the base back. Lost races end as those of `save_tar` do.
+
+        Raises `StreamBrokenError` or `SnapshotDamagedError` when the stream is cut off or not
+        what the format allows, `ForeignBaseError` or `ForeignBlobError` when it relies on what it
+        may not, `TooMuchError`, `PackGoneError` when what the org had has gone meanwhile (saving
+        again helps), `SaveTooOldError`. No head is left then.
+        """
+        if base is not None and base.ref.org != ref.org:
+            raise InvalidInputError("A save cannot build upon another org's snapshot")
+        started_s = time.monotonic()
+        save = PackedSave(self._packs(ref.org), self._trees, base)
+        stored = await save.run(chunks)
+        moved = Saved(
+            head=_packed_head(
+                stored,
+                ref=ref,
+                lineage=lineage,
+                generation=expected_generation + 1,
+                parent=parent,
+                reason=reason,
+                name=name,
+                fencing=fencing,
+                side_reason=side_reason,
+            ),
+            activity_seq=stored.header.activity_seq,
+            boot_id=stored.header.boot_id,
+            unchanged=False,
+            sent_bytes=stored.sent_bytes,
+            stored_bytes=stored.stored_bytes,
+        )
+        if base is not None and name is None and reason in _QUIET and _same(base, moved.head):
+            newest = max(await self._heads.generations(ref, lineage), default=0)
+            if newest == base.generation:
+                return replace(moved, head=base, unchanged=True)
+        await save.require_reused()
+        if time.monotonic() - started_s > MAX_SAVE_S:
+            raise SaveTooOldError("The save took over six hours", hint="Save again.")
+        reach("save-packed-stored")
+        return replace(moved, head=await self._commit(moved.head))
+
+    async def adopt(
+        self,
+        target: Head,
+        *,
+        ref: BranchRef,
+        reason: SaveReason,
+        parent: SnapshotId | None,
+        fencing: int,
+        expected_generation: int,
+        lineage: Lineage = MAIN,
+        name: str | None = None,
+        side_reason: str | None = None,
+    ) -> Head:
+        """A new head with the content of `target`, a snapshot of the same org.
+
+        Of a packed snapshot nothing is copied; a tar is. Raises `SnapshotDamagedError` when the
+        target is not there, and `SaveSupersededError` as `save_tar` does.
+        """
+        if target.ref.org != ref.org:
+            raise InvalidInputError("A snapshot cannot go from one org to another")
+        if target.packed is None:
+            return await self.save_tar(
+                ref,
+                await self._tars.open(target),
+                reason=reason,
+                parent=parent,
+                fencing=fencing,
+                lineage=lineage,
+                expected_generation=expected_generation,
+                name=name,
+                side_reason=side_reason,
+            )
+        why = await self._why_unusable(target)
+        if why is not None:
+            raise SnapshotDamagedError(f"The snapshot {target.snapshot} cannot be used: {why}")
+        return await self._commit(
+            replace(
+                target,
+                ref=ref,
+                lineage=lineage,
+                generation=expected_generation + 1,
+                snapshot=new_snapshot_id(),
+                parent=parent,
+                created_at=datetime.now(UTC),
+                reason=reason,
+                name=name,
+                fencing=fencing,
+                side_reason=side_reason,
+                packed=replace(target.packed, stored_bytes=0),
+            )
+        )
+
+    # -- reading -------------------------------------------------------------------------------
 
     async def open_tar(self, head: Head) -> AsyncIterator[bytes]:
         """The tar's bytes; `SnapshotDamagedError` before the last of them when they are not whole.
@@ -219,132 +333,125 @@ class SnapshotRepository:
         The last chunk is held back until size and BLAKE3 are known to be right, so that a reader
         of a damaged tar never sees its end.
         """
-        chunks = await self._store.get(self._tar(head))
-        if chunks is None:
-            raise SnapshotDamagedError(f"The bytes of snapshot {head.snapshot} are gone")
-        return self._checked(head, chunks)
+        if head.kind != "tar":
+            raise InvalidInputError(f"The snapshot {head.snapshot} is no tar")
+        return await self._tars.open(head)
+
+    async def open_packed(
+        self,
+        head: Head,
+        *,
+        needs: Collection[BlobHash] | None = None,
+        flow: Literal["restore", "plan"] = "restore",
+    ) -> AsyncIterator[bytes]:
+        """A `restore` or `plan` stream of a packed snapshot, in flat memory.
+
+        With `needs` (data blobs of its tree) a restore holds only frames with one of them. Damage
+        raises `SnapshotDamagedError` here or before the stream's end. `ForeignBlobError` when the
+        tree does not name all of `needs`, `InvalidInputError` for a tar.
+        """
+        packs = self._packs(head.ref.org)
+        trees = await self._trees.read(packs, head)
+        return await PackedStream(packs, head, trees, flow=flow, needs=needs).open()
+
+    async def trees(self, head: Head) -> TreeBlobs:
+        """The tree blobs of a packed snapshot, and maybe others; walk from its root.
+
+        Raises `SnapshotDamagedError` when they are not whole, `InvalidInputError` for a tar.
+        """
+        packs = self._packs(head.ref.org)
+        return (await self._trees.read(packs, head)).blobs.reader()
+
+    async def read_blobs(
+        self, head: Head, names: Iterable[BlobHash]
+    ) -> AsyncIterator[tuple[BlobHash, bytes]]:
+        """Data blobs that the snapshot's tree names, in the order asked for, each verified.
+
+        It is the caller's to ask for nothing that the tree does not name.
+        """
+        reader = BlobReader(self._packs(head.ref.org), packed_of(head).packs)
+        async for name, blob in reader.read(names):
+            yield name, blob
 
     async def verify(self, head: Head) -> None:
         """Read all of the snapshot; `SnapshotDamagedError` when it is not what was saved."""
-        async for _ in await self.open_tar(head):
-            pass
+        if head.kind == "tar":
+            async for _ in await self._tars.open(head):
+                pass
+            return
+        packs = PackStore(self._store, head.ref.org)  # nothing that is at hand is believed
+        trees = await TreeCache().read(packs, head)
+        await PackedStream(packs, head, trees, flow="restore").verify()
 
     # -- inside --------------------------------------------------------------------------------
 
-    async def _checked(self, head: Head, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        digest = blake3()
-        size = 0
-        held = b""
-        async for chunk in chunks:
-            await to_thread.run_sync(digest.update, chunk)
-            size += len(chunk)
-            if held:
-                yield held
-            held = chunk
-        if size != head.size_bytes or digest.hexdigest() != head.blake3:
-            what = "is cut off" if size < head.size_bytes else "was changed"
-            raise SnapshotDamagedError(
-                f"The snapshot {head.snapshot} {what}",
-                hint="Nothing of it was used. Choose an older snapshot.",
-            )
-        if held:
-            yield held
+    def _packs(self, org: OrgId) -> PackStore:
+        return PackStore(self._store, org, self._indexes)
 
-    async def _generations(self, ref: BranchRef, lineage: Lineage) -> list[int]:
-        prefix = heads_prefix(ref.org, ref.agent, ref.branch, lineage)
-        return [
-            int(name)
-            async for one in self._store.list(prefix)
-            if _GENERATION.fullmatch(name := one.key.removeprefix(prefix))
-        ]
-
-    async def _create_next(self, head: Head) -> None:
-        """Create the head as the newest of its lineage, or `PreconditionFailedError`.
-
-        Its place may be free although others came after it: old heads are pruned.
-        """
-        later = max(await self._generations(head.ref, head.lineage), default=0)
-        if later >= head.generation:
-            raise PreconditionFailedError(f"Generation {later} of {head.ref.branch} is there")
-        await self._create(head)
-
-    async def _create(self, head: Head) -> None:
-        ref = head.ref
-        key = head_key(ref.org, ref.agent, ref.branch, head.generation, head.lineage)
-        await self._store.put(key, encode_head(head), condition="create-only")
-
-    async def _read(self, ref: BranchRef, lineage: Lineage, generation: int) -> Head | DamagedHead:
-        key = head_key(ref.org, ref.agent, ref.branch, generation, lineage)
-        chunks = await self._store.get(key, length=MAX_HEAD_BYTES + 1)
-        if chunks is None:
-            return DamagedHead(generation, None, "its head is gone")
-        body = b"".join([chunk async for chunk in chunks])
-        return decode_head(body, ref, lineage, generation)
-
-    async def _read_legacy(self, ref: BranchRef) -> Head | DamagedHead | None:
-        """The tar of the older layout as a head; read whole when it is first seen or changes."""
-        key = legacy_tar_key(ref.org, ref.agent, ref.branch)
-        seen = await self._store.head(key)
-        if seen is None:
+    async def _why_unusable(self, head: Head) -> str | None:
+        """Why the head's bytes cannot be what was saved; None when they can."""
+        if head.packed is None:
+            return await self._tars.why_unusable(head)
+        packs = self._packs(head.ref.org)
+        gone = await packs.missing("tree", head.packed.trees)
+        gone += await packs.missing("data", head.packed.packs)
+        if not gone:
             return None
-        known = self._legacy.get(ref)
-        if known is not None and known[0] == seen:
-            return known[1]
-        chunks = await self._store.get(key)
-        if chunks is None:
-            return None
-        verifier = TarVerifier()
-        read: Head | DamagedHead
+        return f"{len(gone)} of its packs are gone or cut off"
+
+    async def _commit(self, head: Head) -> Head:
+        """Create the head, or, when another writer was first, one of a new side lineage."""
         try:
-            async for chunk in chunks:
-                await to_thread.run_sync(verifier.feed, chunk)
-            read = _legacy_head(ref, seen, await to_thread.run_sync(verifier.finish))
-        except (SnapshotDamagedError, InvalidInputError) as error:
-            why = f"it is of the older layout, and {error.message}"
-            read = DamagedHead(LEGACY_GENERATION, None, why)
-        self._legacy[ref] = (seen, read)
-        return read
-
-    @staticmethod
-    def _tar(head: Head) -> str:
-        if head.lineage == MAIN and head.generation == LEGACY_GENERATION:
-            return legacy_tar_key(head.ref.org, head.ref.agent, head.ref.branch)
-        return tar_key(head.ref.org, head.ref.agent, head.ref.branch, head.snapshot)
+            await self._heads.create_next(head)
+        except PreconditionFailedError:
+            aside = replace(
+                head,
+                lineage=Lineage(f"side-{secrets.token_hex(6)}"),
+                generation=1,
+                side_reason=head.side_reason or "lost-race",
+            )
+            await self._heads.create(aside)
+            raise SaveSupersededError(aside) from None
+        reach("save-head-created")
+        return head
 
 
-def _receipt_of(summary: TarSummary) -> Receipt:
-    """The save's own receipt, or, for a tar of somebody else's, what was seen in it."""
-    if summary.receipt_of_save is not None:
-        return Receipt.from_dict({**summary.receipt_of_save, "operation": "save"})
-    return Receipt(
-        operation="save",
-        entries=summary.entries,
-        files=summary.files,
-        bytes=summary.bytes,
-        size_bytes=summary.size_bytes,
-        blake3=summary.blake3,
-        complete=True,
+def _packed_head(
+    stored: StoredSave,
+    *,
+    ref: BranchRef,
+    lineage: Lineage,
+    generation: int,
+    parent: SnapshotId | None,
+    reason: SaveReason,
+    name: str | None,
+    fencing: int,
+    side_reason: str | None,
+) -> Head:
+    return Head(
+        ref=ref,
+        lineage=lineage,
+        generation=generation,
+        snapshot=new_snapshot_id(),
+        parent=parent,
+        kind="tree",
+        created_at=datetime.now(UTC),
+        reason=reason,
+        name=name,
+        fencing=fencing,
+        receipt=stored.receipt,
+        size_bytes=stored.counts.bytes,
+        blake3=stored.root.digest,
+        side_reason=side_reason,
+        packed=Packed(stored.root, stored.packs, stored.trees, stored.stored_bytes, stored.counts),
     )
 
 
-def _moved(head: Head, lineage: Lineage, side_reason: str | None) -> Head:
-    return replace(head, lineage=lineage, generation=1, side_reason=side_reason or "lost-race")
-
-
-def _legacy_head(ref: BranchRef, seen: StoredObject, summary: TarSummary) -> Head:
-    return Head(
-        ref=ref,
-        lineage=MAIN,
-        generation=LEGACY_GENERATION,
-        snapshot=SnapshotId(f"legacy-{summary.blake3[:24]}"),
-        parent=None,
-        kind="tar",
-        created_at=datetime.fromtimestamp(seen.modified_at_s, UTC),
-        reason="import",
-        name=None,
-        fencing=0,
-        receipt=_receipt_of(summary),
-        size_bytes=summary.size_bytes,
-        blake3=summary.blake3,
-        side_reason=None,
+def _same(base: Head, head: Head) -> bool:
+    """Whether the head would say again, at the same place, what the base says."""
+    return (base.ref, base.lineage, base.generation, base.blake3) == (
+        head.ref,
+        head.lineage,
+        head.generation - 1,
+        head.blake3,
     )

@@ -13,6 +13,7 @@ from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.frame import DecodedFrame, decode_frame
 from limpet.snapshots.node import (
     FOLDER,
+    LEVEL_OFFSET,
     BadNodeError,
     Branches,
     Content,
@@ -66,6 +67,12 @@ class TreeBlobs:
         self._keep(number, decoded)
         return decoded
 
+    def reader(self) -> "TreeBlobs":
+        """The same blobs for another thread. Nothing may be added to either any more."""
+        other = TreeBlobs()
+        other._frames, other._places, other.raw_bytes = self._frames, self._places, self.raw_bytes
+        return other
+
     def __contains__(self, name: BlobHash) -> bool:
         return name in self._places
 
@@ -106,7 +113,10 @@ class TreeBlobs:
     def nodes_of(self, node: BlobHash) -> Iterator[BlobHash]:
         """The node itself and the nodes that it is cut into; not those of its sub-folders."""
         yield node
-        decoded = decode_node(self.blob(node))
+        blob = self.blob(node)
+        if blob[LEVEL_OFFSET : LEVEL_OFFSET + 1] == b"\0":
+            return
+        decoded = decode_node(blob)
         if isinstance(decoded, Branches):
             for child in decoded.children:
                 yield from self.nodes_of(child)

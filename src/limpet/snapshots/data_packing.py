@@ -1,0 +1,107 @@
+"""Frames of data that arrived, gathered into packs: each blob once, none that the org has already.
+
+Pure but for `FindKnown`, which it is given. A frame whose blobs are all new is stored as it came;
+of one that is partly known the rest is framed anew.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from limpet.snapshots.blobs import BlobHash, BlobKind
+from limpet.snapshots.frame import DecodedFrame
+from limpet.snapshots.pack import FinishedPack, PackName, PackRef
+from limpet.snapshots.pack_maker import PackMaker
+
+FindKnown = Callable[[BlobKind, Sequence[BlobHash]], Mapping[BlobHash, PackRef]]
+"""Which of these blobs the org has, and in which pack; blocks. Only what is sure counts."""
+
+# What is kept of each blob is one number, since there may be a million of them: the number of its
+# pack, its size, and in the last bit whether the tree names it.
+_PACK_SHIFT: Final = 22
+_BELOW_PACK: Final = (1 << _PACK_SHIFT) - 1
+_SIZES: Final = _BELOW_PACK >> 1
+_REUSED: Final = 1 << 32
+"""Numbers from here on are those of packs that were there already."""
+
+
+class ArrivedFrame(NamedTuple):
+    """A frame as it came, and what was found in it."""
+
+    frame: bytes
+    decoded: DecodedFrame
+
+
+class DataPacking:
+    """Every data blob of one save: where it lies, and whether the tree names it."""
+
+    def __init__(self, find_known: FindKnown) -> None:
+        self._find_known = find_known
+        self._blobs: dict[BlobHash, int] = {}
+        self._maker = PackMaker("data", self._lies_in)
+        self._made: list[PackRef] = []
+        self._reused: dict[PackName, int] = {}
+        self._reused_packs: list[PackRef] = []
+
+    def add(self, frames: Sequence[ArrivedFrame]) -> list[FinishedPack]:
+        """Take frames in; gives the packs that are full now."""
+        new = {name for one in frames for name in one.decoded.hashes if name not in self._blobs}
+        known = self._find_known("data", list(new)) if new else {}
+        for frame, decoded in frames:
+            fresh = [
+                index
+                for index, name in enumerate(decoded.hashes)
+                if self._first_met(name, decoded.sizes[index], known)
+            ]
+            if len(fresh) == len(decoded.hashes):
+                self._maker.add_frame(frame, decoded.hashes, decoded.sizes)
+                continue
+            for index in fresh:
+                self._maker.add_blob(decoded.hashes[index], decoded.blob(index))
+        return self._finished()
+
+    def use(self, name: BlobHash) -> int | None:
+        """Mark a blob as one that the tree names; its size, or None when it did not come."""
+        told = self._blobs.get(name)
+        if told is None:
+            return None
+        if not told & 1:
+            self._blobs[name] = told | 1
+        return told >> 1 & _SIZES
+
+    def finish(self) -> list[FinishedPack]:
+        """The last packs, without the frames of which the tree names nothing."""
+        self._maker.drop(lambda name: bool(self._blobs[name] & 1))
+        return self._finished(last=True)
+
+    def used_packs(self) -> list[PackRef]:
+        """The packs in which the blobs lie that the tree names: the reused ones, then the new."""
+        numbers = sorted({told >> _PACK_SHIFT for told in self._blobs.values() if told & 1})
+        reused = [self._reused_packs[n - _REUSED] for n in numbers if n >= _REUSED]
+        return reused + [self._made[n] for n in numbers if n < _REUSED]
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _finished(self, *, last: bool = False) -> list[FinishedPack]:
+        finished = self._maker.take_finished(last=last)
+        self._made += [pack.ref for pack in finished]
+        return finished
+
+    def _first_met(self, name: BlobHash, size: int, known: Mapping[BlobHash, PackRef]) -> bool:
+        """Whether the blob must be stored: it comes for the first time and nobody has it."""
+        if name in self._blobs:
+            return False
+        pack = known.get(name)
+        number = 0 if pack is None else _REUSED + self._number_of(pack)
+        self._blobs[name] = number << _PACK_SHIFT | size << 1
+        return pack is None
+
+    def _number_of(self, pack: PackRef) -> int:
+        number = self._reused.setdefault(pack.name, len(self._reused_packs))
+        if number == len(self._reused_packs):
+            self._reused_packs.append(pack)
+        return number
+
+    def _lies_in(self, names: Sequence[BlobHash], number: int) -> None:
+        place = number << _PACK_SHIFT
+        for name in names:
+            self._blobs[name] = place | self._blobs[name] & _BELOW_PACK

@@ -1,0 +1,74 @@
+"""Heads in a store: one object a generation, created and never changed."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Final
+
+from limpet.errors import InvalidInputError, PreconditionFailedError
+from limpet.snapshots.lineage import (
+    MAIN,
+    MAX_HEAD_BYTES,
+    BranchRef,
+    DamagedHead,
+    Head,
+    Lineage,
+    decode_head,
+    encode_head,
+)
+from limpet.stores.base import SandboxStore
+from limpet.stores.keys import GENERATION_DIGITS, head_key, heads_prefix, heads_root
+
+_GENERATION: Final = re.compile(rf"[0-9]{{{GENERATION_DIGITS}}}")
+_SIDE: Final = re.compile(r"side-[0-9a-f]{12}")
+
+
+class HeadStore:
+    """All lineages' heads. Every method may raise `StoreUnavailableError`."""
+
+    def __init__(self, store: SandboxStore) -> None:
+        self._store = store
+
+    async def generations(self, ref: BranchRef, lineage: Lineage) -> list[int]:
+        """The generations that there are, in no order."""
+        prefix = heads_prefix(ref.org, ref.agent, ref.branch, lineage)
+        return [
+            int(name)
+            async for one in self._store.list(prefix)
+            if _GENERATION.fullmatch(name := one.key.removeprefix(prefix))
+        ]
+
+    async def every(self, ref: BranchRef) -> AsyncIterator[Head | DamagedHead]:
+        """All heads of all lineages of a branch."""
+        root = heads_root(ref.org, ref.agent, ref.branch)
+        async for one in self._store.list(root):
+            folder, _, name = one.key.removeprefix(root).partition("/")
+            if _GENERATION.fullmatch(name) and (not folder or _SIDE.fullmatch(folder)):
+                yield await self.read(ref, Lineage(folder or MAIN), int(name))
+
+    async def read(self, ref: BranchRef, lineage: Lineage, generation: int) -> Head | DamagedHead:
+        """One head, or why it cannot be used."""
+        key = head_key(ref.org, ref.agent, ref.branch, generation, lineage)
+        chunks = await self._store.get(key, length=MAX_HEAD_BYTES + 1)
+        if chunks is None:
+            return DamagedHead(generation, None, "its head is gone")
+        body = b"".join([chunk async for chunk in chunks])
+        return decode_head(body, ref, lineage, generation)
+
+    async def create_next(self, head: Head) -> None:
+        """Create the head as the newest of its lineage, or `PreconditionFailedError`.
+
+        Its place may be free although others came after it: old heads are pruned.
+        """
+        later = max(await self.generations(head.ref, head.lineage), default=0)
+        if later >= head.generation:
+            raise PreconditionFailedError(f"Generation {later} of {head.ref.branch} is there")
+        await self.create(head)
+
+    async def create(self, head: Head) -> None:
+        """Create the head where it says, or `PreconditionFailedError`."""
+        ref = head.ref
+        key = head_key(ref.org, ref.agent, ref.branch, head.generation, head.lineage)
+        body = encode_head(head)
+        if len(body) > MAX_HEAD_BYTES:
+            raise InvalidInputError(f"The head of {ref.branch} would be too large to be read again")
+        await self._store.put(key, body, condition="create-only")

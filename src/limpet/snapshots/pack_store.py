@@ -1,0 +1,169 @@
+"""Packs in a store: put once, found by name, read whole or in parts, and never believed unread."""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final
+
+from anyio import to_thread
+from blake3 import blake3
+
+from limpet.errors import PreconditionFailedError, SnapshotDamagedError
+from limpet.ids import OrgId
+from limpet.snapshots.ahead import each
+from limpet.snapshots.blobs import BlobKind
+from limpet.snapshots.pack import (
+    FinishedPack,
+    FramePlace,
+    PackIndex,
+    PackRef,
+    check_pack_header,
+    decode_index,
+)
+from limpet.stores.base import Condition, ReplaceIf, SandboxStore
+from limpet.stores.keys import pack_key
+
+AT_ONCE: Final = 16
+"""Requests to the store under way at a time, of one save or restore."""
+_PIECE_BYTES: Final = 1 << 20
+_KEPT_BYTES: Final = 16 << 20
+_GAP_BYTES: Final = 256 << 10
+"""Frames that lie nearer to each other than this are read in one range."""
+
+
+class IndexCache:
+    """Indexes that were read last; they never change."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, PackIndex] = OrderedDict()
+        self._kept_bytes = 0
+
+    def get(self, key: str) -> PackIndex | None:
+        """The index of the pack that lies at `key`, when it is at hand."""
+        index = self._kept.get(key)
+        if index is not None:
+            self._kept.move_to_end(key)
+        return index
+
+    def keep(self, key: str, index: PackIndex) -> None:
+        """Keep an index; older ones go when there are too many."""
+        if key not in self._kept:
+            self._kept[key] = index
+            self._kept_bytes += _memory_of(index)
+        while self._kept_bytes > _KEPT_BYTES:
+            _, gone = self._kept.popitem(last=False)
+            self._kept_bytes -= _memory_of(gone)
+
+
+class PackStore:
+    """The packs of one org, and those of the templates. Methods may raise `StoreUnavailableError`.
+
+    Whatever is not as the head or the index says raises `SnapshotDamagedError`.
+    """
+
+    def __init__(self, store: SandboxStore, org: OrgId, indexes: IndexCache | None = None) -> None:
+        self._store = store
+        self._org = org
+        self._indexes = indexes or IndexCache()
+
+    def key(self, kind: BlobKind, ref: PackRef) -> str:
+        """Where the pack lies."""
+        return pack_key(self._org, kind, ref.name, shared=ref.shared)
+
+    async def put(self, pack: FinishedPack) -> int:
+        """Store a pack; how many bytes that took, which is 0 when it was there already."""
+        key = self.key(pack.kind, pack.ref)
+        try:
+            await self._store.put(key, _pieces(pack.chunks), condition="create-only")
+        except PreconditionFailedError:
+            seen = await self._store.head(key)
+            if seen is not None and seen.size_bytes == pack.ref.size_bytes:
+                return 0
+            # What lies there is not what its name says. Only the whole pack may have this name.
+            condition: Condition = "create-only" if seen is None else ReplaceIf(seen.etag)
+            await self._store.put(key, _pieces(pack.chunks), condition=condition)
+        return pack.ref.size_bytes
+
+    async def missing(self, kind: BlobKind, refs: Sequence[PackRef]) -> list[PackRef]:
+        """Those of the packs that are not there, or not of the size that they should have."""
+
+        async def gone(ref: PackRef) -> bool:
+            seen = await self._store.head(self.key(kind, ref))
+            return seen is None or seen.size_bytes != ref.size_bytes
+
+        found = await each(refs, gone, at_once=AT_ONCE)
+        return [ref for ref, is_gone in zip(refs, found, strict=True) if is_gone]
+
+    async def index(self, kind: BlobKind, ref: PackRef) -> PackIndex:
+        """What the pack holds, by its index."""
+        key = self.key(kind, ref)
+        kept = self._indexes.get(key)
+        if kept is not None:
+            return kept
+        start = ref.size_bytes - ref.index_bytes
+        data = await self._read(kind, ref, start, ref.index_bytes)
+        index = await to_thread.run_sync(decode_index, data, ref.size_bytes)
+        self._indexes.keep(key, index)
+        return index
+
+    async def whole(self, kind: BlobKind, ref: PackRef) -> tuple[bytes, PackIndex]:
+        """The pack's bytes, hashed, and what it holds."""
+        data = await self._read(kind, ref, 0, ref.size_bytes + 1)
+        return data, await to_thread.run_sync(_verified, data, kind, ref)
+
+    async def frames(
+        self, kind: BlobKind, ref: PackRef, places: Sequence[FramePlace]
+    ) -> AsyncIterator[tuple[FramePlace, bytes]]:
+        """Some frames of a pack, in ascending order of their places; not verified."""
+        for run in _runs(places):
+            start = run[0].offset
+            data = await self._read(kind, ref, start, run[-1].offset + run[-1].length - start)
+            for place in run:
+                at = place.offset - start
+                yield place, data[at : at + place.length]
+
+    async def _read(self, kind: BlobKind, ref: PackRef, start: int, length: int) -> bytes:
+        chunks = await self._store.get(self.key(kind, ref), start=start, length=length)
+        if chunks is None:
+            raise SnapshotDamagedError(f"The pack {ref.name[:16]} is gone")
+        data = b"".join([chunk async for chunk in chunks])
+        wanted = min(length, ref.size_bytes - start)
+        if len(data) != wanted:
+            what = "cut off" if len(data) < wanted else "longer than it was"
+            raise SnapshotDamagedError(f"The pack {ref.name[:16]} is {what}")
+        return data
+
+
+def _memory_of(index: PackIndex) -> int:
+    return len(index.hashes) + 40 * len(index.sizes) + 100 * len(index.frames)
+
+
+async def _pieces(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, some together: a store writes few large pieces faster than many small ones."""
+    held: list[bytes] = []
+    size_bytes = 0
+    for chunk in chunks:
+        held.append(chunk)
+        size_bytes += len(chunk)
+        if size_bytes >= _PIECE_BYTES:
+            yield b"".join(held)
+            held, size_bytes = [], 0
+    if held:
+        yield b"".join(held)
+
+
+def _verified(data: bytes, kind: BlobKind, ref: PackRef) -> PackIndex:
+    if blake3(data).hexdigest() != ref.name:
+        raise SnapshotDamagedError(f"The pack {ref.name[:16]} was changed")
+    check_pack_header(data, kind)
+    return decode_index(data[len(data) - ref.index_bytes :], ref.size_bytes)
+
+
+def _runs(places: Sequence[FramePlace]) -> list[list[FramePlace]]:
+    """The places in groups that are read at once."""
+    runs: list[list[FramePlace]] = []
+    for place in places:
+        last = runs[-1][-1] if runs else None
+        if last is None or place.offset - (last.offset + last.length) > _GAP_BYTES:
+            runs.append([])
+        runs[-1].append(place)
+    return runs

@@ -1,0 +1,210 @@
+"""A save as a packed stream, from its first byte to where only the head is missing.
+
+Data is verified and put while it comes, a pack at a time; the trees when all of them were judged
+against the base. So one that breaks off, or is refused, leaves packs that nobody names and nothing
+else.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from anyio import to_thread
+
+from limpet.errors import ConflictError
+from limpet.snapshots.ahead import OneAhead
+from limpet.snapshots.blobs import BlobHash, BlobKind
+from limpet.snapshots.claimed_receipt import claimed_receipt
+from limpet.snapshots.faults import reach
+from limpet.snapshots.judge_save import BaseTree, judge_save
+from limpet.snapshots.lineage import Head
+from limpet.snapshots.node import Root
+from limpet.snapshots.pack import FinishedPack, PackRef
+from limpet.snapshots.pack_maker import PackMaker
+from limpet.snapshots.pack_store import PackStore
+from limpet.snapshots.receipt import Receipt
+from limpet.snapshots.receiving import Receiving, SaveHeader
+from limpet.snapshots.snapshot_trees import TreeCache, packed_of
+from limpet.snapshots.tree_counts import TreeCounts
+
+_BATCH_BYTES: Final = 1 << 20
+
+
+class PackGoneError(ConflictError):
+    """A pack that a save builds upon has gone; the save can be made again."""
+
+    code = "pack_gone"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSave:
+    """A save of which everything is in the store but its head."""
+
+    root: Root
+    header: SaveHeader
+    receipt: Receipt
+    counts: TreeCounts
+    packs: tuple[PackRef, ...]
+    trees: tuple[PackRef, ...]
+    sent_bytes: int
+    stored_bytes: int
+
+
+class PackedSave:
+    """One save. `base` is the state that the stream may build upon."""
+
+    def __init__(self, packs: PackStore, trees: TreeCache, base: Head | None) -> None:
+        self._packs = packs
+        self._trees = trees
+        self._base = base if base is not None and base.kind == "tree" else None
+        self._receiving = Receiving(self._base.blake3 if self._base else None, _nothing_known)
+        self._taking: OneAhead[None] = OneAhead()
+        self._putting: OneAhead[None] = OneAhead()
+        self._put_now: set[PackRef] = set()
+        self._reused: dict[BlobKind, list[PackRef]] = {}
+        self._stored_bytes = 0
+
+    async def run(self, chunks: AsyncIterator[bytes]) -> StoredSave:
+        """Receive it; see `SnapshotRepository.save_packed` for what it raises."""
+        try:
+            await self._receive(chunks)
+            root, claimed = await to_thread.run_sync(self._receiving.finish)
+            receipt = await to_thread.run_sync(claimed_receipt, claimed)
+            if self._base is not None and root.digest == self._base.blake3:
+                return await self._same(self._base, root, receipt)
+            return await self._changed(root, receipt)
+        finally:
+            await self._taking.close()
+            await self._putting.close()
+
+    async def require_reused(self) -> None:
+        """Every pack that the state lies in and that was there before must be there still.
+
+        Raises `PackGoneError`.
+        """
+        for kind, refs in self._reused.items():
+            if gone := await self._packs.missing(kind, refs):
+                raise PackGoneError(
+                    f"{len(gone)} packs that the save builds upon are gone",
+                    hint="Save again: what is missing is sent then.",
+                )
+
+    # -- the stream ----------------------------------------------------------------------------
+
+    async def _receive(self, chunks: AsyncIterator[bytes]) -> None:
+        async for batch in _batches(chunks):
+            await self._taking.start(self._take(batch))
+        await self._taking.wait()
+
+    async def _take(self, batch: bytes) -> None:
+        for pack in await to_thread.run_sync(self._receiving.feed, batch):
+            await self._putting.start(self._put(pack, "save-pack-stored"))
+
+    async def _put(self, pack: FinishedPack, point: str) -> None:
+        self._stored_bytes += await self._packs.put(pack)
+        self._put_now.add(pack.ref)
+        reach(point)
+
+    async def _put_all(self, packs: Iterable[FinishedPack], point: str) -> None:
+        for pack in packs:
+            await self._putting.start(self._put(pack, point))
+        await self._putting.wait()
+
+    # -- what it amounts to --------------------------------------------------------------------
+
+    async def _same(self, base: Head, root: Root, receipt: Receipt) -> StoredSave:
+        """The state is the base's: what was sent is not needed."""
+        packed = packed_of(base)
+        counts = packed.counts
+        if counts is None:
+            tree = await self._base_tree(base)
+            counts = await to_thread.run_sync(lambda: tree.counts)
+        return self._stored(root, receipt, counts, packed.packs, packed.trees)
+
+    async def _changed(self, root: Root, receipt: Receipt) -> StoredSave:
+        base = self._base if self._receiving.header.base is not None else None
+        tree = await self._base_tree(base) if base is not None else None
+        counts = await to_thread.run_sync(judge_save, root.node, self._receiving, tree)
+        await self._put_all(
+            await to_thread.run_sync(self._receiving.last_packs), "save-pack-stored"
+        )
+        reach("save-packs-stored")
+        new_trees = await to_thread.run_sync(self._tree_packs)
+        await self._put_all(new_trees, "save-tree-pack-stored")
+        reach("save-trees-stored")
+        old = packed_of(base) if base is not None else None
+        return self._stored(
+            root,
+            receipt,
+            counts,
+            _together(old.packs if old else (), self._receiving.data_packs()),
+            _together(old.trees if old else (), [pack.ref for pack in new_trees]),
+        )
+
+    async def _base_tree(self, base: Head) -> BaseTree:
+        trees = await self._trees.read(self._packs, base)
+        packed = packed_of(base)
+        return BaseTree(packed.root.node, trees.blobs.reader(), packed.counts)
+
+    def _tree_packs(self) -> list[FinishedPack]:
+        """The tree blobs that were sent and that the tree names, in the order of the stream."""
+        maker = PackMaker("tree")
+        trees = self._receiving.trees
+        for name in trees:
+            if name in self._receiving.used_trees:
+                maker.add_blob(name, trees.blob(name))
+        return maker.take_finished(last=True)
+
+    def _stored(
+        self,
+        root: Root,
+        receipt: Receipt,
+        counts: TreeCounts,
+        packs: tuple[PackRef, ...],
+        trees: tuple[PackRef, ...],
+    ) -> StoredSave:
+        self._reused = {
+            "data": [ref for ref in packs if ref not in self._put_now],
+            "tree": [ref for ref in trees if ref not in self._put_now],
+        }
+        sent_bytes = self._receiving.sent_bytes
+        told = replace(
+            receipt,
+            entries=counts.entries,
+            files=counts.files,
+            bytes=counts.bytes,
+            size_bytes=sent_bytes,
+            blake3=root.digest,
+        )
+        return StoredSave(
+            root,
+            self._receiving.header,
+            told,
+            counts,
+            packs,
+            trees,
+            sent_bytes,
+            self._stored_bytes,
+        )
+
+
+async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    held: list[bytes] = []
+    size_bytes = 0
+    async for chunk in chunks:
+        held.append(chunk)
+        size_bytes += len(chunk)
+        if size_bytes >= _BATCH_BYTES:
+            yield b"".join(held)
+            held, size_bytes = [], 0
+    if held:
+        yield b"".join(held)
+
+
+def _together(old: Iterable[PackRef], new: Iterable[PackRef]) -> tuple[PackRef, ...]:
+    """Both, each pack once."""
+    return tuple(dict.fromkeys((*old, *new)))
+
+
+def _nothing_known(_kind: BlobKind, _names: Sequence[BlobHash]) -> dict[BlobHash, PackRef]:
+    return {}

@@ -1,0 +1,167 @@
+"""A save stream as it arrives: verified frame by frame, its data gathered into packs.
+
+Sans I/O, blocking, for one worker thread at a time. What comes from a sandbox is believed in
+nothing: frames are decompressed and hashed here, and only what was hashed here gets a name. The
+trees are kept until the end, when `judge_save` has seen all of them.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from limpet.errors import InvalidInputError
+from limpet.snapshots.blobs import BlobHash
+from limpet.snapshots.data_packing import ArrivedFrame, DataPacking, FindKnown
+from limpet.snapshots.frame import decode_frame, read_frame_header
+from limpet.snapshots.judge import RestoreLimits, TooMuchError
+from limpet.snapshots.lineage import root_of
+from limpet.snapshots.node import Root
+from limpet.snapshots.pack import FinishedPack, PackRef
+from limpet.snapshots.trees import TreeBlobs
+from limpet.snapshots.wire import (
+    StreamBrokenError,
+    StreamEnd,
+    StreamFrame,
+    StreamHeader,
+    StreamReader,
+    StreamRecord,
+)
+
+MAX_BOOT_ID: Final = 200
+
+
+class ForeignBaseError(InvalidInputError):
+    """A save builds upon a state that the control plane did not give it."""
+
+    code = "foreign_base"
+
+
+@dataclass(frozen=True, slots=True)
+class SaveHeader:
+    """The first record of a save stream."""
+
+    base: str | None
+    activity_seq: int
+    boot_id: str
+
+
+class Receiving:
+    """Feed it the stream; it gives packs of data to be put. Then `finish`.
+
+    `base` is the root digest that the stream may build upon, or None.
+    """
+
+    def __init__(
+        self, base: str | None, find_known: FindKnown, limits: RestoreLimits | None = None
+    ) -> None:
+        self.trees = TreeBlobs()
+        self.used_trees: set[BlobHash] = set()
+        self.sent_bytes = 0
+        self._base = base
+        self._limits = limits or RestoreLimits()
+        self._reader = StreamReader("save")
+        self._header: SaveHeader | None = None
+        self._end: StreamEnd | None = None
+        self._raw_bytes = 0
+        self._packing = DataPacking(find_known)
+
+    @property
+    def header(self) -> SaveHeader:
+        """What the stream said first."""
+        if self._header is None:
+            raise StreamBrokenError("The stream was cut off", hint="Try again.")
+        return self._header
+
+    def feed(self, data: bytes) -> list[FinishedPack]:
+        """Take in a piece of the stream; gives the packs that are full now.
+
+        Raises `StreamBrokenError`, `SnapshotDamagedError` or `InvalidInputError` for what cannot
+        be, `TooMuchError` beyond the limits.
+        """
+        self.sent_bytes += len(data)
+        if self.sent_bytes > self._limits.max_stream_bytes:
+            raise TooMuchError(f"The stream is over {self._limits.max_stream_bytes:,} bytes.")
+        frames = []
+        for record in self._reader.feed(data):
+            frame = self._take(record)
+            if frame is not None:
+                frames.append(frame)
+        return self._packing.add(frames)
+
+    def finish(self) -> tuple[Root, dict[str, Any]]:
+        """The stream has ended: the root that it claims, and the receipt's JSON.
+
+        Raises `StreamBrokenError` when it did not end as it should.
+        """
+        self._reader.finish()
+        assert self._end is not None
+        receipt = self._end.fields.get("receipt")
+        try:
+            root = root_of(self._end.fields["root"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StreamBrokenError("The stream does not say which state it holds") from error
+        if not isinstance(receipt, dict):
+            raise StreamBrokenError("The stream ends without a receipt")
+        return root, receipt
+
+    # -- what the tree is judged with ----------------------------------------------------------
+
+    def use_data(self, name: BlobHash) -> int | None:
+        """See `judge_save.SentBlobs`."""
+        return self._packing.use(name)
+
+    def use_tree(self, name: BlobHash) -> bool:
+        """See `judge_save.SentBlobs`."""
+        if name not in self.trees:
+            return False
+        self.used_trees.add(name)
+        return True
+
+    def last_packs(self) -> list[FinishedPack]:
+        """What is left to be put, once the tree was judged; what it does not name is dropped."""
+        return self._packing.finish()
+
+    def data_packs(self) -> list[PackRef]:
+        """The packs that hold what the tree names of what was sent, after `last_packs`."""
+        return self._packing.used_packs()
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _take(self, record: StreamRecord) -> ArrivedFrame | None:
+        """Take one record in; gives a frame of data, decoded."""
+        if isinstance(record, StreamFrame):
+            if read_frame_header(record.data).kind == "tree":
+                self.trees.add_frame(record.data)
+                if self.trees.raw_bytes > self._limits.max_tree_bytes:
+                    most = self._limits.max_tree_bytes
+                    raise TooMuchError(f"Its folders need over {most:,} bytes.")
+                return None
+            decoded = decode_frame(record.data)
+            self._raw_bytes += len(decoded.raw)
+            if self._raw_bytes > self._limits.max_bytes:
+                raise TooMuchError(f"The save sends over {self._limits.max_bytes:,} bytes of data.")
+            return ArrivedFrame(record.data, decoded)
+        if isinstance(record, StreamHeader):
+            self._header = _header(record.fields)
+            if self._header.base not in {None, self._base}:
+                raise ForeignBaseError(
+                    "The save builds upon another state than the one that it may build upon",
+                    hint="Save again in full.",
+                )
+        elif isinstance(record, StreamEnd):
+            self._end = record
+        else:
+            raise StreamBrokenError("The stream holds a record that cannot be there")
+        return None
+
+
+def _header(fields: dict[str, Any]) -> SaveHeader:
+    base, activity_seq, boot_id = (fields.get(n) for n in ("base", "activity_seq", "boot_id"))
+    if (
+        not (base is None or isinstance(base, str))
+        or type(activity_seq) is not int
+        or not 0 <= activity_seq < 1 << 63
+        or not isinstance(boot_id, str)
+        or len(boot_id) > MAX_BOOT_ID
+    ):
+        raise StreamBrokenError("The stream's header is none of a save")
+    return SaveHeader(base, activity_seq, boot_id)
