@@ -37,7 +37,7 @@ def encode_folder(entries: Iterable[Entry], emit: Emit) -> BlobHash:
     """
     every = tuple(entries)
     if len(every) <= SPLIT_ENTRIES:
-        blob = _encode_entries(every)
+        blob = encode_entries(every)
         if len(blob) <= _SPLIT_BYTES:
             name = hash_of(blob)
             emit(blob, name)
@@ -45,7 +45,7 @@ def encode_folder(entries: Iterable[Entry], emit: Emit) -> BlobHash:
     firsts: list[bytes] = []
     children: list[BlobHash] = []
     for group in _split(every, 0, lambda entry: entry.name, _entry_bytes):
-        blob = _encode_entries(group)
+        blob = encode_entries(group)
         firsts.append(group[0].name)
         children.append(hash_of(blob))
         emit(blob, children[-1])
@@ -57,7 +57,7 @@ def encode_folder(entries: Iterable[Entry], emit: Emit) -> BlobHash:
             together = list(_split(pairs, level, lambda one: one[0], lambda one: len(one[0]) + 33))
         firsts, children = [], []
         for pair_group in together:
-            blob = _encode_branches(level, pair_group)
+            blob = encode_branches(level, pair_group)
             firsts.append(pair_group[0][0])
             children.append(hash_of(blob))
             emit(blob, children[-1])
@@ -136,7 +136,8 @@ def _entry_bytes(entry: Entry) -> int:
     return 56 + len(entry.name) + extra
 
 
-def _encode_entries(entries: Sequence[Entry]) -> bytes:
+def encode_entries(entries: Sequence[Entry]) -> bytes:
+    """One node of level 0."""
     count = len(entries)
     if not count:
         return HEADER.pack(SIGNATURE, 0, bytes(3), 0)
@@ -158,7 +159,8 @@ def _encode_entries(entries: Sequence[Entry]) -> bytes:
     return b"".join(parts)
 
 
-def _encode_branches(level: int, pairs: Sequence[tuple[bytes, BlobHash]]) -> bytes:
+def encode_branches(level: int, pairs: Sequence[tuple[bytes, BlobHash]]) -> bytes:
+    """One node over others: the first name below each, and its hash."""
     return b"".join(
         (
             HEADER.pack(SIGNATURE, level, bytes(3), len(pairs)),
