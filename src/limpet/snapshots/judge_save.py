@@ -190,9 +190,9 @@ class _Judging:
         """Every node of the folder was sent or is the base's; none is read before that is sure."""
         before: set[BlobHash] | None = None
         seen: set[BlobHash] = set()
-        todo: list[tuple[BlobHash, int | None]] = [(place.node, None)]
+        todo = [place.node]
         while todo:
-            name, level = todo.pop()
+            name = todo.pop()
             if name in seen:
                 continue
             seen.add(name)
@@ -202,14 +202,10 @@ class _Judging:
                 if name not in before and not (self._base and name in self._base.named.nodes):
                     raise _foreign(place.path, "folder")
             blob = self._trees.blob(name)
-            if level is None and blob[LEVEL_OFFSET : LEVEL_OFFSET + 1] == b"\0":
-                return
-            node = decode_node(blob)
-            found = node.level if isinstance(node, Branches) else 0
-            if level is not None and found != level:
-                raise BadNodeError("A big folder's nodes do not fit together")
-            if isinstance(node, Branches):
-                todo += [(child, found - 1) for child in node.children]
+            if blob[LEVEL_OFFSET : LEVEL_OFFSET + 1] != b"\0":
+                node = decode_node(blob)
+                assert isinstance(node, Branches)
+                todo += node.children
 
     def _nodes_before(self, place: _Place) -> set[BlobHash]:
         if place.before is None or self._base is None:
