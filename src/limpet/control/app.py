@@ -111,7 +111,12 @@ async def _open_services(
     stack.push_async_callback(runner.close)
     templates = TemplateCatalog(settings.templates_dir)
     sandboxes = SandboxService(
-        database, runner, SnapshotRepository(store), settings, templates, box
+        database,
+        runner,
+        SnapshotRepository(store, settings.data_dir / "cache"),
+        settings,
+        templates,
+        box,
     )
     stack.push_async_callback(sandboxes.close)
     await runner.sweep()

@@ -1,19 +1,16 @@
 """Frames of data that arrived, gathered into packs: each blob once, none that the org has already.
 
-Pure but for `FindKnown`, which it is given. A frame whose blobs are all new is stored as it came;
-of one that is partly known the rest is framed anew.
+Pure. A frame whose blobs are all new is stored as it came; of one that is partly known the rest is
+framed anew.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from limpet.snapshots.blobs import BlobHash, BlobKind
+from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.frame import DecodedFrame
 from limpet.snapshots.pack import FinishedPack, PackName, PackRef
 from limpet.snapshots.pack_maker import PackMaker
-
-FindKnown = Callable[[BlobKind, Sequence[BlobHash]], Mapping[BlobHash, PackRef]]
-"""Which of these blobs the org has, and in which pack; blocks. Only what is sure counts."""
 
 # What is kept of each blob is one number, since there may be a million of them: the number of its
 # pack, its size, and in the last bit whether the tree names it.
@@ -34,18 +31,25 @@ class ArrivedFrame(NamedTuple):
 class DataPacking:
     """Every data blob of one save: where it lies, and whether the tree names it."""
 
-    def __init__(self, find_known: FindKnown) -> None:
-        self._find_known = find_known
+    def __init__(self) -> None:
         self._blobs: dict[BlobHash, int] = {}
         self._maker = PackMaker("data", self._lies_in)
         self._made: list[PackRef] = []
         self._reused: dict[PackName, int] = {}
         self._reused_packs: list[PackRef] = []
 
-    def add(self, frames: Sequence[ArrivedFrame]) -> list[FinishedPack]:
-        """Take frames in; gives the packs that are full now."""
-        new = {name for one in frames for name in one.decoded.hashes if name not in self._blobs}
-        known = self._find_known("data", list(new)) if new else {}
+    def unmet(self, frames: Iterable[ArrivedFrame]) -> list[BlobHash]:
+        """The blobs in these frames that did not come before, each once."""
+        met = self._blobs
+        return list({name for one in frames for name in one.decoded.hashes if name not in met})
+
+    def add(
+        self, frames: Iterable[ArrivedFrame], known: Mapping[BlobHash, PackRef]
+    ) -> list[FinishedPack]:
+        """Take frames in; gives the packs that are full now.
+
+        `known` are those of their blobs that the org surely has, and in which pack.
+        """
         for frame, decoded in frames:
             fresh = [
                 index

@@ -140,9 +140,14 @@ class FinishedPack:
     chunks: list[bytes]
 
 
+def is_pack_name(name: str) -> bool:
+    """Whether this can be a pack's name."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_pack_name(name: str) -> PackName:
     """The name, or `SnapshotDamagedError` when it is none."""
-    if not _NAME.fullmatch(name):
+    if not is_pack_name(name):
         raise SnapshotDamagedError("A pack's name is no hash")
     return PackName(name)
 

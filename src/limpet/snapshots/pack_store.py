@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from anyio import to_thread
@@ -15,17 +16,21 @@ from limpet.snapshots.pack import (
     FinishedPack,
     FramePlace,
     PackIndex,
+    PackName,
     PackRef,
     check_pack_header,
     decode_index,
+    index_length,
+    is_pack_name,
 )
 from limpet.stores.base import Condition, ReplaceIf, SandboxStore
-from limpet.stores.keys import pack_key
+from limpet.stores.keys import pack_key, packs_prefix
 
 AT_ONCE: Final = 16
 """Requests to the store under way at a time, of one save or restore."""
 _PIECE_BYTES: Final = 1 << 20
 _KEPT_BYTES: Final = 16 << 20
+_INDEX_GUESS_BYTES: Final = 64 << 10
 _GAP_BYTES: Final = 256 << 10
 """Frames that lie nearer to each other than this are read in one range."""
 
@@ -44,6 +49,12 @@ class IndexCache:
             self._kept.move_to_end(key)
         return index
 
+    def drop(self, key: str) -> None:
+        """The pack has gone."""
+        index = self._kept.pop(key, None)
+        if index is not None:
+            self._kept_bytes -= _memory_of(index)
+
     def keep(self, key: str, index: PackIndex) -> None:
         """Keep an index; older ones go when there are too many."""
         if key not in self._kept:
@@ -52,6 +63,17 @@ class IndexCache:
         while self._kept_bytes > _KEPT_BYTES:
             _, gone = self._kept.popitem(last=False)
             self._kept_bytes -= _memory_of(gone)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPack:
+    """A pack as a listing of the store tells of it."""
+
+    kind: BlobKind
+    name: PackName
+    shared: bool
+    size_bytes: int
+    modified_at_s: float
 
 
 class PackStore:
@@ -87,11 +109,40 @@ class PackStore:
         """Those of the packs that are not there, or not of the size that they should have."""
 
         async def gone(ref: PackRef) -> bool:
-            seen = await self._store.head(self.key(kind, ref))
-            return seen is None or seen.size_bytes != ref.size_bytes
+            key = self.key(kind, ref)
+            seen = await self._store.head(key)
+            if seen is not None and seen.size_bytes == ref.size_bytes:
+                return False
+            self._indexes.drop(key)
+            return True
 
         found = await each(refs, gone, at_once=AT_ONCE)
         return [ref for ref, is_gone in zip(refs, found, strict=True) if is_gone]
+
+    async def listing(self, kind: BlobKind) -> list[ListedPack]:
+        """All packs of a kind, of the org and of the templates."""
+        found = []
+        for shared in (False, True):
+            prefix = packs_prefix(self._org, kind, shared=shared)
+            async for one in self._store.list(prefix):
+                name = one.key.removeprefix(prefix)
+                if is_pack_name(name):
+                    found.append(
+                        ListedPack(kind, PackName(name), shared, one.size_bytes, one.modified_at_s)
+                    )
+        return found
+
+    async def read_listed(self, one: ListedPack) -> tuple[PackRef, PackIndex]:
+        """How a head would name a pack that was only listed, and what it holds."""
+        guess_bytes = min(_INDEX_GUESS_BYTES, one.size_bytes)
+        guess = PackRef(one.name, one.size_bytes, guess_bytes, one.shared)
+        tail = await self._read(one.kind, guess, one.size_bytes - guess_bytes, guess_bytes)
+        length = index_length(tail[-8:], one.size_bytes)
+        ref = replace(guess, index_bytes=length)
+        if length > len(tail):
+            return ref, await self.index(one.kind, ref)
+        index = await to_thread.run_sync(decode_index, tail[-length:], one.size_bytes)
+        return ref, index
 
     async def index(self, kind: BlobKind, ref: PackRef) -> PackIndex:
         """What the pack holds, by its index."""

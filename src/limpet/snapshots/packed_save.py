@@ -5,7 +5,8 @@ against the base. So one that breaks off, or is refused, leaves packs that nobod
 else.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,10 +14,12 @@ from anyio import to_thread
 
 from limpet.errors import ConflictError
 from limpet.snapshots.ahead import OneAhead
+from limpet.snapshots.blob_index import BlobIndex
 from limpet.snapshots.blobs import BlobHash, BlobKind
 from limpet.snapshots.claimed_receipt import claimed_receipt
 from limpet.snapshots.faults import reach
 from limpet.snapshots.judge_save import BaseTree, judge_save
+from limpet.snapshots.known_blobs import KnownBlobs
 from limpet.snapshots.lineage import Head
 from limpet.snapshots.node import Root
 from limpet.snapshots.pack import FinishedPack, PackRef
@@ -28,6 +31,8 @@ from limpet.snapshots.snapshot_trees import TreeCache, packed_of
 from limpet.snapshots.tree_counts import TreeCounts
 
 _BATCH_BYTES: Final = 1 << 20
+_TAKEN_FROM: Final = 0.5
+"""Of a tree pack's bytes, how many unpacked bytes of it must be wanted."""
 
 
 class PackGoneError(ConflictError):
@@ -53,11 +58,20 @@ class StoredSave:
 class PackedSave:
     """One save. `base` is the state that the stream may build upon."""
 
-    def __init__(self, packs: PackStore, trees: TreeCache, base: Head | None) -> None:
+    def __init__(
+        self, packs: PackStore, trees: TreeCache, index: BlobIndex, base: Head | None
+    ) -> None:
         self._packs = packs
         self._trees = trees
         self._base = base if base is not None and base.kind == "tree" else None
-        self._receiving = Receiving(self._base.blake3 if self._base else None, _nothing_known)
+        packed = self._base.packed if self._base else None
+        self._base_packs: dict[BlobKind, tuple[PackRef, ...]] = {
+            "data": packed.packs if packed else (),
+            "tree": packed.trees if packed else (),
+        }
+        every = (*self._base_packs["data"], *self._base_packs["tree"])
+        self._known = KnownBlobs(packs, index, every)
+        self._receiving = Receiving(self._base.blake3 if self._base else None)
         self._taking: OneAhead[None] = OneAhead()
         self._putting: OneAhead[None] = OneAhead()
         self._put_now: set[PackRef] = set()
@@ -67,6 +81,7 @@ class PackedSave:
     async def run(self, chunks: AsyncIterator[bytes]) -> StoredSave:
         """Receive it; see `SnapshotRepository.save_packed` for what it raises."""
         try:
+            await self._known.refresh(self._base_packs)
             await self._receive(chunks)
             root, claimed = await to_thread.run_sync(self._receiving.finish)
             receipt = await to_thread.run_sync(claimed_receipt, claimed)
@@ -84,6 +99,7 @@ class PackedSave:
         """
         for kind, refs in self._reused.items():
             if gone := await self._packs.missing(kind, refs):
+                await self._known.forget(kind, gone)
                 raise PackGoneError(
                     f"{len(gone)} packs that the save builds upon are gone",
                     hint="Save again: what is missing is sent then.",
@@ -97,12 +113,17 @@ class PackedSave:
         await self._taking.wait()
 
     async def _take(self, batch: bytes) -> None:
-        for pack in await to_thread.run_sync(self._receiving.feed, batch):
-            await self._putting.start(self._put(pack, "save-pack-stored"))
+        frames, new = await to_thread.run_sync(self._receiving.feed, batch)
+        if frames:
+            await self._known.make_sure("data", new)
+            known = self._known.find("data", new)
+            for pack in await to_thread.run_sync(self._receiving.store, frames, known):
+                await self._putting.start(self._put(pack, "save-pack-stored"))
 
     async def _put(self, pack: FinishedPack, point: str) -> None:
         self._stored_bytes += await self._packs.put(pack)
         self._put_now.add(pack.ref)
+        await self._known.remember(pack)
         reach(point)
 
     async def _put_all(self, packs: Iterable[FinishedPack], point: str) -> None:
@@ -129,7 +150,8 @@ class PackedSave:
             await to_thread.run_sync(self._receiving.last_packs), "save-pack-stored"
         )
         reach("save-packs-stored")
-        new_trees = await to_thread.run_sync(self._tree_packs)
+        known = await self._known_trees()
+        new_trees = await to_thread.run_sync(self._tree_packs, known)
         await self._put_all(new_trees, "save-tree-pack-stored")
         reach("save-trees-stored")
         old = packed_of(base) if base is not None else None
@@ -138,7 +160,9 @@ class PackedSave:
             receipt,
             counts,
             _together(old.packs if old else (), self._receiving.data_packs()),
-            _together(old.trees if old else (), [pack.ref for pack in new_trees]),
+            _together(
+                (*(old.trees if old else ()), *known.values()), [pack.ref for pack in new_trees]
+            ),
         )
 
     async def _base_tree(self, base: Head) -> BaseTree:
@@ -146,12 +170,35 @@ class PackedSave:
         packed = packed_of(base)
         return BaseTree(packed.root.node, trees.blobs.reader(), packed.counts)
 
-    def _tree_packs(self) -> list[FinishedPack]:
+    async def _known_trees(self) -> dict[BlobHash, PackRef]:
+        """Tree blobs that need not be stored.
+
+        A restore reads whole tree packs: one that the base does not name is only taken in when a
+        good part of it is wanted.
+        """
+        names = list(self._receiving.used_trees)
+        await self._known.make_sure("tree", names)
+        known = self._known.find("tree", names)
+        wanted_bytes = await to_thread.run_sync(self._bytes_by_pack, known)
+        taken = {
+            ref
+            for ref, size in wanted_bytes.items()
+            if ref in self._base_packs["tree"] or size >= _TAKEN_FROM * ref.size_bytes
+        }
+        return {name: ref for name, ref in known.items() if ref in taken}
+
+    def _bytes_by_pack(self, known: Mapping[BlobHash, PackRef]) -> Counter[PackRef]:
+        sizes: Counter[PackRef] = Counter()
+        for name, ref in known.items():
+            sizes[ref] += len(self._receiving.trees.blob(name))
+        return sizes
+
+    def _tree_packs(self, known: Collection[BlobHash]) -> list[FinishedPack]:
         """The tree blobs that were sent and that the tree names, in the order of the stream."""
         maker = PackMaker("tree")
         trees = self._receiving.trees
         for name in trees:
-            if name in self._receiving.used_trees:
+            if name in self._receiving.used_trees and name not in known:
                 maker.add_blob(name, trees.blob(name))
         return maker.take_finished(last=True)
 
@@ -204,7 +251,3 @@ async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 def _together(old: Iterable[PackRef], new: Iterable[PackRef]) -> tuple[PackRef, ...]:
     """Both, each pack once."""
     return tuple(dict.fromkeys((*old, *new)))
-
-
-def _nothing_known(_kind: BlobKind, _names: Sequence[BlobHash]) -> dict[BlobHash, PackRef]:
-    return {}

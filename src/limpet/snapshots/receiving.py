@@ -5,12 +5,13 @@ nothing: frames are decompressed and hashed here, and only what was hashed here 
 trees are kept until the end, when `judge_save` has seen all of them.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from limpet.errors import InvalidInputError
 from limpet.snapshots.blobs import BlobHash
-from limpet.snapshots.data_packing import ArrivedFrame, DataPacking, FindKnown
+from limpet.snapshots.data_packing import ArrivedFrame, DataPacking
 from limpet.snapshots.frame import decode_frame, read_frame_header
 from limpet.snapshots.judge import RestoreLimits, TooMuchError
 from limpet.snapshots.lineage import root_of
@@ -45,14 +46,12 @@ class SaveHeader:
 
 
 class Receiving:
-    """Feed it the stream; it gives packs of data to be put. Then `finish`.
+    """`feed` it the stream and `store` what that gave; then `finish`.
 
     `base` is the root digest that the stream may build upon, or None.
     """
 
-    def __init__(
-        self, base: str | None, find_known: FindKnown, limits: RestoreLimits | None = None
-    ) -> None:
+    def __init__(self, base: str | None, limits: RestoreLimits | None = None) -> None:
         self.trees = TreeBlobs()
         self.used_trees: set[BlobHash] = set()
         self.sent_bytes = 0
@@ -62,7 +61,7 @@ class Receiving:
         self._header: SaveHeader | None = None
         self._end: StreamEnd | None = None
         self._raw_bytes = 0
-        self._packing = DataPacking(find_known)
+        self._packing = DataPacking()
 
     @property
     def header(self) -> SaveHeader:
@@ -71,8 +70,8 @@ class Receiving:
             raise StreamBrokenError("The stream was cut off", hint="Try again.")
         return self._header
 
-    def feed(self, data: bytes) -> list[FinishedPack]:
-        """Take in a piece of the stream; gives the packs that are full now.
+    def feed(self, data: bytes) -> tuple[list[ArrivedFrame], list[BlobHash]]:
+        """Take in a piece of the stream; gives its frames of data, and which blobs are new in them.
 
         Raises `StreamBrokenError`, `SnapshotDamagedError` or `InvalidInputError` for what cannot
         be, `TooMuchError` beyond the limits.
@@ -85,7 +84,13 @@ class Receiving:
             frame = self._take(record)
             if frame is not None:
                 frames.append(frame)
-        return self._packing.add(frames)
+        return frames, self._packing.unmet(frames)
+
+    def store(
+        self, frames: Sequence[ArrivedFrame], known: Mapping[BlobHash, PackRef]
+    ) -> list[FinishedPack]:
+        """Gather frames into packs, without what is `known`; gives the packs that are full now."""
+        return self._packing.add(frames, known)
 
     def finish(self) -> tuple[Root, dict[str, Any]]:
         """The stream has ended: the root that it claims, and the receipt's JSON.

@@ -8,12 +8,16 @@ generation that can be used is the head.
 A state is packed (docs/format.md) or a plain tar; a tar of the older layout counts as generation 0.
 """
 
+import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final, Literal
+
+from anyio import CancelScope, to_thread
 
 from limpet.errors import (
     ConflictError,
@@ -22,6 +26,7 @@ from limpet.errors import (
     SnapshotDamagedError,
 )
 from limpet.ids import OrgId, SnapshotId, new_snapshot_id
+from limpet.snapshots.blob_index import BlobIndex, BlobIndexes
 from limpet.snapshots.blob_reader import BlobReader
 from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.faults import reach
@@ -103,8 +108,10 @@ class Saved:
 class SnapshotRepository:
     """All branches' snapshots in one store. Every method may raise `StoreUnavailableError`."""
 
-    def __init__(self, store: SandboxStore) -> None:
+    def __init__(self, store: SandboxStore, cache: Path | None = None) -> None:
+        """Keep what may be lost in the folder `cache`; in memory when it is None."""
         self._store = store
+        self._blob_indexes = BlobIndexes(cache)
         self._heads = HeadStore(store)
         self._tars = TarStore(store)
         self._trees = TreeCache()
@@ -243,10 +250,10 @@ class SnapshotRepository:
         if base is not None and base.ref.org != ref.org:
             raise InvalidInputError("A save cannot build upon another org's snapshot")
         started_s = time.monotonic()
-        save = PackedSave(self._packs(ref.org), self._trees, base)
-        stored = await save.run(chunks)
-        moved = Saved(
-            head=_packed_head(
+        async with self._opened_index(ref.org) as index:
+            save = PackedSave(self._packs(ref.org), self._trees, index, base)
+            stored = await save.run(chunks)
+            head = _packed_head(
                 stored,
                 ref=ref,
                 lineage=lineage,
@@ -256,22 +263,16 @@ class SnapshotRepository:
                 name=name,
                 fencing=fencing,
                 side_reason=side_reason,
-            ),
-            activity_seq=stored.header.activity_seq,
-            boot_id=stored.header.boot_id,
-            unchanged=False,
-            sent_bytes=stored.sent_bytes,
-            stored_bytes=stored.stored_bytes,
-        )
-        if base is not None and name is None and reason in _QUIET and _same(base, moved.head):
-            newest = max(await self._heads.generations(ref, lineage), default=0)
-            if newest == base.generation:
-                return replace(moved, head=base, unchanged=True)
-        await save.require_reused()
+            )
+            if base is not None and _says_nothing_new(base, head):
+                newest = max(await self._heads.generations(ref, lineage), default=0)
+                if newest == base.generation:
+                    return _saved(stored, base, unchanged=True)
+            await save.require_reused()
         if time.monotonic() - started_s > MAX_SAVE_S:
             raise SaveTooOldError("The save took over six hours", hint="Save again.")
         reach("save-packed-stored")
-        return replace(moved, head=await self._commit(moved.head))
+        return _saved(stored, await self._commit(head))
 
     async def adopt(
         self,
@@ -385,6 +386,15 @@ class SnapshotRepository:
 
     # -- inside --------------------------------------------------------------------------------
 
+    @contextlib.asynccontextmanager
+    async def _opened_index(self, org: OrgId) -> AsyncIterator[BlobIndex]:
+        index = await to_thread.run_sync(self._blob_indexes.open, org)
+        try:
+            yield index
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(index.close)
+
     def _packs(self, org: OrgId) -> PackStore:
         return PackStore(self._store, org, self._indexes)
 
@@ -447,11 +457,22 @@ def _packed_head(
     )
 
 
-def _same(base: Head, head: Head) -> bool:
-    """Whether the head would say again, at the same place, what the base says."""
-    return (base.ref, base.lineage, base.generation, base.blake3) == (
-        head.ref,
-        head.lineage,
-        head.generation - 1,
-        head.blake3,
+def _saved(stored: StoredSave, head: Head, *, unchanged: bool = False) -> Saved:
+    return Saved(
+        head=head,
+        activity_seq=stored.header.activity_seq,
+        boot_id=stored.header.boot_id,
+        unchanged=unchanged,
+        sent_bytes=stored.sent_bytes,
+        stored_bytes=stored.stored_bytes,
+    )
+
+
+def _says_nothing_new(base: Head, head: Head) -> bool:
+    """Whether the head would only say again, at the same place, what the base says."""
+    return (
+        head.name is None
+        and head.reason in _QUIET
+        and (base.ref, base.lineage, base.generation, base.blake3)
+        == (head.ref, head.lineage, head.generation - 1, head.blake3)
     )
