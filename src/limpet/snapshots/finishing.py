@@ -15,6 +15,21 @@ from limpet.snapshots.restore_tables import ROOT
 
 _OWN: Final = 0o700
 """A folder needs these while it is filled."""
+_PROBE: Final = b".limpet-probe"
+
+
+def lost_mode_bits(folder_fd: int) -> int:
+    """Which bits of a new folder's mode do not come out as asked for in this one.
+
+    A umask, a default ACL or an inherited set-gid bit may be in the way: made, looked at, removed.
+    """
+    os.mkdir(_PROBE, 0o777, dir_fd=folder_fd)
+    try:
+        mode = os.stat(_PROBE, dir_fd=folder_fd, follow_symlinks=False).st_mode
+    finally:
+        os.rmdir(_PROBE, dir_fd=folder_fd)
+    differs = mode & 0o7777 ^ 0o777
+    return 0o1777 if differs & ~0o777 else differs | 0o1000
 
 
 def make_folders(root_fd: int, tree: JudgedTree, lost_bits: int) -> None:

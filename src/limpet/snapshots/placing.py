@@ -16,51 +16,27 @@ from typing import Final
 from limpet.errors import SnapshotDamagedError
 from limpet.snapshots.folder_descriptors import FolderDescriptors
 from limpet.snapshots.frame import DecodedFrame
+from limpet.snapshots.native import WriteJobs, write_files
 from limpet.snapshots.restore_tables import FileTable, FolderTable
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILL: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILES_KEPT_OPEN: Final = 16
-_PROBE: Final = b".limpet-probe"
-
-
-def lost_mode_bits(folder_fd: int) -> tuple[int, int]:
-    """Which bits of a mode do not come out as asked for in this folder: of files, of folders.
-
-    A umask, a default ACL or an inherited set-gid bit may be in the way: made, looked at, removed.
-    """
-    fd = os.open(_PROBE, _CREATE, 0o777, dir_fd=folder_fd)
-    try:
-        file_bits = os.fstat(fd).st_mode & 0o7777 ^ 0o777
-    finally:
-        os.close(fd)
-        os.unlink(_PROBE, dir_fd=folder_fd)
-    os.mkdir(_PROBE, 0o777, dir_fd=folder_fd)
-    try:
-        status = os.stat(_PROBE, dir_fd=folder_fd, follow_symlinks=False)
-    finally:
-        os.rmdir(_PROBE, dir_fd=folder_fd)
-    folder_bits = status.st_mode & 0o7777 ^ 0o777
-    return (
-        0o1777 if file_bits & ~0o777 else file_bits | 0o1000,
-        0o1777 if folder_bits & ~0o777 else folder_bits | 0o1000,
-    )
 
 
 class Placing:
     """The files of one table below one folder: `begin`, a `Filler` a thread, then `finish`."""
 
-    def __init__(self, root_fd: int, folders: FolderTable, files: FileTable, lost_bits: int):
+    def __init__(self, root_fd: int, folders: FolderTable, files: FileTable) -> None:
         self.root_fd = root_fd
         self.folders = folders
         self.files = files
-        self.lost_bits = lost_bits
 
     def begin(self) -> None:
         """Make the files that hold nothing, and those that will be filled piece by piece."""
         files = self.files
         with contextlib.closing(FolderDescriptors(self.root_fd, self.folders)) as opened:
-            batch = Batch(self, opened, b"")
+            batch = Batch(files, opened, b"")
             for file in files.empty:
                 batch.add(file, 0, 0)
             batch.write()
@@ -97,38 +73,34 @@ class Placing:
 class Batch:
     """Whole files that lie in one buffer, gathered to be written in one call."""
 
-    def __init__(
-        self, placing: Placing, opened: FolderDescriptors, raw: bytes | memoryview
-    ) -> None:
-        self._files = placing.files
-        self._lost_bits = placing.lost_bits
+    def __init__(self, files: FileTable, opened: FolderDescriptors, raw: bytes) -> None:
+        self._files = files
         self._opened = opened
-        self._raw = memoryview(raw)
-        self._gathered: list[tuple[int, int, int, int]] = []
+        self._raw = raw
+        self._jobs = WriteJobs()
+        self._folder = -1
+        self._folder_fd = -1
 
     def add(self, file: int, at: int, size: int) -> None:
         """The file is `size` bytes of the buffer from `at` on."""
-        if self._opened.full:
-            self.write()
-        folder_fd = self._opened.pin(self._files.folders[file])
-        self._gathered.append((folder_fd, file, at, size))
+        files = self._files
+        folder = files.folders[file]
+        if folder != self._folder:
+            if self._opened.full:
+                self.write()
+            self._folder, self._folder_fd = folder, self._opened.pin(folder)
+        self._jobs.add(
+            self._folder_fd, files.names[file], at, size, files.modes[file], files.mtimes[file]
+        )
 
     def write(self) -> None:
-        """Write what was gathered."""
-        files = self._files
-        for folder_fd, file, at, size in self._gathered:
-            mode, mtime_ns = files.modes[file], files.mtimes[file]
-            fd = os.open(files.names[file], _CREATE, mode & 0o777, dir_fd=folder_fd)
-            try:
-                data = self._raw[at : at + size]
-                while data:
-                    data = data[os.write(fd, data) :]
-                if mode & self._lost_bits:
-                    os.fchmod(fd, mode)
-                os.utime(fd, ns=(mtime_ns, mtime_ns))
-            finally:
-                os.close(fd)
-        self._gathered.clear()
+        """Write what was gathered; raises the first file's `OSError`."""
+        jobs, self._jobs = self._jobs, WriteJobs()
+        failed = write_files(self._raw, jobs).first_error()
+        if failed is not None:
+            job, error = failed
+            raise OSError(error, os.strerror(error), os.fsdecode(jobs.names[job]))
+        self._folder = -1
         self._opened.unpin_all()
 
 
@@ -156,7 +128,6 @@ class Filler:
     """Takes decoded frames and writes what is wanted of them. For one thread; `close` it."""
 
     def __init__(self, placing: Placing) -> None:
-        self._placing = placing
         self._files = placing.files
         self._folders = FolderDescriptors(placing.root_fd, placing.folders)
         self._large: OrderedDict[int, tuple[int, Layout]] = OrderedDict()
@@ -173,7 +144,7 @@ class Filler:
         Raises `SnapshotDamagedError` when a blob is not as long as its file says, and `OSError`.
         """
         files = self._files
-        batch = Batch(self._placing, self._folders, frame.raw)
+        batch = Batch(files, self._folders, frame.raw)
         for blob, at, size in zip(frame.hashes, frame.offsets, frame.sizes, strict=True):
             for file, offset, length in files.take(blob):
                 if length != size:

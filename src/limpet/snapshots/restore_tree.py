@@ -15,14 +15,23 @@ from typing import Final
 from limpet.errors import InvalidInputError
 from limpet.snapshots.faults import reach
 from limpet.snapshots.filling import FillingThreads
-from limpet.snapshots.finishing import finish_folders, make_folders, make_links
+from limpet.snapshots.finishing import (
+    finish_folders,
+    lost_mode_bits,
+    make_folders,
+    make_links,
+)
 from limpet.snapshots.incoming import Incoming
 from limpet.snapshots.judge import JudgedTree, RestoreLimits
-from limpet.snapshots.placing import Placing, lost_mode_bits
+from limpet.snapshots.node import Root
+from limpet.snapshots.placing import Placing
 from limpet.snapshots.receipt import Receipt
+from limpet.snapshots.seeding import seed
 from limpet.snapshots.space import full_error, is_full, require_space
+from limpet.snapshots.statcache import StatCaches
 from limpet.snapshots.tar_format import Progress
 from limpet.snapshots.tree import OPEN_FOLDER, delete_tree
+from limpet.snapshots.trees import TreeBlobs
 
 RESTORE_STEPS: Final = (
     "restore-judged", "restore-folders", "restore-frame", "restore-files", "restore-links",
@@ -35,6 +44,7 @@ def restore_stream(
     chunks: Iterable[bytes],
     into: Path,
     *,
+    caches: StatCaches | None = None,
     expect_root: str | None = None,
     limits: RestoreLimits | None = None,
     on_progress: Progress | None = None,
@@ -42,7 +52,8 @@ def restore_stream(
     """Restore a snapshot into `into`, which must not exist; gives the receipt.
 
     `chunks` is one stream of flow `restore`, in pieces of any size; `expect_root` the root digest
-    (hex) that it must have; `on_progress` is told of bytes of the stream and entries of the tree.
+    (hex) that it must have; `caches` get to know the files, so that the next save need not read
+    them; `on_progress` is told of bytes of the stream and entries of the tree.
     Raises `SnapshotDamagedError` (`StreamBrokenError`, `BadNodeError`), `TooMuchError`,
     `NotEnoughSpaceError`, `InvalidInputError` or `OSError`; then `into` is gone again.
     """
@@ -59,6 +70,7 @@ def restore_stream(
         raise (full_error(error) if is_full(error) else error) from error
     try:
         _make(tree, incoming, into)
+        seeded = caches is None or seeds(caches, into, tree.root, incoming.trees)
     except BaseException as error:
         with contextlib.suppress(OSError):
             delete_tree(into)
@@ -74,7 +86,7 @@ def restore_stream(
         blake3=tree.root.digest,
         duration_ms=int((time.monotonic() - started) * 1000),
         complete=True,
-        counts=_counts(tree),
+        counts=_counts(tree, seeded=seeded),
         live=False,
     )
 
@@ -82,21 +94,34 @@ def restore_stream(
 def _make(tree: JudgedTree, incoming: Incoming, into: Path) -> None:
     root_fd = os.open(into, OPEN_FOLDER)
     try:
-        lost_of_files, lost_of_folders = lost_mode_bits(root_fd)
-        make_folders(root_fd, tree, lost_of_folders)
+        lost_bits = lost_mode_bits(root_fd)
+        make_folders(root_fd, tree, lost_bits)
         reach("restore-folders")
-        placing = Placing(root_fd, tree.folders, tree.files, lost_of_files)
+        placing = Placing(root_fd, tree.folders, tree.files)
         placing.begin()
         with FillingThreads(placing) as threads:
             incoming.read_data(threads.feed)
         placing.finish()
         reach("restore-files")
         make_links(root_fd, tree)
-        finish_folders(root_fd, tree, lost_of_folders)
+        finish_folders(root_fd, tree, lost_bits)
     finally:
         os.close(root_fd)
 
 
-def _counts(tree: JudgedTree) -> dict[str, int]:
-    found = {"symlinks": len(tree.symlinks), "hard_links": len(tree.hard_links)}
-    return {what: number for what, number in found.items() if number}
+def seeds(caches: StatCaches, workspace: Path, root: Root, trees: TreeBlobs) -> bool:
+    """Seed a stat cache; False when that cannot be: the next save reads everything then."""
+    try:
+        seed(caches, workspace, root, trees)
+    except OSError:
+        return False
+    return True
+
+
+def _counts(tree: JudgedTree, *, seeded: bool) -> dict[str, int]:
+    found = {
+        "symlinks": len(tree.symlinks),
+        "hard_links": len(tree.hard_links),
+        "unseeded": not seeded,
+    }
+    return {what: int(number) for what, number in found.items() if number}
