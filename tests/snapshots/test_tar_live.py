@@ -12,7 +12,7 @@ import pytest
 from limpet.snapshots.tar_read import TarVerifier, extract_tar
 from limpet.snapshots.tar_write import TarStream, stream_tar
 from tests.snapshots.test_tree import as_nobody
-from tests.snapshots.trees import File, Folder, Hard, build
+from tests.snapshots.trees import File, Folder, Hard, build, describe, scratch_folder
 
 Reading = Callable[[int, int], bytes]
 
@@ -148,6 +148,19 @@ def test_what_cannot_be_read_makes_the_save_incomplete(tmp_path: Path) -> None:
         assert receipt.incomplete_because == ("2 entries could not be read",)
 
     as_nobody(save)
+
+
+def test_read_only_folders_come_back_for_a_user_too() -> None:
+    inner = Folder({b"b": Folder({b"f": File(b"x", 0o400)}, 0o500)}, 0o555)
+    with scratch_folder() as scratch:
+        workspace = build(scratch / "workspace", Folder({b"a": inner}, 0o555))
+        tar = whole(stream_tar(workspace))
+        scratch.chmod(0o711)
+        (scratch / "users").mkdir()
+        (scratch / "users").chmod(0o777)
+        restored = scratch / "users" / "restored"
+        as_nobody(lambda: extract_tar([tar], restored))
+        assert describe(restored) == describe(workspace)
 
 
 def test_a_link_to_an_unreadable_file_does_not_break_the_tar(

@@ -1,15 +1,19 @@
 """Walking, deleting and judging trees by descriptors."""
 
 import errno
+import itertools
 import os
+import shutil
 import subprocess
-import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from limpet.snapshots import tree
 from limpet.snapshots.tree import (
     KEPT_OPEN,
     changed_since,
@@ -140,44 +144,140 @@ def test_what_is_no_folder_or_not_there_is_deleted_too(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["target"]
 
 
-def test_read_only_folders_are_deleted_by_their_owner(tmp_path: Path) -> None:
-    tree = Folder({
+def test_read_only_folders_are_deleted_by_their_owner() -> None:
+    folders = Folder({
         b"a": Folder({b"b": Folder({b"file": File(b"x", 0o400)}, 0o500)}, 0o555),
         b"locked": Folder({b"inner": Folder({b"f": File()}, 0o000)}, 0o000),
     }, 0o500)  # fmt: skip
-    where = tmp_path / "mine"
-    where.mkdir()
-    root = build(where / "root", tree)
-    if os.geteuid() == 0:
-        subprocess.run(["chown", "-hR", f"{NOBODY}:{NOBODY}", where], check=True)
-        for folder in (tmp_path, *tmp_path.parents):
-            if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o001:
-                folder.chmod(folder.stat().st_mode | 0o011)
-    as_nobody(lambda: delete_tree(root))
-    assert not root.exists()
+    with scratch_folder() as scratch:
+        scratch.chmod(0o711)
+        (scratch / "mine").mkdir()
+        root = build(scratch / "mine" / "root", folders)
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-hR", f"{NOBODY}:{NOBODY}", scratch / "mine"], check=True)
+        as_nobody(lambda: delete_tree(root))
+        assert not root.exists()
 
 
-def test_a_writer_does_not_keep_a_tree_alive(tmp_path: Path) -> None:
-    root = build(tmp_path / "root", Folder({b"a": Folder(), b"b": Folder()}))
-    started, stop = threading.Event(), threading.Event()
+@contextmanager
+def before_call(number: int, act: Callable[[], object]) -> Iterator[list[str]]:
+    """Somebody acts right before one of the system calls made inside, or, with -1, before each.
 
-    def write() -> None:
-        count = 0
-        while not stop.is_set() and root.exists():
-            try:
-                (root / "a" / f"new{count}").touch()
-            except OSError:
-                continue
-            count += 1
-            started.set()
+    Gives the calls that were made.
+    """
+    made: list[str] = []
+    acting = False
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    started.wait()
-    delete_tree(root)
-    stop.set()
-    writer.join()
-    assert not root.exists()
+    def meddled(name: str) -> Callable[..., object]:
+        real = getattr(os, name)
+
+        def call(*arguments: object, **options: object) -> object:
+            nonlocal acting
+            if not acting:
+                made.append(name)
+                if number in (-1, len(made) - 1):
+                    acting = True
+                    with suppress(OSError):
+                        act()
+                    acting = False
+            return real(*arguments, **options)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("open", "scandir", "unlink", "rmdir"):
+            patch.setattr(os, name, meddled(name))
+        yield made
+
+
+def write_into(folder: Path, name: str = "late") -> None:
+    (folder / name).mkdir()
+    (folder / name / "file").touch()
+    (folder / f"{name}-file").touch()
+
+
+def replace_by_file(folder: Path) -> None:
+    folder.rename(folder.parent.parent / "was")
+    folder.touch()
+
+
+def replace_by_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+    (file / "inner").touch()
+
+
+def replace_by_link(folder: Path, outside: Path) -> None:
+    folder.rename(folder.parent.parent / "was")
+    folder.symlink_to(outside)
+
+
+MEDDLING: dict[str, Callable[[Path, Path], object]] = {
+    "all is deleted": lambda root, _: shutil.rmtree(root, ignore_errors=True),
+    "a folder is deleted": lambda root, _: shutil.rmtree(root / "a/b", ignore_errors=True),
+    "a file is deleted": lambda root, _: (root / "a/b/f").unlink(),
+    "a folder is moved away": lambda root, outside: (root / "a/b").rename(outside / "moved"),
+    "the root is moved away": lambda root, outside: root.rename(outside / "moved"),
+    "a folder becomes a file": lambda root, _: replace_by_file(root / "a/b"),
+    "a folder becomes a link": lambda root, outside: replace_by_link(root / "a/b", outside),
+    "a file becomes a folder": lambda root, _: replace_by_folder(root / "a/b/f"),
+    "a folder is written to": lambda root, _: write_into(root / "a/b"),
+    "the root is written to": lambda root, _: write_into(root),
+}
+
+
+@pytest.mark.parametrize("depth", [0, KEPT_OPEN + 8])
+@pytest.mark.parametrize("meddling", MEDDLING)
+def test_what_others_do_to_a_tree_meanwhile_does_not_hinder_its_deletion(
+    meddling: str, depth: int
+) -> None:
+    with scratch_folder() as scratch:
+        outside = scratch / "outside"
+        act = partial(MEDDLING[meddling], scratch / "root", outside)
+        for number in itertools.count(step=1 if depth == 0 else 7):
+            outside.mkdir()
+            (outside / "kept").touch()
+            inner = {b"f": File(), b"c": Folder({b"g": File()})}
+            folders = {b"a": Folder({b"b": Folder(inner), b"z": File()}), b"l": Link(b"a")}
+            root = build(scratch / "root", Folder(folders))
+            deep(root / "a/b/deep", depth, "d")
+            open_before = len(os.listdir("/proc/self/fd"))
+            with before_call(number, act) as made:
+                delete_tree(root)
+            assert not os.path.lexists(root), number
+            assert (outside / "kept").exists(), number
+            assert len(os.listdir("/proc/self/fd")) == open_before, number
+            delete_tree(outside)
+            if number >= len(made):
+                break
+        assert number >= 20
+
+
+def test_a_writer_that_is_never_done_ends_a_deletion_and_not_for_good(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tree, "_LATE_ENTRIES", 200)
+    count = itertools.count()
+    with scratch_folder() as scratch:
+        root = build(scratch / "root", Folder({b"a": Folder({b"b": Folder()}), b"c": Folder()}))
+        with (
+            before_call(-1, lambda: write_into(root / "a/b", f"late-{next(count)}")) as made,
+            pytest.raises(OSError, match="keeps writing") as ended,
+        ):
+            delete_tree(root)
+        assert ended.value.errno == errno.ENOTEMPTY
+        assert len(made) < 5000
+        delete_tree(root)
+        assert not root.exists()
+
+
+def test_two_that_delete_the_same_tree_do_not_disturb_each_other() -> None:
+    with scratch_folder() as scratch:
+        folders = {b"d%d" % n: Folder({b"f": File(), b"g": Folder()}) for n in range(300)}
+        root = build(scratch / "root", Folder(folders))
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(delete_tree, [root] * 3))
+        assert not root.exists()
 
 
 def test_a_tree_at_rest_has_not_changed(tmp_path: Path) -> None:

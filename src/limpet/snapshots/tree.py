@@ -73,7 +73,11 @@ class _Descent:
         """
         gone = self.levels.pop()
         if self.levels and self.levels[-1].fd < 0:
-            self.levels[-1].fd = self._reopen(gone.fd)
+            try:
+                self.levels[-1].fd = self._reopen(gone.fd)
+            except OSError:
+                self._park(gone)
+                raise
         return gone
 
     def _reopen(self, child_fd: int) -> int:
@@ -266,62 +270,110 @@ def settled_clock_ns(folder: Path) -> int:
 
 
 def delete_tree(path: Path) -> None:
-    """Delete `path` whatever it is: read-only folders, deep trees, a writer that goes on in it.
+    """Delete `path` whatever it is: read-only folders, deep trees, what others change meanwhile.
 
+    Who else deletes it does not disturb. What a writer puts in while it goes is deleted too, up to
+    a bound: one that makes entries faster than they can go ends this with `OSError` (ENOTEMPTY).
     A link is removed, never followed; a file system mounted inside is left alone (`OSError`). A
     missing path is no error. Costs one call an entry; run it where it may take time.
     """
-    for _ in range(_DELETE_ROUNDS):
+    patience = _Patience(_LATE_ENTRIES)
+    while True:
         try:
-            _delete_once(path)
-        except FileNotFoundError:
-            return
+            _delete_once(path, patience)
         except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            if error.errno not in _CHANGED:
                 raise
+            if not os.path.lexists(path):
+                return
+            patience.spend(path)
         else:
             return
-    _delete_once(path)
 
 
-_DELETE_ROUNDS: Final = 50
+_LATE_ENTRIES: Final = 100_000
+_CHANGED: Final = frozenset({
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ESTALE
+})  # fmt: skip
+"""What an entry says that was deleted, moved or replaced after it was listed."""
 
 
-def _delete_once(path: Path) -> None:
+@dataclass(slots=True)
+class _Patience:
+    """How many entries more may come up behind a deletion's back."""
+
+    left: int
+
+    def spend(self, path: Path | str) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOTEMPTY, "something keeps writing into the tree", str(path))
+
+
+def _delete_once(path: Path, patience: _Patience) -> None:
     if not stat.S_ISDIR(path.lstat().st_mode):
         path.unlink()
         return
-    with contextlib.ExitStack() as opened:
-        parent_fd = os.open(path.parent, OPEN_FOLDER & ~os.O_NOFOLLOW)
-        opened.callback(os.close, parent_fd)
-        top_fd = _open_to_empty(path.name, parent_fd)
-        opened.callback(os.close, top_fd)
-        _empty_out(top_fd)
-        os.rmdir(path.name, dir_fd=parent_fd)
+    parent_fd = os.open(path.parent, OPEN_FOLDER & ~os.O_NOFOLLOW)
+    try:
+        with _Descent(parent_fd) as descent:
+            fd = os.dup(parent_fd)
+            descent.push(_Level(fd, _identity(os.fstat(fd)), "", b"", [path.name]))
+            _delete_below(descent, patience)
+    finally:
+        os.close(parent_fd)
 
 
-def _empty_out(top_fd: int) -> None:
-    device = os.fstat(top_fd).st_dev
-    with _Descent(top_fd) as descent:
-        fd = os.dup(top_fd)
-        descent.push(_Level(fd, _identity(os.fstat(fd)), "", b"", []))
-        descent.levels[0].todo = _clear(fd)
-        while True:
-            level = descent.levels[-1]
-            if level.todo:
-                name = level.todo.pop()
+def _delete_below(descent: _Descent, patience: _Patience) -> None:
+    """Delete the one folder that the first level names."""
+    device: int | None = None
+    while True:
+        level = descent.levels[-1]
+        if level.todo:
+            name = level.todo.pop()
+            try:
                 fd = _open_to_empty(name, level.fd)
-                status = os.fstat(fd)
-                descent.push(_Level(fd, _identity(status), name, b"", []))
-                if status.st_dev != device:
-                    raise OSError(errno.EXDEV, f"another file system is mounted at {name!r}")
-                descent.levels[-1].todo = _clear(fd)
-                continue
-            gone = descent.pop()
-            os.close(gone.fd)
-            if not descent.levels:
-                return
-            os.rmdir(gone.name, dir_fd=descent.levels[-1].fd)
+            except OSError as error:
+                if error.errno not in _CHANGED or len(descent.levels) == 1:
+                    raise
+                continue  # what is there instead is seen when the folder around it is not empty
+            status = os.fstat(fd)
+            descent.push(_Level(fd, _identity(status), name, b"", []))
+            device = status.st_dev if device is None else device
+            if status.st_dev != device:
+                raise OSError(errno.EXDEV, f"another file system is mounted at {name!r}")
+            descent.levels[-1].todo = _clear(fd)
+            continue
+        if len(descent.levels) == 1:
+            return
+        emptied = descent.pop()
+        try:
+            emptied.todo = _remove(emptied, descent.levels[-1].fd, patience)
+        finally:
+            if not emptied.todo:
+                os.close(emptied.fd)
+        if emptied.todo:
+            descent.push(emptied)
+
+
+def _remove(emptied: _Level, parent_fd: int, patience: _Patience) -> list[str]:
+    """Remove a folder, and first what has come up in it since it was emptied.
+
+    Gives the folders among that, which have to go before it; none when it is gone.
+    """
+    while True:
+        try:
+            os.rmdir(emptied.name, dir_fd=parent_fd)
+        except OSError as error:
+            if error.errno in _CHANGED:
+                return []
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+        else:
+            return []
+        patience.spend(emptied.name)
+        if folders := _clear(emptied.fd, patience):
+            return folders
 
 
 def _open_to_empty(name: str, dir_fd: int) -> int:
@@ -342,14 +394,21 @@ def _open_to_empty(name: str, dir_fd: int) -> int:
     return fd
 
 
-def _clear(fd: int) -> list[str]:
-    """Unlink all but the folders, whose names are returned."""
+def _clear(fd: int, patience: _Patience | None = None) -> list[str]:
+    """Unlink all but the folders, whose names are returned; each entry is late with `patience`."""
     folders = []
-    with os.scandir(fd) as listing:
+    # A folder that another has deleted meanwhile says ENOENT when it is listed.
+    with contextlib.suppress(FileNotFoundError), os.scandir(fd) as listing:
         for entry in listing:
+            if patience is not None:
+                patience.spend(entry.name)
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.name)
-            else:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(entry.name, dir_fd=fd)
+                continue
+            try:
+                os.unlink(entry.name, dir_fd=fd)
+            except IsADirectoryError:
+                folders.append(entry.name)
+            except FileNotFoundError:
+                continue
     return folders
