@@ -37,7 +37,7 @@ from limpet.snapshots.statcache import (
     StatCaches,
     encode_contents,
 )
-from limpet.snapshots.survey import SurveyedFolder, folders_in_order, open_below, survey
+from limpet.snapshots.survey import SurveyedFolder, folders_of, open_below, survey
 
 _SPECIAL: Final = {
     stat.S_IFSOCK: "socket", stat.S_IFIFO: "fifo", stat.S_IFCHR: "device", stat.S_IFBLK: "device",
@@ -52,21 +52,25 @@ class _Look:
     entries: list[EntryStat | None]
     contents: list[EntryContent]
     unsure: set[int] = field(default_factory=set)
-    links: dict[int, bytes] = field(default_factory=dict)
-    """Entries that are other names of an earlier one, and its path."""
+    names: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Entries that have other names elsewhere: (device, inode)."""
     open_reads: int = 0
     always_look: bool = False
 
 
 @dataclass(slots=True)
 class _Inode:
-    """A file with several names: the first that was met, and how many others there still are."""
+    """A file with several names, as the first that was met looked; and those met since.
 
-    path: bytes
+    `names` are (folder, place in it, path): the first of them in the order of a walk stands for
+    the file, the others are links to it.
+    """
+
     others: int
     size: int
     mtime_ns: int
     content: EntryContent = None
+    names: list[tuple[int, int, bytes]] = field(default_factory=list)
 
 
 class Scan:
@@ -150,7 +154,8 @@ class Scan:
     # -- reading ------------------------------------------------------------------------------
 
     def _read(self) -> Iterator[None]:
-        for number, folder in enumerate(self.folders):
+        ordered = sorted(enumerate(self.folders), key=lambda one: one[1].late)
+        for number, folder in ordered:
             cached = folder.cached
             if folder.records is None and cached is not None and not cached.always_look:
                 continue
@@ -224,16 +229,16 @@ class Scan:
         key = entry.dev, entry.ino
         first = self._inodes.get(key)
         if first is None:
-            self._inodes[key] = _Inode(
-                path, entry.nlink - 1, entry.size, entry.mtime_ns, look.contents[index]
-            )
+            known = look.contents[index]
+            self._inodes[key] = _Inode(entry.nlink - 1, entry.size, entry.mtime_ns, known)
+            look.names[index] = key
             return False
         if (first.size, first.mtime_ns) != (entry.size, entry.mtime_ns):
             self.remarks.tear(path, "was written between the looks at two of its names")
             return False
         first.others -= 1
         self.remarks.count("hard_links")
-        look.links[index] = first.path
+        look.names[index] = key
         if look.contents[index] is None:
             look.open_reads += 1
             self._followers.setdefault(key, []).append((number, index))
@@ -325,17 +330,21 @@ class Scan:
             look.always_look,
             encode_contents(content for _, content, _ in kept),
         )
-        look.links = {
-            place: look.links[index]
-            for place, (_, _, index) in enumerate(kept)
-            if index in look.links
-        }
-        look.entries, look.contents, look.unsure = [], [], set()
+        for place, (entry, _, index) in enumerate(kept):
+            if index in look.names:
+                path = folder.path + b"/" + entry.name if folder.path else entry.name
+                self._inodes[look.names[index]].names.append((number, place, path))
+        look.entries, look.contents, look.unsure, look.names = [], [], set(), {}
 
     # -- nodes --------------------------------------------------------------------------------
 
     def _assemble(self) -> BlobHash:
         """Make the nodes, children first, and send those that are new; gives the root's."""
+        links: dict[int, dict[int, bytes]] = {}
+        for inode in self._inodes.values():
+            (_, _, target), *others = sorted(inode.names) or [(0, 0, b"")]
+            for number, place, _ in others:
+                links.setdefault(number, {})[place] = target
         below: dict[int, dict[bytes, tuple[BlobHash, SurveyedFolder]]] = {}
         changed: set[int] = set()
         node = BlobHash(b"")
@@ -343,14 +352,13 @@ class Scan:
             folder = self.folders[number]
             cached = folder.cached
             children = below.pop(number, {})
-            look = self._looks.get(number)
-            if look is None and number not in changed:
+            if number not in self._looks and number not in changed:
                 assert cached is not None
                 known = cached
             else:
                 found = self._known.get(number) or cached
                 assert found is not None
-                known = self._with_nodes(found, look, children)
+                known = self._with_nodes(found, links.get(number, {}), children)
             self._known[number] = known
             node = known.node
             if cached is None or cached.node != node:
@@ -361,7 +369,7 @@ class Scan:
     def _with_nodes(
         self,
         known: CachedFolder,
-        look: _Look | None,
+        links: dict[int, bytes],
         children: dict[bytes, tuple[BlobHash, SurveyedFolder]],
     ) -> CachedFolder:
         nodes: list[BlobHash] = []
@@ -370,7 +378,6 @@ class Scan:
             self._outgoing.tree(blob, name)
             nodes.append(name)
 
-        links = look.links if look is not None else {}
         entries: list[Entry] = []
         stats = parse_records(known.records)
         for index, (entry, content) in enumerate(zip(stats, known.contents(), strict=True)):
@@ -386,7 +393,7 @@ class Scan:
                 entries.append(self._entry(entry, content))
         encode_folder(entries, emit)
         nodes.reverse()
-        folders = tuple(folders_in_order(stats)[::-1])
+        folders = folders_of(stats)
         files = sum(stat.S_ISREG(entry.mode) for entry in stats)
         size = sum(entry.size for entry in stats if stat.S_ISREG(entry.mode))
         return replace(known, nodes=tuple(nodes), folders=folders, files=files, size_bytes=size)

@@ -29,7 +29,7 @@ from limpet.snapshots.statcache import (
     StatCaches,
     encode_contents,
 )
-from limpet.snapshots.survey import folders_in_order, open_workspace, survey
+from limpet.snapshots.survey import folders_of, open_workspace, survey
 from limpet.snapshots.tree import NOT_SAVED, RESERVED, settled_clock_ns
 from limpet.snapshots.trees import TreeBlobs
 
@@ -64,7 +64,7 @@ def seed(caches: StatCaches, workspace: Path, root: Root, trees: TreeBlobs) -> N
             ]
             known = CachedFolder(
                 pack_records(sure),
-                tuple(folders_in_order(stats)[::-1]),
+                folders_of(stats),
                 tuple(trees.nodes_of(node)),
                 folder.files,
                 folder.size_bytes,

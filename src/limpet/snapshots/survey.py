@@ -38,11 +38,14 @@ class SurveyedFolder:
     files: int
     """How many files lie right in it, and their sizes together."""
     size_bytes: int
+    late: bool
+    """Whether it is to be read after all that is not: what lies in a git repository's `objects`,
+    since refs and index must name nothing that was not there yet when the objects were read."""
 
 
 @dataclass(slots=True)
 class Survey:
-    """All folders, each before those below it, in the order in which they are to be read."""
+    """All folders: each before those below it, those of one folder by name."""
 
     folders: list[SurveyedFolder] = field(default_factory=list)
     changed: bool = False
@@ -77,6 +80,7 @@ class _Walk:
         self.found = Survey()
         self.device = 0
         self.seen = 0
+        self.repositories: set[int] = set()
 
     def run(self) -> Survey:
         status = os.fstat(self.root_fd)
@@ -180,6 +184,7 @@ class _Walk:
             cached,
             0,
             0,
+            parent >= 0 and (self.found.folders[parent].late or self._is_objects(name, parent)),
         )
         self.found.folders.append(folder)
         for entry, error in listing.errors:
@@ -189,12 +194,21 @@ class _Walk:
             assert cached is not None
             self.found.changed |= cached.always_look
             folder.files, folder.size_bytes = cached.files, cached.size_bytes
-            return list(cached.folders)
+            return self._below(cached.folders)
         self.found.changed = True
         entries = parse_records(records)
         sizes = [entry.size for entry in entries if stat.S_ISREG(entry.mode)]
         folder.files, folder.size_bytes = len(sizes), sum(sizes)
-        return folders_in_order(entries)[::-1]
+        return self._below(folders_of(entries))
+
+    def _is_objects(self, name: bytes, parent: int) -> bool:
+        return name == b"objects" and parent in self.repositories
+
+    def _below(self, names: tuple[bytes, ...]) -> list[bytes]:
+        """The sub-folders of the folder that was noted last, to be walked."""
+        if b"objects" in names and b"refs" in names:
+            self.repositories.add(len(self.found.folders) - 1)
+        return list(names)
 
     def _unreadable(self, path: bytes, error: OSError) -> None:
         self.found.changed = True
@@ -212,15 +226,9 @@ class _Open:
     todo: list[bytes]
 
 
-def folders_in_order(entries: list[EntryStat]) -> list[bytes]:
-    """The sub-folders as they are to be read: by name, a git repository's `objects` last.
-
-    What refs and index name was there when they were read, so their objects come after them.
-    """
-    names = [entry.name for entry in entries if stat.S_ISDIR(entry.mode)]
-    if b"objects" in names and b"refs" in names:
-        names.sort(key=lambda name: (name == b"objects", name != b"refs", name))
-    return names
+def folders_of(entries: list[EntryStat]) -> tuple[bytes, ...]:
+    """The sub-folders by name, the last first: as a walk takes them from a stack."""
+    return tuple(entry.name for entry in reversed(entries) if stat.S_ISDIR(entry.mode))
 
 
 def _without(records: bytes, names: frozenset[bytes]) -> bytes:
