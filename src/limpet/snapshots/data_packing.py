@@ -4,12 +4,13 @@ Pure. A frame whose blobs are all new is stored as it came; of one that is partl
 framed anew.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.frame import DecodedFrame
-from limpet.snapshots.pack import FinishedPack, PackName, PackRef
+from limpet.snapshots.pack import TARGET_PACK_BYTES, FinishedPack, PackName, PackRef
 from limpet.snapshots.pack_maker import PackMaker
 
 # What is kept of each blob is one number, since there may be a million of them: the number of its
@@ -33,6 +34,8 @@ class DataPacking:
 
     def __init__(self) -> None:
         self._blobs: dict[BlobHash, int] = {}
+        self._sent_bytes = 0
+        self._used_bytes = 0
         self._maker = PackMaker("data", self._lies_in)
         self._made: list[PackRef] = []
         self._reused: dict[PackName, int] = {}
@@ -70,6 +73,7 @@ class DataPacking:
             return None
         if not told & 1:
             self._blobs[name] = told | 1
+            self._used_bytes += told >> 1 & _SIZES
         return told >> 1 & _SIZES
 
     def finish(self) -> list[FinishedPack]:
@@ -82,6 +86,22 @@ class DataPacking:
         numbers = sorted({told >> _PACK_SHIFT for told in self._blobs.values() if told & 1})
         reused = [self._reused_packs[n - _REUSED] for n in numbers if n >= _REUSED]
         return reused + [self._made[n] for n in numbers if n < _REUSED]
+
+    def wasteful_packs(self) -> dict[PackRef, frozenset[BlobHash]]:
+        """Finished packs of which the tree names less than half, and what it names of them."""
+        if self._sent_bytes - self._used_bytes < TARGET_PACK_BYTES // 2:
+            return {}
+        sizes: Counter[int] = Counter()
+        used: Counter[int] = Counter()
+        for told in self._blobs.values():
+            sizes[told >> _PACK_SHIFT] += told >> 1 & _SIZES
+            used[told >> _PACK_SHIFT] += (told >> 1 & _SIZES) * (told & 1)
+        wasteful = {n for n in range(len(self._made)) if 0 < used[n] < sizes[n] / 2}
+        names: dict[int, list[BlobHash]] = {number: [] for number in wasteful}
+        for name, told in self._blobs.items():
+            if told & 1 and told >> _PACK_SHIFT in wasteful:
+                names[told >> _PACK_SHIFT].append(name)
+        return {self._made[number]: frozenset(names[number]) for number in sorted(wasteful)}
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -97,6 +117,7 @@ class DataPacking:
         pack = known.get(name)
         number = 0 if pack is None else _REUSED + self._number_of(pack)
         self._blobs[name] = number << _PACK_SHIFT | size << 1
+        self._sent_bytes += size
         return pack is None
 
     def _number_of(self, pack: PackRef) -> int:

@@ -17,18 +17,21 @@ from limpet.snapshots.ahead import OneAhead
 from limpet.snapshots.blob_index import BlobIndex
 from limpet.snapshots.blobs import BlobHash, BlobKind
 from limpet.snapshots.claimed_receipt import claimed_receipt
+from limpet.snapshots.consolidate import MAX_PACKS, consolidated, gathered
 from limpet.snapshots.faults import reach
-from limpet.snapshots.judge_save import BaseTree, judge_save
+from limpet.snapshots.judge_save import BaseTree, NewTrees, judge_save
 from limpet.snapshots.known_blobs import KnownBlobs
 from limpet.snapshots.lineage import Head
+from limpet.snapshots.named import NamedBlobs, named_blobs
 from limpet.snapshots.node import Root
 from limpet.snapshots.pack import FinishedPack, PackRef
 from limpet.snapshots.pack_maker import PackMaker
 from limpet.snapshots.pack_store import PackStore
 from limpet.snapshots.receipt import Receipt
 from limpet.snapshots.receiving import Receiving, SaveHeader
-from limpet.snapshots.snapshot_trees import TreeCache, packed_of
+from limpet.snapshots.snapshot_trees import StoredTrees, TreeCache, packed_of
 from limpet.snapshots.tree_counts import TreeCounts
+from limpet.snapshots.trees import TreeBlobs
 
 _BATCH_BYTES: Final = 1 << 20
 _TAKEN_FROM: Final = 0.5
@@ -53,6 +56,8 @@ class StoredSave:
     trees: tuple[PackRef, ...]
     sent_bytes: int
     stored_bytes: int
+    folders: StoredTrees | None
+    """What a reader of this state's tree packs would read, when it is at hand."""
 
 
 class PackedSave:
@@ -76,6 +81,8 @@ class PackedSave:
         self._putting: OneAhead[None] = OneAhead()
         self._put_now: set[PackRef] = set()
         self._reused: dict[BlobKind, list[PackRef]] = {}
+        self._base_folders: StoredTrees | None = None
+        self._folders: StoredTrees | None = None
         self._stored_bytes = 0
 
     async def run(self, chunks: AsyncIterator[bytes]) -> StoredSave:
@@ -146,29 +153,48 @@ class PackedSave:
         base = self._base if self._receiving.header.base is not None else None
         tree = await self._base_tree(base) if base is not None else None
         counts = await to_thread.run_sync(judge_save, root.node, self._receiving, tree)
-        await self._put_all(
-            await to_thread.run_sync(self._receiving.last_packs), "save-pack-stored"
-        )
+        last = await to_thread.run_sync(self._receiving.last_packs)
+        await self._put_all(last, "save-pack-stored")
+        old = packed_of(base) if base is not None else None
+        packs = _together(old.packs if old else (), await self._sent_packs())
+        if len(packs) > MAX_PACKS:
+            named = await self._named(root, tree)
+            packs = await consolidated(self._packs, "data", packs, named.data, self._put_gathered)
         reach("save-packs-stored")
         known = await self._known_trees()
-        new_trees = await to_thread.run_sync(self._tree_packs, known)
-        await self._put_all(new_trees, "save-tree-pack-stored")
+        new = await to_thread.run_sync(self._tree_packs, known)
+        await self._put_all(new, "save-tree-pack-stored")
+        trees = _together(old.trees if old else (), (*known.values(), *(one.ref for one in new)))
+        if len(trees) > MAX_PACKS:
+            named = await self._named(root, tree)
+            every = named.nodes.keys() | named.tables.keys()
+            trees = await consolidated(self._packs, "tree", trees, every, self._put_gathered)
+        elif not known and (base is None or self._base_folders is not None):
+            before = self._base_folders or StoredTrees((), TreeBlobs())
+            self._folders = await to_thread.run_sync(before.extended, new)
         reach("save-trees-stored")
-        old = packed_of(base) if base is not None else None
-        return self._stored(
-            root,
-            receipt,
-            counts,
-            _together(old.packs if old else (), self._receiving.data_packs()),
-            _together(
-                (*(old.trees if old else ()), *known.values()), [pack.ref for pack in new_trees]
-            ),
-        )
+        return self._stored(root, receipt, counts, packs, trees)
+
+    async def _named(self, root: Root, base: BaseTree | None) -> NamedBlobs:
+        new = NewTrees(self._receiving.trees, base.trees if base else None)
+        return await to_thread.run_sync(named_blobs, [root.node], new)
+
+    async def _sent_packs(self) -> list[PackRef]:
+        """Where what was sent lies now; of packs that are mostly junk the rest is packed anew."""
+        packs = await to_thread.run_sync(self._receiving.data_packs)
+        wasteful = await to_thread.run_sync(self._receiving.wasteful_packs)
+        if not wasteful:
+            return packs
+        made = await gathered(self._packs, "data", wasteful, self._put_gathered)
+        return [ref for ref in packs if ref not in wasteful] + made
+
+    async def _put_gathered(self, pack: FinishedPack) -> None:
+        await self._put(pack, "save-gathered-pack-stored")
 
     async def _base_tree(self, base: Head) -> BaseTree:
-        trees = await self._trees.read(self._packs, base)
+        self._base_folders = await self._trees.read(self._packs, base)
         packed = packed_of(base)
-        return BaseTree(packed.root.node, trees.blobs.reader(), packed.counts)
+        return BaseTree(packed.root.node, self._base_folders.blobs.reader(), packed.counts)
 
     async def _known_trees(self) -> dict[BlobHash, PackRef]:
         """Tree blobs that need not be stored.
@@ -232,6 +258,7 @@ class PackedSave:
             trees,
             sent_bytes,
             self._stored_bytes,
+            self._folders,
         )
 
 

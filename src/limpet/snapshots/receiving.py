@@ -129,6 +129,10 @@ class Receiving:
         """The packs that hold what the tree names of what was sent, after `last_packs`."""
         return self._packing.used_packs()
 
+    def wasteful_packs(self) -> dict[PackRef, frozenset[BlobHash]]:
+        """Those of the data packs of which the tree names little, and what it names."""
+        return self._packing.wasteful_packs()
+
     # -- inside --------------------------------------------------------------------------------
 
     def _take(self, record: StreamRecord) -> ArrivedFrame | None:

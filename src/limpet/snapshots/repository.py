@@ -41,10 +41,12 @@ from limpet.snapshots.lineage import (
     Packed,
     SaveReason,
 )
+from limpet.snapshots.node import FOLDER, Entry
 from limpet.snapshots.pack_store import IndexCache, PackStore
 from limpet.snapshots.packed_open import PackedStream
 from limpet.snapshots.packed_save import PackedSave, StoredSave
 from limpet.snapshots.snapshot_trees import TreeCache, packed_of
+from limpet.snapshots.tar_export import Exported, export_tar
 from limpet.snapshots.tars import TarStore, receipt_of
 from limpet.snapshots.trees import TreeBlobs
 from limpet.stores.base import SandboxStore
@@ -63,7 +65,7 @@ __all__ = [
 ]
 SAVE_STEPS: Final = (
     "save-tar-stored", "save-pack-stored", "save-packs-stored", "save-tree-pack-stored",
-    "save-trees-stored", "save-packed-stored", "save-head-created",
+    "save-trees-stored", "save-gathered-pack-stored", "save-packed-stored", "save-head-created",
 )  # fmt: skip
 """Every point where a save can be made to die (`LIMPET_FAULT=<point>:kill`)."""
 MAX_SAVE_S: Final = 6 * 3600.0
@@ -272,7 +274,10 @@ class SnapshotRepository:
         if time.monotonic() - started_s > MAX_SAVE_S:
             raise SaveTooOldError("The save took over six hours", hint="Save again.")
         reach("save-packed-stored")
-        return _saved(stored, await self._commit(head))
+        head = await self._commit(head)
+        if stored.folders is not None:
+            self._trees.keep(head, stored.folders)
+        return _saved(stored, head)
 
     async def adopt(
         self,
@@ -329,14 +334,20 @@ class SnapshotRepository:
     # -- reading -------------------------------------------------------------------------------
 
     async def open_tar(self, head: Head) -> AsyncIterator[bytes]:
-        """The tar's bytes; `SnapshotDamagedError` before the last of them when they are not whole.
+        """The snapshot as a tar; `SnapshotDamagedError` before its end when it is not whole.
 
-        The last chunk is held back until size and BLAKE3 are known to be right, so that a reader
-        of a damaged tar never sees its end.
+        Of one that was saved so, the last chunk is held back until size and BLAKE3 are known to be
+        right; a packed one is written as a tar on the way. A reader of a damaged one never sees
+        its end.
         """
-        if head.kind != "tar":
-            raise InvalidInputError(f"The snapshot {head.snapshot} is no tar")
-        return await self._tars.open(head)
+        if head.packed is None:
+            return await self._tars.open(head)
+        root = head.packed.root
+        top = Entry(b"", FOLDER, root.mode, root.mtime_ns, 0, root.node)
+        exported = Exported(await self.trees(head), root.node, b"", top)
+        return export_tar(
+            exported, lambda names: self.read_blobs(head, names), head.receipt.as_dict()
+        )
 
     async def open_packed(
         self,

@@ -1,7 +1,7 @@
 """The folders of a stored snapshot, read from its tree packs; a few of them kept at hand."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ from limpet.snapshots.ahead import each
 from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.lineage import Head, Packed
 from limpet.snapshots.named import NamedBlobs
-from limpet.snapshots.pack import PackIndex, PackRef
+from limpet.snapshots.pack import FinishedPack, PackIndex, PackRef
 from limpet.snapshots.pack_maker import PackMaker
 from limpet.snapshots.pack_store import PackStore
 from limpet.snapshots.trees import TreeBlobs
@@ -36,6 +36,14 @@ class StoredTrees:
     def size_bytes(self) -> int:
         """What this needs in memory, more or less."""
         return sum(len(frame) for frame, _ in self.frames) + _BLOB_BYTES * len(self.blobs)
+
+    def extended(self, packs: Iterable[FinishedPack]) -> "StoredTrees":
+        """These, and what lies in new tree packs."""
+        blobs = self.blobs.copy()
+        frames = list(self.frames)
+        for pack in packs:
+            frames += ((frame, blobs.add_frame(frame).hashes) for frame in pack.chunks[1:-1])
+        return StoredTrees(tuple(frames), blobs)
 
     def named_frames(self, named: NamedBlobs) -> Iterator[bytes]:
         """The frames as they lie in packs; one that holds more than the tree names, anew.
@@ -71,18 +79,19 @@ class TreeCache:
         if kept is not None:
             self._kept.move_to_end(key)
             return kept
-        refs = packed_of(head).trees
 
         async def read_one(ref: PackRef) -> tuple[bytes, PackIndex]:
             return await packs.whole("tree", ref)
 
-        read = await each(refs, read_one, at_once=_PACKS_AT_ONCE)
+        read = await each(packed_of(head).trees, read_one, at_once=_PACKS_AT_ONCE)
         trees = await to_thread.run_sync(_stored_trees, read)
-        self._keep(key, trees)
+        self.keep(head, trees)
         return trees
 
-    def _keep(self, key: tuple[OrgId, str], trees: StoredTrees) -> None:
-        if trees.size_bytes > KEPT_BYTES or key in self._kept:
+    def keep(self, head: Head, trees: StoredTrees) -> None:
+        """Keep what `read` would give; what was not asked for the longest goes."""
+        key = (head.ref.org, head.blake3)
+        if key in self._kept or trees.size_bytes > KEPT_BYTES:
             return
         self._kept[key] = trees
         self._kept_bytes += trees.size_bytes

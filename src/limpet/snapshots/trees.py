@@ -39,6 +39,8 @@ class WalkedFolder:
     path: bytes
     node: BlobHash
     entries: list[Entry]
+    looks: Entry | None = None
+    """Its entry in the folder above; None for the one where the walk began."""
 
     def path_of(self, name: bytes) -> bytes:
         """The path of one of its entries."""
@@ -71,6 +73,13 @@ class TreeBlobs:
         """The same blobs for another thread. Nothing may be added to either any more."""
         other = TreeBlobs()
         other._frames, other._places, other.raw_bytes = self._frames, self._places, self.raw_bytes
+        return other
+
+    def copy(self) -> "TreeBlobs":
+        """The same blobs; what is added to the copy is not in this."""
+        other = TreeBlobs()
+        other._frames, other._places = list(self._frames), dict(self._places)
+        other.raw_bytes = self.raw_bytes
         return other
 
     def __contains__(self, name: BlobHash) -> bool:
@@ -132,30 +141,31 @@ class TreeBlobs:
                 raise BadNodeError("A chunk table is not as long as the file says")
             yield from references
 
-    def walk(self, root: BlobHash) -> Iterator[WalkedFolder]:
+    def walk(self, root: BlobHash, *, whole: bool = True) -> Iterator[WalkedFolder]:
         """Every folder, parents first: its entries by name, then each of its sub-folders by name.
 
-        Raises `SnapshotDamagedError` (`BadNodeError`) for what is missing, too deep, too many, or
-        where the root holds what is never saved. Equal folders are met once for each place.
+        `whole` unless `root` is a folder within a workspace. Raises `SnapshotDamagedError`
+        (`BadNodeError`) for what is missing, too deep, too many, or where a workspace's root holds
+        what is never saved. Equal folders are met once for each place.
         """
         count = 0
-        todo: list[tuple[bytes, int, BlobHash]] = [(b"", 0, root)]
+        todo: list[tuple[bytes, int, BlobHash, Entry | None]] = [(b"", 0, root, None)]
         while todo:
-            path, depth, node = todo.pop()
+            path, depth, node, looks = todo.pop()
             entries = self.entries(node)
             count += len(entries)
             if count > MAX_ENTRIES:
                 raise BadNodeError(f"The snapshot holds more than {MAX_ENTRIES:,} entries")
-            if not depth and any(entry.name in _TOP_REFUSED for entry in entries):
+            if whole and not depth and any(entry.name in _TOP_REFUSED for entry in entries):
                 raise BadNodeError("The snapshot holds a name that is never saved")
-            yield WalkedFolder(path, node, entries)
+            yield WalkedFolder(path, node, entries, looks)
             folders = [entry for entry in entries if entry.kind == FOLDER]
             if folders and (depth >= MAX_DEPTH or len(path) > MAX_PATH_BYTES):
                 raise BadNodeError(f"The snapshot is more than {MAX_DEPTH:,} folders deep")
             for entry in reversed(folders):
                 assert entry.hash is not None
                 below = path + b"/" + entry.name if path else entry.name
-                todo.append((below, depth + 1, entry.hash))
+                todo.append((below, depth + 1, entry.hash, entry))
 
     def find(self, root: BlobHash, path: bytes) -> Entry | None:
         """The entry at a relative path, or None."""
