@@ -78,7 +78,7 @@ def expand(change: Change, before: Side, after: Side) -> Iterator[Change]:
     if change.kind == "changed" or entry is None or entry.kind != FOLDER:
         return
     assert entry.hash is not None
-    for folder in side.trees.walk(entry.hash):
+    for folder in side.trees.walk(entry.hash, whole=False):
         for below in folder.entries:
             path = change.path + b"/" + folder.path_of(below.name)
             old_path = None

@@ -4,8 +4,7 @@ Knows the archive's layout (limpet.snapshots.tar_format) and nothing of where me
 """
 
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from blake3 import blake3
@@ -87,12 +86,41 @@ class TarOut:
             self.put(tf.pax_member(tf.PAX, records))
         self.put(tf.header(name, mode, size, mtime_s, kind, link, prefix))
 
-    def ending(self, receipt: Mapping[str, object], root: os.stat_result) -> Iterator[bytes]:
+    def file(
+        self, path: bytes, mode: int, mtime_ns: int, size: int, segments: Sequence[tuple[int, int]]
+    ) -> int:
+        """Write the headers of a file whose data lies in `segments`; gives how many bytes follow.
+
+        `[(0, size)]` is a plain file, anything else a sparse one. Put the bytes, then
+        `tf.padding` of that many.
+        """
+        total = sum(length for _, length in segments)
+        if size == 0 or list(segments) == [(0, size)]:
+            self.member(path, mode, total, mtime_ns, tf.FILE)
+            return total
+        numbers = [len(segments), *(number for segment in segments for number in segment)]
+        table = b"".join(b"%d\n" % number for number in numbers)
+        table += tf.padding(len(table))
+        records = (
+            tf.pax_record(b"GNU.sparse.major", b"1")
+            + tf.pax_record(b"GNU.sparse.minor", b"0")
+            + tf.pax_record(b"GNU.sparse.name", path)
+            + tf.pax_record(b"GNU.sparse.realsize", b"%d" % size)
+        )
+        folder, _, name = path.rpartition(b"/")
+        stand_in = (folder + b"/" if folder else b"") + b"GNUSparseFile.0/" + name
+        self.member(
+            stand_in, mode, len(table) + total, mtime_ns, tf.FILE, records=records, real_name=path
+        )
+        self.put(table)
+        return total
+
+    def ending(self, receipt: Mapping[str, object], mode: int, mtime_ns: int) -> Iterator[bytes]:
         """The receipt, the closing record, the workspace folder itself, the end mark."""
         as_json = json.dumps(receipt, separators=(",", ":"), ensure_ascii=False).encode()
         self.put(tf.pax_member(tf.PAX_GLOBAL, tf.pax_record(tf.KEY_RECEIPT, as_json)))
         yield from self.flush()
-        self.member(b"./", root.st_mode & 0o1777, 0, root.st_mtime_ns, tf.FOLDER)
+        self.member(b"./", mode & 0o1777, 0, mtime_ns, tf.FOLDER)
         closing = b"".join(self.parts)
         record = (
             tf.pax_record(tf.KEY_BLAKE3, self.digest.encode())

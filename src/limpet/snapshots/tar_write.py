@@ -154,7 +154,7 @@ class _Writer:
             bytes=self.bytes,
             duration_ms=int((time.monotonic() - started) * 1000),
         )
-        yield from self.out.ending(receipt.as_dict(), root)
+        yield from self.out.ending(receipt.as_dict(), root.st_mode, root.st_mtime_ns)
         self.receipt = dataclasses.replace(
             receipt, size_bytes=self.out.written, blake3=self.out.digest
         )
@@ -234,7 +234,7 @@ class _Writer:
             status = os.fstat(fd)
             segments = segments_of(fd, status)
             total = sum(length for _, length in segments)
-            self.file_header(path, status, segments, total)
+            self.file_header(path, status, segments)
             return _Stream(fd, path, status, segments, total)
         [content], torn = read
         self.content(path, content, torn=torn)
@@ -245,7 +245,7 @@ class _Writer:
         if torn:
             self.remarks.tear(path, "kept changing while it was read")
         total = content.data_bytes
-        self.file_header(path, content.status, content.segments, total)
+        self.file_header(path, content.status, content.segments)
         for piece in content.pieces:
             self.out.put(piece)
         self.out.put(bytes(total - sum(map(len, content.pieces))) + tf.padding(total))
@@ -290,33 +290,12 @@ class _Writer:
                 self.content(folder.path_of(name), content, torn=torn)
         return True
 
-    def file_header(
-        self, path: bytes, status: os.stat_result, segments: Segments, total: int
-    ) -> None:
+    def file_header(self, path: bytes, status: os.stat_result, segments: Segments) -> None:
         self.note_mode(status.st_mode)
         self.files += 1
         self.bytes += status.st_size
         self.remember(path, status)
-        mode = status.st_mode & 0o1777
-        if segments == [(0, status.st_size)] or status.st_size == 0:
-            self.out.member(path, mode, total, status.st_mtime_ns, tf.FILE)
-            return
-        numbers = [len(segments), *(number for segment in segments for number in segment)]
-        table = b"".join(b"%d\n" % number for number in numbers)
-        table += tf.padding(len(table))
-        records = (
-            tf.pax_record(b"GNU.sparse.major", b"1")
-            + tf.pax_record(b"GNU.sparse.minor", b"0")
-            + tf.pax_record(b"GNU.sparse.name", path)
-            + tf.pax_record(b"GNU.sparse.realsize", b"%d" % status.st_size)
-        )
-        folder, _, name = path.rpartition(b"/")
-        stand_in = (folder + b"/" if folder else b"") + b"GNUSparseFile.0/" + name
-        self.out.member(
-            stand_in, mode, len(table) + total, status.st_mtime_ns, tf.FILE,
-            records=records, real_name=path,
-        )  # fmt: skip
-        self.out.put(table)
+        self.out.file(path, status.st_mode & 0o1777, status.st_mtime_ns, status.st_size, segments)
 
     def stream(self, stream: _Stream) -> Iterator[bytes]:
         left = stream.data_bytes
