@@ -13,11 +13,14 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+PLATFORM = sysconfig.get_platform()
 FOLDER = Path("src/limpet/snapshots/native")
 FLAGS = (
     "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fstack-protector-strong",
-    "-D_FORTIFY_SOURCE=2",
+    "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2",
 )  # fmt: skip
+LINUX_FLAGS = ("-Wl,-z,relro,-z,now,-z,noexecstack",)
+BOTH_MACS = ("-arch", "arm64", "-arch", "x86_64")
 
 
 class FloorHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -34,15 +37,24 @@ class FloorHook(BuildHookInterface):  # type: ignore[type-arg]
             return
         build_data["artifacts"].append(f"{FOLDER}/{library.name}")
         build_data["pure_python"] = False
-        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["tag"] = f"py3-none-{platform}"
+        build_data["tag"] = f"py3-none-{PLATFORM.replace('-', '_').replace('.', '_')}"
+
+
+def flags() -> list[str]:
+    """What the compiler is told on this machine."""
+    found = list(FLAGS)
+    if sys.platform == "linux":
+        found += LINUX_FLAGS
+    elif PLATFORM.endswith("universal2"):
+        found += BOTH_MACS
+    return found
 
 
 def compiled(source: Path, library: Path) -> bool:
     """Compile the source; False when that is not possible here, and then no library is left."""
     made = library.with_name(f"{library.name}.{os.getpid()}")
     compiler = shlex.split(os.environ.get("CC") or "cc")
-    command = [*compiler, *FLAGS, "-o", str(made), str(source)]
+    command = [*compiler, *flags(), "-o", str(made), str(source)]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False

@@ -2,28 +2,33 @@
 
 import errno
 import os
+import socket
 import stat
 import subprocess
-import sys
 import threading
+from array import array
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from limpet.snapshots.native import KIND, WriteJobs, compiled, parse_records, plain
+from limpet.snapshots.native import WriteJobs, parse_records, plain
 from limpet.snapshots.native.records import CHANGED, LAST_NS, pack_records
-from tests.snapshots.trees import Folder, build, scratch_folder, trees
+from tests.snapshots.native.building import needs_compiler
+from tests.snapshots.trees import Folder, build, describe, modes, scratch_folder, times, trees
 
 NS = 1_234_567_891
+NOBODY = 65534
 ODD = [b"a", b"\xff\xfe", b"n" * 255, b".hidden", b" ", "é漢".encode(), b"-x", b"\n"]
 
 
-@pytest.fixture(params=[plain, compiled], ids=["plain", "compiled"])
+@pytest.fixture(params=["plain", pytest.param("compiled", marks=needs_compiler)])
 def floor(request: pytest.FixtureRequest) -> ModuleType:
-    return request.param  # type: ignore[no-any-return]
+    return import_module(f"limpet.snapshots.native.{request.param}")
 
 
 @pytest.fixture
@@ -65,7 +70,19 @@ def test_a_listing_has_every_entry_by_name_as_lstat_sees_it(
             status.st_mtime_ns, status.st_ctime_ns, status.st_blocks, entry.name,
         )  # fmt: skip
     assert pack_records(entries) == listing.records
-    assert floor.scan_folder(fd) == listing, "a descriptor that was read can be read again"
+
+
+def test_a_descriptor_that_was_read_from_gives_a_whole_listing(
+    floor: ModuleType, tmp_path: Path, fd: int
+) -> None:
+    for number in range(10):
+        (tmp_path / str(number)).touch()
+    listing = floor.scan_folder(fd)
+    assert len(parse_records(listing.records)) == 10
+    with os.scandir(fd) as begun:
+        next(begun)
+        assert floor.scan_folder(fd) == listing
+    assert floor.scan_folder(fd) == listing
 
 
 def test_times_that_64_bits_cannot_hold_come_as_the_nearest(
@@ -150,12 +167,80 @@ def test_what_cannot_be_read_is_told_file_by_file(
     (tmp_path / "good").write_bytes(b"1234")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "fifo")
-    names = [b"gone", b"link", b"folder", b"fifo", b"good", b"good", b"good"]
-    read = floor.read_files(fd, names, [1, 4, 4096, 0, 3, 5, 4])
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"/proc/self/fd/{fd}/socket")
+    names = [b"gone", b"link", b"folder", b"fifo", b"socket", b"good", b"good", b"good"]
+    read = floor.read_files(fd, names, [1, 4, 4096, 0, 0, 3, 5, 4])
     assert list(read.errnos) == [
-        errno.ENOENT, errno.ELOOP, CHANGED, CHANGED, CHANGED, CHANGED, 0,
+        errno.ENOENT, errno.ELOOP, CHANGED, CHANGED, errno.ENXIO, CHANGED, CHANGED, 0,
     ]  # fmt: skip
-    assert list(read.lengths) == [0, 0, 0, 0, 0, 0, 4]
+    assert list(read.lengths) == [0, 0, 0, 0, 0, 0, 0, 4]
+    assert bytes(read.data[read.offsets[7] :]) == b"1234"
+
+
+def test_a_file_that_ends_before_its_size_is_changed(floor: ModuleType) -> None:
+    kernel = Path("/sys/kernel")
+    if not (kernel / "uevent_seqnum").exists():
+        pytest.skip("no file here claims more bytes than it has")
+    size = (kernel / "uevent_seqnum").stat().st_size
+    fd = os.open(kernel, os.O_RDONLY)
+    assert size > len((kernel / "uevent_seqnum").read_bytes())
+    assert list(floor.read_files(fd, [b"uevent_seqnum"], [size]).errnos) == [CHANGED]
+    os.close(fd)
+
+
+def test_a_file_that_grows_and_shrinks_meanwhile_is_whole_or_changed(
+    floor: ModuleType, tmp_path: Path, fd: int
+) -> None:
+    size = 1 << 20
+    path = tmp_path / "a"
+    path.write_bytes(bytes(size))
+    over = threading.Event()
+
+    def resize() -> None:
+        while not over.is_set():
+            for other in (size // 2, 2 * size, size):
+                os.truncate(path, other)
+
+    thread = threading.Thread(target=resize)
+    thread.start()
+    try:
+        for _ in range(300):
+            read = floor.read_files(fd, [b"a", b"gone"], [size, 4])
+            assert (read.errnos[0], read.lengths[0]) in {(0, size), (CHANGED, 0)}
+            assert len(read.data) == size + 4
+    finally:
+        over.set()
+        thread.join()
+    assert floor.read_files(fd, [b"a"], [size]).errnos[0] == 0
+
+
+def test_reading_leaves_the_access_time_where_that_is_allowed(
+    floor: ModuleType, tmp_path: Path, fd: int
+) -> None:
+    for name in (b"ours", b"control"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"1")
+        os.utime(tmp_path / os.fsdecode(name), ns=(NS, 10**18))
+    (tmp_path / "control").read_bytes()
+    if (tmp_path / "control").stat().st_atime_ns == NS:
+        pytest.skip("no access times are kept here")
+    assert list(floor.read_files(fd, [b"ours"], [1]).errnos) == [0]
+    assert (tmp_path / "ours").stat().st_atime_ns == NS
+
+
+def test_a_file_of_another_user_can_be_read(floor: ModuleType, tmp_path: Path, fd: int) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user needs root")
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "secret").write_bytes(b"1")
+    (tmp_path / "secret").chmod(0o600)
+    tmp_path.chmod(0o755)
+    os.seteuid(NOBODY)
+    try:
+        read = floor.read_files(fd, [b"a", b"secret"], [1, 1])
+    finally:
+        os.seteuid(0)
+    assert list(read.errnos) == [0, errno.EACCES]
 
 
 def test_xattrs_are_noticed(floor: ModuleType, tmp_path: Path, fd: int) -> None:
@@ -173,7 +258,15 @@ def test_names_that_lead_elsewhere_are_refused(floor: ModuleType, fd: int, name:
     with pytest.raises(ValueError, match="name"):
         floor.read_files(fd, [name], [0])
     with pytest.raises(ValueError, match="name"):
-        floor.write_files(b"", jobs(fd, (name, 0, 0, 0o644, 0)))
+        floor.write_files(b"", jobs(fd, (b"good", 0, 0, 0o644, 0), (name, 0, 0, 0o644, 0)))
+    assert os.listdir(fd) == []
+
+
+def test_sizes_that_fit_no_names_are_refused(floor: ModuleType, fd: int) -> None:
+    for sizes in ([], [1, 2], [-1]):
+        with pytest.raises(ValueError, match=r"names for|negative"):
+            floor.read_files(fd, [b"a"], sizes)
+    assert floor.read_files(fd, [], []).data == b""
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -208,17 +301,35 @@ def test_set_id_bits_are_never_made(floor: ModuleType, tmp_path: Path, fd: int) 
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o755
 
 
-def test_a_umask_takes_nothing_away(tmp_path: Path) -> None:
-    code = (
-        "import os, sys; from limpet.snapshots.native import {0} as floor, WriteJobs\n"
-        "os.umask(0o077); fd = os.open(sys.argv[1], os.O_RDONLY); jobs = WriteJobs()\n"
-        "jobs.add(fd, b'{0}', 0, 0, 0o666, 5)\n"
-        "assert floor.write_files(b'', jobs).first_error() is None\n"
-    )
-    for name in ("plain", "compiled"):
-        source = code.format(name).replace("import plain", "import plain")
-        subprocess.run([sys.executable, "-c", source, tmp_path], check=True)
-        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o666
+def test_a_umask_takes_nothing_away(floor: ModuleType, tmp_path: Path, fd: int) -> None:
+    before = os.umask(0o077)
+    try:
+        done = floor.write_files(b"", jobs(fd, (b"a", 0, 0, 0o666, 5), (b"b", 0, 0, 0o600, 5)))
+    finally:
+        os.umask(before)
+    assert done.first_error() is None
+    looks = [(stat.S_IMODE((tmp_path / n).stat().st_mode)) for n in ("a", "b")]
+    assert looks == [0o666, 0o600]
+    assert (tmp_path / "a").stat().st_mtime_ns == 5
+    assert done.ctimes_ns[0] == (tmp_path / "a").stat().st_ctime_ns
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"..alpha", bytearray(b"..alpha"), memoryview(b"xx..alpha")[2:],
+        memoryview(bytearray(b"xx..alpha"))[2:], memoryview(array("H", b"..alpha.")),
+    ],
+    ids=["bytes", "bytearray", "read-only view", "view", "view of wider items"],
+)  # fmt: skip
+def test_any_buffer_can_be_written_from(
+    floor: ModuleType, tmp_path: Path, fd: int, data: bytes | bytearray | memoryview
+) -> None:
+    assert floor.write_files(data, jobs(fd, (b"a", 2, 5, 0o644, 0))).first_error() is None
+    assert (tmp_path / "a").read_bytes() == b"alpha"
+    assert floor.write_files(data[:0], jobs(fd, (b"b", 0, 0, 0o644, 0))).first_error() is None
+    if isinstance(data, bytearray):
+        data.append(0)  # no longer held
 
 
 def test_nothing_that_is_there_is_written_over_or_followed(
@@ -242,6 +353,29 @@ def test_a_job_beyond_the_buffer_is_refused(floor: ModuleType, fd: int) -> None:
     for offset, length in ((0, 5), (4, 1), (1 << 63, 1 << 62)):
         with pytest.raises(ValueError, match="beyond"):
             floor.write_files(b"1234", jobs(fd, (b"a", offset, length, 0o644, 0)))
+
+
+def test_a_number_out_of_range_adds_no_job(fd: int) -> None:
+    made = WriteJobs()
+    good = {"folder_fd": fd, "offset": 0, "length": 0, "mode": 0, "mtime_ns": 0}
+    for column in good:
+        with pytest.raises(ValueError, match="out of range"):
+            made.add(name=b"a", **{**good, column: -(1 << 65)})
+    made.add(name=b"a", **good)
+    assert made == jobs(fd, (b"a", 0, 0, 0, 0))
+
+
+def test_columns_that_do_not_fit_are_refused(floor: ModuleType, fd: int) -> None:
+    for column in ("folder_fds", "offsets", "lengths", "modes", "mtimes_ns"):
+        short = jobs(fd, (b"a", 0, 1, 0o644, 0))
+        getattr(short, column).pop()
+        with pytest.raises(ValueError, match="equally long"):
+            floor.write_files(b"1234", short)
+        narrow = jobs(fd, (b"a", 0, 1, 0o644, 0))
+        setattr(narrow, column, array("B", [0]))
+        with pytest.raises(ValueError, match="another type"):
+            floor.write_files(b"1234", narrow)
+    assert os.listdir(fd) == []
 
 
 def test_a_full_disk_leaves_no_half_file(floor: ModuleType, tmp_path: Path) -> None:
@@ -290,9 +424,12 @@ def test_threads_work_side_by_side(floor: ModuleType, tmp_path: Path) -> None:
 # -- together -------------------------------------------------------------------------------------
 
 
+@needs_compiler
 @settings(max_examples=60, deadline=None)
 @given(trees())
 def test_both_floors_see_the_same(tree: Folder) -> None:
+    from limpet.snapshots.native import compiled
+
     with scratch_folder() as folder:
         build(folder / "tree", tree)
         for place, _, _ in os.walk(folder / "tree"):
@@ -305,39 +442,43 @@ def test_both_floors_see_the_same(tree: Folder) -> None:
             os.close(fd)
 
 
-def test_without_the_compiled_floor_the_plain_one_is_used() -> None:
-    code = "from limpet.snapshots.native import KIND; print(KIND)"
-    environ = {**os.environ, "LIMPET_WITHOUT": "syncfs,native"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "plain"
-    assert KIND == "compiled"
+made_files = st.lists(
+    st.tuples(
+        st.sampled_from([b"a", b"b", b"\xff", b"n" * 255, b"there", b"link", b"folder"]),
+        st.integers(0, 40),
+        st.integers(0, 60),
+        st.one_of(modes, st.integers(0, (1 << 32) - 1)),
+        st.one_of(times, st.integers(-(1 << 63), (1 << 63) - 1)),
+    ),
+    max_size=6,
+)
 
 
-def test_an_install_without_a_compiler_works_and_leaves_none(tmp_path: Path) -> None:
-    from hatch_build import compiled as compile_floor
+@needs_compiler
+@settings(max_examples=100, deadline=None)
+@given(made_files, st.binary(min_size=100, max_size=100))
+def test_both_floors_make_the_same(
+    files: list[tuple[bytes, int, int, int, int]], data: bytes
+) -> None:
+    from limpet.snapshots.native import compiled
 
-    source = Path(compiled.__file__).with_name("floor.c")
-    library = tmp_path / "_floor.so"
-    assert compile_floor(source, library)
-    assert library.exists()
-    before = os.environ.get("CC")
-    for compiler in ("false", "/nowhere/cc"):
-        os.environ["CC"] = compiler
-        try:
-            assert not compile_floor(source, library)
-        finally:
-            os.environ.pop("CC")
-            if before is not None:
-                os.environ["CC"] = before
-        assert os.listdir(tmp_path) == [], "a stale library is worse than none"
-
-
-def test_the_source_compiles_without_a_warning(tmp_path: Path) -> None:
-    source = Path(compiled.__file__).with_name("floor.c")
-    strict = ["-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
-    done = subprocess.run(
-        ["cc", *strict, "-o", tmp_path / "floor.so", source], capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr.decode()
+    seen = []
+    for floor in (plain, compiled):
+        with scratch_folder() as folder:
+            place = folder / "place"
+            (place / "folder").mkdir(parents=True)
+            (place / "there").write_bytes(b"mine")
+            (place / "link").symlink_to("elsewhere")
+            os.utime(place / "there", ns=(0, 0))
+            os.utime(place / "link", ns=(0, 0), follow_symlinks=False)
+            fd = os.open(place, os.O_RDONLY)
+            done = floor.write_files(data, jobs(fd, *files))
+            for path in (place / "folder", place):
+                os.utime(path, ns=(0, 0))
+            seen.append((list(done.errnos), describe(place)))
+            for job, error in enumerate(done.errnos):
+                at = os.stat(files[job][0], dir_fd=fd, follow_symlinks=False) if not error else None
+                assert done.inos[job] == (at.st_ino if at else 0)
+                assert done.ctimes_ns[job] == (at.st_ctime_ns if at else 0)
+            os.close(fd)
+    assert seen[0] == seen[1]

@@ -9,7 +9,17 @@ import struct
 import sys
 from array import array
 from collections.abc import Sequence
-from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_uint8, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    byref,
+    c_char_p,
+    c_int,
+    c_uint8,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +28,16 @@ from limpet.snapshots.native.records import (
     ReadFiles,
     WriteJobs,
     Written,
-    check_name,
+    check_names,
     no_results,
     room_for,
 )
 
 LIBRARY: Final = Path(__file__).with_name("_floor.so")
+_FLOOR: Final = 1
+"""`limpet_floor` of the floor.c that this file calls."""
+_NOTHING: Final = c_uint8()
+"""What C is given for an empty buffer: an address that is good for no byte."""
 _ERROR: Final = struct.Struct("<iH")
 
 
@@ -45,13 +59,17 @@ class _ReadColumns(Structure):
     ]  # fmt: skip
 
 
-def _load() -> ctypes.CDLL:
+def load(path: Path) -> ctypes.CDLL:
+    """The library at a path; `ImportError` when it is none that this file can call."""
     if sys.byteorder != "little":
         raise ImportError("the compiled floor is for little-endian machines")
     try:
-        library = ctypes.CDLL(os.fspath(LIBRARY))
-    except OSError as error:
+        library = ctypes.CDLL(os.fspath(path))
+        floor = c_uint32.in_dll(library, "limpet_floor").value
+    except (OSError, ValueError) as error:
         raise ImportError(f"there is no compiled floor: {error}") from error
+    if floor != _FLOOR:
+        raise ImportError(f"the compiled floor is number {floor}, not {_FLOOR}: install again")
     library.limpet_scan.argtypes = [c_int, POINTER(_Listing)]
     library.limpet_scan.restype = c_int
     library.limpet_free.argtypes = [POINTER(_Listing)]
@@ -68,7 +86,7 @@ def _load() -> ctypes.CDLL:
     return library
 
 
-_library: Final = _load()
+_library: Final = load(LIBRARY)
 
 
 def scan_folder(fd: int) -> Listing:
@@ -101,12 +119,11 @@ def _errors(told: bytes) -> tuple[tuple[bytes, int], ...]:
 
 def read_files(folder_fd: int, names: Sequence[bytes], sizes: Sequence[int]) -> ReadFiles:
     """As `limpet.snapshots.native.plain.read_files`."""
+    sizes = list(sizes)
     read = room_for(sizes)
-    if len(names) != len(sizes):
-        raise ValueError("there are not as many sizes as names")
-    for name in names:
-        check_name(name)
-    wanted = array("Q", sizes)
+    text = check_names(names, len(sizes))
+    if not sizes:
+        return read
     columns = _ReadColumns(
         *map(
             _address,
@@ -116,28 +133,35 @@ def read_files(folder_fd: int, names: Sequence[bytes], sizes: Sequence[int]) -> 
             ),
         )
     )  # fmt: skip
-    if names:
-        buffer = (c_uint8 * len(read.data)).from_buffer(read.data) if read.data else None
-        _library.limpet_read(
-            folder_fd, len(names), b"\0".join(names) + b"\0", _address(wanted),
-            _address(read.offsets), buffer, byref(columns),
-        )  # fmt: skip
-        del buffer
+    wanted = array("Q", sizes)
+    buffer = c_uint8.from_buffer(read.data) if read.data else _NOTHING
+    _library.limpet_read(
+        folder_fd, len(sizes), text, _address(wanted), _address(read.offsets),
+        ctypes.addressof(buffer), byref(columns),
+    )  # fmt: skip
     return read
 
 
 def write_files(data: bytes | bytearray | memoryview, jobs: WriteJobs) -> Written:
-    """As `limpet.snapshots.native.plain.write_files`."""
-    raw = data if isinstance(data, bytes) else bytes(data)
-    jobs.check(len(raw))
+    """As `limpet.snapshots.native.plain.write_files`. A read-only memoryview is copied first."""
+    view = memoryview(data).cast("B")
+    jobs = jobs.copy()  # so that what is checked is what C sees, whatever other threads do
+    text = jobs.check(len(view))
     done = no_results(len(jobs))
-    if len(jobs):
-        _library.limpet_write(
-            len(jobs), _address(jobs.folder_fds), b"\0".join(jobs.names) + b"\0",
-            _address(jobs.offsets), _address(jobs.lengths), _address(jobs.modes),
-            _address(jobs.mtimes_ns), ctypes.cast(c_char_p(raw), c_void_p),
-            _address(done.errnos), _address(done.inos), _address(done.ctimes_ns),
-        )  # fmt: skip
+    if not len(jobs):
+        return done
+    buffer: c_char_p | c_uint8
+    if isinstance(data, bytes) or view.readonly:
+        buffer = c_char_p(data if isinstance(data, bytes) else bytes(view))
+        address = ctypes.cast(buffer, c_void_p).value
+    else:
+        buffer = c_uint8.from_buffer(view) if len(view) else _NOTHING
+        address = ctypes.addressof(buffer)
+    _library.limpet_write(
+        len(jobs), _address(jobs.folder_fds), text, _address(jobs.offsets),
+        _address(jobs.lengths), _address(jobs.modes), _address(jobs.mtimes_ns), address,
+        _address(done.errnos), _address(done.inos), _address(done.ctimes_ns),
+    )  # fmt: skip
     return done
 
 

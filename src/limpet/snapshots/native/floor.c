@@ -2,6 +2,8 @@
  * that outlives a call; names and buffers were validated by who calls (compiled.py). Loaded with
  * ctypes, so every call runs without Python's lock. */
 #define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64
+#define _TIME_BITS 64
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +30,12 @@
 #endif
 
 #define EXPORT __attribute__((visibility("default")))
+
+/* Counts up whenever a call below changes what it takes, so that compiled.py, which knows the same
+ * number, never calls into a library that was built from another floor.c. */
+EXPORT extern const uint32_t limpet_floor;
+const uint32_t limpet_floor = 1;
+
 #define HEADER 58
 #define CHANGED (-1)
 #define LOOKS 01777
@@ -39,6 +47,18 @@ static int64_t ns(struct timespec t) {
         __builtin_add_overflow(all, (int64_t)t.tv_nsec, &all))
         return t.tv_sec < 0 ? INT64_MIN : INT64_MAX;
     return all;
+}
+
+static int same_time(struct timespec a, struct timespec b) {
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+/* As openat, again when a signal comes meanwhile (FUSE, NFS). */
+static int open_in(int folder, const char *name, int flags, mode_t mode) {
+    int fd;
+    do fd = openat(folder, name, flags, mode);
+    while (fd < 0 && errno == EINTR);
+    return fd;
 }
 
 struct listing {
@@ -68,7 +88,7 @@ static void put(uint8_t **at, const void *value, size_t bytes) {
 /* 0, or an errno. What it gives is given back with limpet_free. */
 EXPORT int limpet_scan(int fd, struct listing *out) {
     memset(out, 0, sizeof *out);
-    int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int own = open_in(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (own < 0) return errno;
     DIR *folder = fdopendir(own);
     if (!folder) {
@@ -176,7 +196,8 @@ struct read_columns {
 static int read_one(int folder, const char *name, uint8_t *data, uint64_t size,
                     struct read_columns *c, uint64_t i) {
     int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-    int fd = openat(folder, name, flags);
+    int fd = open_in(folder, name, flags | O_NOATIME, 0);
+    if (fd < 0 && errno == EPERM) fd = open_in(folder, name, flags, 0); /* not our file */
     if (fd < 0) return errno;
     int result = CHANGED;
     struct stat before, after;
@@ -205,7 +226,7 @@ static int read_one(int folder, const char *name, uint8_t *data, uint64_t size,
     c->modes[i] = after.st_mode;
     c->nlinks[i] = (uint32_t)after.st_nlink;
     c->xattrs[i] = LISTXATTR(fd) > 0;
-    if (ns(before.MTIM) == ns(after.MTIM) && ns(before.CTIM) == ns(after.CTIM) &&
+    if (same_time(before.MTIM, after.MTIM) && same_time(before.CTIM, after.CTIM) &&
         (uint64_t)after.st_size == size)
         result = 0;
 end:
@@ -225,14 +246,15 @@ EXPORT void limpet_read(int folder, uint64_t count, const char *names, const uin
 
 static int write_one(int folder, const char *name, const uint8_t *data, uint64_t length,
                      uint32_t mode, int64_t mtime, uint64_t *ino, int64_t *ctime_) {
-    int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                    (mode_t)(mode & 0777));
+    int fd = open_in(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                     (mode_t)(mode & 0777));
     if (fd < 0) return errno;
     int error = 0;
     while (length && !error) {
         ssize_t n = write(fd, data, length);
-        if (n < 0) {
-            if (errno != EINTR) error = errno;
+        if (n <= 0) {
+            if (n == 0) error = EIO; /* would never end */
+            else if (errno != EINTR) error = errno;
             continue;
         }
         data += n;

@@ -1,9 +1,11 @@
 """The floor in Python: what runs where there is no compiled one, with the same results."""
 
+import contextlib
 import errno
 import os
 import stat
 from collections.abc import Sequence
+from typing import Final
 
 from limpet.snapshots.native.records import (
     CHANGED,
@@ -12,27 +14,34 @@ from limpet.snapshots.native.records import (
     ReadFiles,
     WriteJobs,
     Written,
-    check_name,
+    check_names,
     no_results,
     pack_records,
     room_for,
     within,
 )
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOOKS = 0o1777
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_NO_ATIME: Final = getattr(os, "O_NOATIME", 0)
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOOKS: Final = 0o1777
 
 
 def scan_folder(fd: int) -> Listing:
     """Every entry of the open folder, looked at without following links, packed and by name.
 
-    What vanishes meanwhile is left out. Raises `OSError` when the folder cannot be read.
+    What vanishes meanwhile is left out. Raises `OSError` when the folder cannot be read. Where the
+    descriptor stands does not matter, nor is it moved.
     """
     found = []
     errors = []
-    for text in os.listdir(fd):
-        name = os.fsencode(text)
+    own = os.open(b".", _FOLDER, dir_fd=fd)
+    try:
+        names = [os.fsencode(text) for text in os.listdir(own)]
+    finally:
+        os.close(own)
+    for name in names:
         try:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -60,11 +69,11 @@ def scan_folder(fd: int) -> Listing:
 def read_files(folder_fd: int, names: Sequence[bytes], sizes: Sequence[int]) -> ReadFiles:
     """Read whole files of a folder that should have these sizes; nothing blocks on a FIFO.
 
-    The caller bounds the sum of the sizes. Raises `ValueError` for a name that cannot be.
+    The caller bounds the sum of the sizes. Raises `ValueError` for a name or size that cannot be.
     """
     read = room_for(sizes)
+    check_names(names, len(sizes))
     for job, (name, size) in enumerate(zip(names, sizes, strict=True)):
-        check_name(name)
         try:
             read.errnos[job] = _read_one(read, job, folder_fd, name, size)
         except OSError as error:
@@ -75,7 +84,7 @@ def read_files(folder_fd: int, names: Sequence[bytes], sizes: Sequence[int]) -> 
 
 
 def _read_one(read: ReadFiles, job: int, folder_fd: int, name: bytes, size: int) -> int:
-    fd = os.open(name, _READ, dir_fd=folder_fd)
+    fd = _open(folder_fd, name)
     try:
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode) or before.st_size != size:
@@ -94,10 +103,7 @@ def _read_one(read: ReadFiles, job: int, folder_fd: int, name: bytes, size: int)
         read.inos[job] = after.st_ino
         read.modes[job] = after.st_mode
         read.nlinks[job] = after.st_nlink
-        try:
-            read.xattrs[job] = 1 if os.listxattr(fd) else 0
-        except OSError:
-            read.xattrs[job] = 0
+        read.xattrs[job] = _has_xattrs(fd)
         same = (
             before.st_mtime_ns == after.st_mtime_ns
             and before.st_ctime_ns == after.st_ctime_ns
@@ -108,12 +114,28 @@ def _read_one(read: ReadFiles, job: int, folder_fd: int, name: bytes, size: int)
         os.close(fd)
 
 
-def write_files(data: bytes | bytearray | memoryview, jobs: WriteJobs) -> Written:
-    """Make each file with exclusive create, its bytes, its mode and time; stop at the first error.
+def _open(folder_fd: int, name: bytes) -> int:
+    if _NO_ATIME:
+        with contextlib.suppress(PermissionError):
+            return os.open(name, _READ | _NO_ATIME, dir_fd=folder_fd)
+    return os.open(name, _READ, dir_fd=folder_fd)
 
-    A file that fails is removed again. Raises `ValueError` for a job that cannot be.
+
+def _has_xattrs(fd: int) -> bool:
+    # Python lists them on Linux alone; elsewhere this twin sees none.
+    try:
+        return bool(os.listxattr(fd)) if hasattr(os, "listxattr") else False
+    except OSError:
+        return False
+
+
+def write_files(data: bytes | bytearray | memoryview, jobs: WriteJobs) -> Written:
+    """Make each file with exclusive create, its bytes, its time and mode; stop at the first error.
+
+    `data` is contiguous. Of a mode, the permission bits and the sticky bit are taken, whatever the
+    umask is. A file that fails is removed again. Raises `ValueError` for a job that cannot be.
     """
-    view = memoryview(data)
+    view = memoryview(data).cast("B")
     jobs.check(len(view))
     done = no_results(len(jobs))
     failed = False
@@ -136,15 +158,20 @@ def _write_one(view: memoryview, jobs: WriteJobs, job: int, done: Written) -> No
         try:
             piece = view[jobs.offsets[job] :][: jobs.lengths[job]]
             while piece:
-                piece = piece[os.write(fd, piece) :]
-            if os.fstat(fd).st_mode & 0o7777 != mode:
-                os.fchmod(fd, mode)
+                count = os.write(fd, piece)
+                if count == 0:
+                    raise OSError(errno.EIO, "a write of some bytes wrote none")
+                piece = piece[count:]
             os.utime(fd, ns=(jobs.mtimes_ns[job], jobs.mtimes_ns[job]))
             status = os.fstat(fd)
+            if status.st_mode & 0o7777 != mode:
+                os.fchmod(fd, mode)
+                status = os.fstat(fd)
         finally:
             os.close(fd)
-    except OSError:
-        os.unlink(name, dir_fd=folder_fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=folder_fd)
         raise
     done.inos[job] = status.st_ino
-    done.ctimes_ns[job] = status.st_ctime_ns
+    done.ctimes_ns[job] = within(status.st_ctime_ns)

@@ -11,6 +11,7 @@ ENTRY: Final = struct.Struct("<IIQQQqqQH")
 CHANGED: Final = -1
 """In `ReadFiles.errnos`: not a regular file, of another size, or written while it was read."""
 MAX_NAME_BYTES: Final = 255
+_NO_NAMES: Final = frozenset({b".", b".."})
 FIRST_NS: Final = -(1 << 63)
 LAST_NS: Final = (1 << 63) - 1
 """Times lie between these (the years 1677 and 2262); one beyond comes as the nearer of them."""
@@ -82,7 +83,7 @@ class ReadFiles:
 
 
 def room_for(sizes: Sequence[int]) -> ReadFiles:
-    """Room for files of these sizes."""
+    """Room for files of these sizes; `ValueError` when one is negative."""
     count = len(sizes)
     offsets = array("Q")
     at = 0
@@ -103,7 +104,10 @@ def room_for(sizes: Sequence[int]) -> ReadFiles:
 
 @dataclass(slots=True)
 class WriteJobs:
-    """Files to be made out of one buffer: each a run of its bytes, in a folder, with its looks."""
+    """Files to be made out of one buffer: each a run of its bytes, in a folder, with its looks.
+
+    `modes` are permission bits and the sticky bit; set-id bits are never made. Only added to.
+    """
 
     folder_fds: "array[int]" = field(default_factory=lambda: array("i"))
     names: list[bytes] = field(default_factory=list)
@@ -115,24 +119,44 @@ class WriteJobs:
     def add(
         self, folder_fd: int, name: bytes, offset: int, length: int, mode: int, mtime_ns: int
     ) -> None:
-        """One file more."""
-        self.folder_fds.append(folder_fd)
+        """One file more. Raises `ValueError` for a number that cannot be, and then adds nothing."""
+        try:
+            self.folder_fds.append(folder_fd)
+            self.offsets.append(offset)
+            self.lengths.append(length)
+            self.modes.append(mode)
+            self.mtimes_ns.append(mtime_ns)
+        except OverflowError as error:
+            for column in self._columns():
+                del column[len(self.names) :]
+            raise ValueError("a number of a file to be made is out of range") from error
         self.names.append(name)
-        self.offsets.append(offset)
-        self.lengths.append(length)
-        self.modes.append(mode)
-        self.mtimes_ns.append(mtime_ns)
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def check(self, data_bytes: int) -> None:
-        """Raises `ValueError` for a name that is none or bytes that the buffer does not have."""
-        for name in self.names:
-            check_name(name)
-        for offset, length in zip(self.offsets, self.lengths, strict=True):
-            if offset + length > data_bytes:
-                raise ValueError("a file reaches beyond the buffer")
+    def copy(self) -> "WriteJobs":
+        """The same jobs, which nobody else can add to."""
+        folder_fds, offsets, lengths, modes, mtimes_ns = (column[:] for column in self._columns())
+        return WriteJobs(folder_fds, self.names[:], offsets, lengths, modes, mtimes_ns)
+
+    def check(self, data_bytes: int) -> bytes:
+        """The names, a NUL after each, when all that C relies on holds.
+
+        Raises `ValueError` for a name that is none, bytes that the buffer does not have, or columns
+        that do not fit together.
+        """
+        columns = self._columns()
+        if any(column.typecode != code for column, code in zip(columns, "iQQIq", strict=True)):
+            raise ValueError("a column of the files to be made is of another type")
+        if any(len(column) != len(self.names) for column in columns):
+            raise ValueError("the columns of the files to be made are not equally long")
+        if any(at + length > data_bytes for at, length in zip(*columns[1:3], strict=True)):
+            raise ValueError("a file reaches beyond the buffer")
+        return check_names(self.names, len(self.names))
+
+    def _columns(self) -> "tuple[array[int], ...]":
+        return self.folder_fds, self.offsets, self.lengths, self.modes, self.mtimes_ns
 
 
 @dataclass(slots=True)
@@ -163,9 +187,17 @@ def within(time_ns: int) -> int:
     return max(FIRST_NS, min(time_ns, LAST_NS))
 
 
-def check_name(name: bytes) -> None:
-    """Raises `ValueError` unless the bytes can name an entry of a folder."""
-    if not 0 < len(name) <= MAX_NAME_BYTES or b"/" in name or b"\0" in name:
-        raise ValueError(f"{name[:80]!r} cannot name a file")
-    if name in {b".", b".."}:
-        raise ValueError(f"{name!r} names a folder, not a file in it")
+def check_names(names: Sequence[bytes], count: int) -> bytes:
+    """The names, a NUL after each.
+
+    Raises `ValueError` unless there are so many and each can name an entry of a folder.
+    """
+    if len(names) != count:
+        raise ValueError(f"there are {len(names)} names for {count} files")
+    for name in names:
+        if not 0 < len(name) <= MAX_NAME_BYTES or name in _NO_NAMES or b"/" in name:
+            raise ValueError(f"{name[:80]!r} cannot name a file")
+    text = b"\0".join([*names, b""])
+    if text.count(b"\0") != count:
+        raise ValueError("a name with a NUL byte in it cannot name a file")
+    return text
