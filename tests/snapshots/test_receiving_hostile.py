@@ -476,7 +476,7 @@ BEFORE = tree_of({**LINKED, "f": b"f" * 40})
 AFTER = tree_of({**LINKED, "f": b"g" * 40, "n": {"new": b"new"}, "sym": Link("f")})
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_changed_byte_is_refused_or_changes_nothing(data: st.DataObject) -> None:
     with_base = data.draw(st.booleans())
@@ -505,7 +505,7 @@ def _resealed(change: Callable[[bytes], bytes], tree: PackedTree, base: PackedTr
     return save_stream(made, base)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     blob=st.integers(0, len(AFTER.trees) - 1),
     place=st.integers(0, 10_000),

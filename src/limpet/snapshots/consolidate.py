@@ -95,12 +95,14 @@ async def gathered(
     return made
 
 
-def _take(maker: PackMaker, frame: bytes, held: list[BlobHash], names: frozenset[BlobHash]) -> None:
+def _take(
+    maker: PackMaker, frame: memoryview, held: list[BlobHash], names: frozenset[BlobHash]
+) -> None:
     decoded = decode_frame(frame)
     if list(decoded.hashes) != held:
         raise SnapshotDamagedError("A frame does not hold what its pack's index says")
     if names.issuperset(decoded.hashes):
-        maker.add_frame(frame, decoded.hashes, decoded.sizes)
+        maker.add_frame(bytes(frame), decoded.hashes, decoded.sizes)
         return
     for name, blob in decoded.blobs():
         if name in names:

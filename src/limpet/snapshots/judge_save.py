@@ -13,7 +13,7 @@ from limpet.errors import InvalidInputError
 from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.judge import RestoreLimits, TooMuchError
 from limpet.snapshots.judge_links import LINKABLE, LinkJudge, join
-from limpet.snapshots.named import NamedBlobs, named_blobs
+from limpet.snapshots.named import NamedBlobs, named_blobs, unfolded_entries
 from limpet.snapshots.node import (
     FILE,
     FOLDER,
@@ -32,6 +32,8 @@ from limpet.snapshots.tree import NOT_SAVED, RESERVED
 from limpet.snapshots.tree_counts import TreeCounts
 from limpet.snapshots.trees import MAX_DEPTH, MAX_PATH_BYTES, TreeBlobs
 
+_COUNTED_FROM: Final = 50_000
+"""Entries that are looked at before the whole tree is counted, each folder once."""
 _TOP_REFUSED: Final = frozenset({RESERVED.encode(), *(name.encode() for name in NOT_SAVED)})
 
 
@@ -157,9 +159,7 @@ class _Judging:
         """Judge one folder that is new or changed; gives its sub-folders, the last one first."""
         self._require_nodes(place)
         entries = self._trees.entries(place.node)
-        self._met += len(entries)
-        if self._met > self._limits.max_entries:
-            raise _too_many("entries", self._limits.max_entries)
+        self._count_ahead(len(entries))
         self._counts.take(entries)
         before: dict[bytes, Entry] = {}
         if place.before is not None:
@@ -185,6 +185,14 @@ class _Judging:
         if folders and (place.depth >= MAX_DEPTH or len(place.path) >= MAX_PATH_BYTES):
             raise TooMuchError(f"The snapshot is more than {MAX_DEPTH:,} folders deep.")
         return folders[::-1]
+
+    def _count_ahead(self, entries: int) -> None:
+        """Folders may name folders over and over: a tree that is too large is told in time."""
+        before, self._met = self._met, self._met + entries
+        if before < _COUNTED_FROM <= self._met:
+            most = self._limits.max_entries
+            if unfolded_entries(self._root, self._trees) > most:
+                raise _too_many("entries", most)
 
     def _require_nodes(self, place: _Place) -> None:
         """Every node of the folder was sent or is the base's; none is read before that is sure."""

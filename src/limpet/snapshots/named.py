@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Final
+from typing import Final, NamedTuple
 
 from limpet.snapshots.blobs import HASH_BYTES, BlobHash
 from limpet.snapshots.node import (
@@ -61,45 +61,86 @@ def named_blobs(
         if node in named.nodes:
             continue
         named.nodes[node] = None
+        read = _read(node, trees)
         try:
-            todo += _read_node(trees.blob(node), trees, named)[::-1]
-        except (struct.error, IndexError, ValueError) as error:
+            _take(read, trees, named)
+        except (struct.error, ValueError) as error:
             raise BadNodeError("What should be a folder's node is none") from error
+        todo += read.folders()[::-1]
     return named
 
 
-def _read_node(blob: bytes, trees: TreeBlobs, named: NamedBlobs) -> list[BlobHash]:
-    """Take in what a node names; gives the nodes below it."""
-    _, level, _, count = HEADER.unpack_from(blob)
+def unfolded_entries(root: BlobHash, trees: TreeBlobs) -> int:
+    """How many entries a walk from this node would meet; each node is read once.
+
+    Raises what `named_blobs` does.
+    """
+    counts: dict[BlobHash, int] = {}
+    todo: list[tuple[BlobHash, tuple[int, list[BlobHash]] | None]] = [(root, None)]
+    while todo:
+        name, read = todo.pop()
+        if name in counts:
+            continue
+        if read is None:
+            node = _read(name, trees)
+            below = node.folders()
+            todo.append((name, (len(node.kinds), below)))
+            todo += [(child, None) for child in below if child not in counts]
+        else:
+            own, below = read
+            counts[name] = own + sum(counts[child] for child in below)
+    return counts[root]
+
+
+class _Columns(NamedTuple):
+    """What is needed of a node. One of a higher level has no kinds, and its hashes are nodes."""
+
+    blob: bytes
+    kinds: bytes
+    hashes: list[BlobHash]
+    sizes_at: int
+    extras_at: int
+
+    def folders(self) -> list[BlobHash]:
+        """The nodes below this one."""
+        kinds = self.kinds
+        if not kinds or FILE not in kinds:
+            return self.hashes
+        return list(compress(self.hashes, kinds.translate(_IS_FOLDER, _NOT_HASHED)))
+
+
+def _read(name: BlobHash, trees: TreeBlobs) -> _Columns:
+    blob = trees.blob(name)
+    try:
+        _, level, _, count = HEADER.unpack_from(blob)
+    except struct.error as error:
+        raise BadNodeError("What should be a folder's node is none") from error
     at = HEADER.size
     if level:
         at += count + sum(blob[at : at + count])
-        return _hashes(blob, at, count)
+        return _Columns(blob, b"", _hashes(blob, at, count), 0, 0)
     kinds = blob[at : at + count]
-    sizes_at = at + 12 * count
-    names_at = at + 20 * count
-    at = names_at + sum(blob[HEADER.size + count : HEADER.size + 2 * count])
-    is_file = kinds.translate(_IS_FILE)
-    files, folders = is_file.count(1), kinds.count(FOLDER)
-    hashes = _hashes(blob, at, files + folders)
-    at += HASH_BYTES * (files + folders)
-    if files:
-        sizes = compress(struct.unpack_from(f"<{count}Q", blob, sizes_at), is_file)
-        blobs: Iterable[BlobHash] = hashes
-        if folders:
-            blobs = compress(hashes, kinds.translate(_IS_FILE, _NOT_HASHED))
-        named.data.update(zip(blobs, sizes, strict=True))
+    hashes_at = at + 20 * count + sum(blob[at + count : at + 2 * count])
+    hashes = _hashes(blob, hashes_at, kinds.count(FILE) + kinds.count(FOLDER))
+    return _Columns(blob, kinds, hashes, at + 12 * count, hashes_at + HASH_BYTES * len(hashes))
+
+
+def _take(node: _Columns, trees: TreeBlobs, named: NamedBlobs) -> None:
+    """Take in the contents that a folder's node names."""
+    blob, kinds = node.blob, node.kinds
+    if FILE in kinds:
+        sizes = struct.unpack_from(f"<{len(kinds)}Q", blob, node.sizes_at)
+        blobs = compress(node.hashes, kinds.translate(_IS_FILE, _NOT_HASHED))
+        named.data.update(zip(blobs, compress(sizes, kinds.translate(_IS_FILE)), strict=True))
+    at = node.extras_at
     for kind in kinds.translate(None, _WITHOUT_EXTRA):
         (length,) = struct.unpack_from("<I", blob, at)
         at += 4
         if kind == LISTED_FILE:
-            _read_content(blob, at, trees, named)
+            _take_content(blob, at, trees, named)
         elif kind == HARD_LINK:
             named.link_targets.add(blob[at : at + length])
         at += length
-    if not folders:
-        return []
-    return hashes if not files else list(compress(hashes, kinds.translate(_IS_FOLDER, _NOT_HASHED)))
 
 
 def _hashes(blob: bytes, at: int, count: int) -> list[BlobHash]:
@@ -109,7 +150,7 @@ def _hashes(blob: bytes, at: int, count: int) -> list[BlobHash]:
     return [BlobHash(blob[start : start + HASH_BYTES]) for start in range(at, end, HASH_BYTES)]
 
 
-def _read_content(blob: bytes, at: int, trees: TreeBlobs, named: NamedBlobs) -> None:
+def _take_content(blob: bytes, at: int, trees: TreeBlobs, named: NamedBlobs) -> None:
     segments, tables, _, count = CONTENT.unpack_from(blob, at)
     at += CONTENT.size + SEGMENT.size * segments
     for name, length in REFERENCE.iter_unpack(blob[at : at + REFERENCE.size * count]):

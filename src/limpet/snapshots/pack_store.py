@@ -13,6 +13,7 @@ from limpet.ids import OrgId
 from limpet.snapshots.ahead import each
 from limpet.snapshots.blobs import BlobKind
 from limpet.snapshots.pack import (
+    PACK_HEADER_BYTES,
     FinishedPack,
     FramePlace,
     PackIndex,
@@ -29,7 +30,7 @@ from limpet.stores.keys import pack_key, packs_prefix
 AT_ONCE: Final = 16
 """Requests to the store under way at a time, of one save or restore."""
 _PIECE_BYTES: Final = 1 << 20
-_KEPT_BYTES: Final = 16 << 20
+_KEPT_BYTES: Final = 8 << 20
 _INDEX_GUESS_BYTES: Final = 64 << 10
 _GAP_BYTES: Final = 256 << 10
 """Frames that lie nearer to each other than this are read in one range."""
@@ -137,11 +138,11 @@ class PackStore:
         guess_bytes = min(_INDEX_GUESS_BYTES, one.size_bytes)
         guess = PackRef(one.name, one.size_bytes, guess_bytes, one.shared)
         tail = await self._read(one.kind, guess, one.size_bytes - guess_bytes, guess_bytes)
-        length = index_length(tail[-8:], one.size_bytes)
+        length = index_length(bytes(tail[-8:]), one.size_bytes)
         ref = replace(guess, index_bytes=length)
         if length > len(tail):
             return ref, await self.index(one.kind, ref)
-        index = await to_thread.run_sync(decode_index, tail[-length:], one.size_bytes)
+        index = await to_thread.run_sync(decode_index, bytes(tail[-length:]), one.size_bytes)
         return ref, index
 
     async def index(self, kind: BlobKind, ref: PackRef) -> PackIndex:
@@ -152,18 +153,18 @@ class PackStore:
             return kept
         start = ref.size_bytes - ref.index_bytes
         data = await self._read(kind, ref, start, ref.index_bytes)
-        index = await to_thread.run_sync(decode_index, data, ref.size_bytes)
+        index = await to_thread.run_sync(decode_index, bytes(data), ref.size_bytes)
         self._indexes.keep(key, index)
         return index
 
-    async def whole(self, kind: BlobKind, ref: PackRef) -> tuple[bytes, PackIndex]:
+    async def whole(self, kind: BlobKind, ref: PackRef) -> tuple[memoryview, PackIndex]:
         """The pack's bytes, hashed, and what it holds."""
         data = await self._read(kind, ref, 0, ref.size_bytes + 1)
         return data, await to_thread.run_sync(_verified, data, kind, ref)
 
     async def frames(
         self, kind: BlobKind, ref: PackRef, places: Sequence[FramePlace]
-    ) -> AsyncIterator[tuple[FramePlace, bytes]]:
+    ) -> AsyncIterator[tuple[FramePlace, memoryview]]:
         """Some frames of a pack, in ascending order of their places; not verified."""
         for run in _runs(places):
             start = run[0].offset
@@ -172,20 +173,22 @@ class PackStore:
                 at = place.offset - start
                 yield place, data[at : at + place.length]
 
-    async def _read(self, kind: BlobKind, ref: PackRef, start: int, length: int) -> bytes:
+    async def _read(self, kind: BlobKind, ref: PackRef, start: int, length: int) -> memoryview:
         chunks = await self._store.get(self.key(kind, ref), start=start, length=length)
         if chunks is None:
             raise SnapshotDamagedError(f"The pack {ref.name[:16]} is gone")
-        data = b"".join([chunk async for chunk in chunks])
+        data = bytearray()
+        async for chunk in chunks:
+            data += chunk
         wanted = min(length, ref.size_bytes - start)
         if len(data) != wanted:
             what = "cut off" if len(data) < wanted else "longer than it was"
             raise SnapshotDamagedError(f"The pack {ref.name[:16]} is {what}")
-        return data
+        return memoryview(data).toreadonly()
 
 
 def _memory_of(index: PackIndex) -> int:
-    return len(index.hashes) + 40 * len(index.sizes) + 100 * len(index.frames)
+    return len(index.hashes) + 36 * len(index.sizes) + 200 * len(index.frames)
 
 
 async def _pieces(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
@@ -202,11 +205,11 @@ async def _pieces(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
         yield b"".join(held)
 
 
-def _verified(data: bytes, kind: BlobKind, ref: PackRef) -> PackIndex:
+def _verified(data: memoryview, kind: BlobKind, ref: PackRef) -> PackIndex:
     if blake3(data).hexdigest() != ref.name:
         raise SnapshotDamagedError(f"The pack {ref.name[:16]} was changed")
-    check_pack_header(data, kind)
-    return decode_index(data[len(data) - ref.index_bytes :], ref.size_bytes)
+    check_pack_header(bytes(data[:PACK_HEADER_BYTES]), kind)
+    return decode_index(bytes(data[len(data) - ref.index_bytes :]), ref.size_bytes)
 
 
 def _runs(places: Sequence[FramePlace]) -> list[list[FramePlace]]:

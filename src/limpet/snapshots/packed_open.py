@@ -5,7 +5,7 @@ same packs, and a frame that holds some is framed anew. A pack is verified befor
 sent, and the next one is read meanwhile.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -19,27 +19,33 @@ from limpet.snapshots.judge_save import ForeignBlobError
 from limpet.snapshots.lineage import Head, root_fields
 from limpet.snapshots.named import NamedBlobs, named_blobs
 from limpet.snapshots.pack import FramePlace, PackIndex, PackRef
-from limpet.snapshots.pack_store import AT_ONCE, PackStore
+from limpet.snapshots.pack_store import PackStore
 from limpet.snapshots.snapshot_trees import StoredTrees, packed_of
 from limpet.snapshots.wire import StreamWriter
 
 _WHOLE_FROM: Final = 0.5
 """A pack of which this share is wanted is read whole."""
+_INDEXES_AT_ONCE: Final = 8
 _PIECE_BYTES: Final = 1 << 20
+Frame = bytes | memoryview
+"""A view when it is a part of a pack that was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _WantedFrame:
+    """A frame that holds something wanted; `only` these of its blobs are the tree's, None: all."""
+
+    place: FramePlace
+    only: frozenset[BlobHash] | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What is wanted of one pack: its frames that hold something of it."""
+    """What is wanted of one pack. Without its `index` the pack is read from end to end."""
 
     ref: PackRef
-    index: PackIndex
-    frames: tuple[FramePlace, ...]
-
-    @property
-    def whole(self) -> bool:
-        """Whether the pack is better read from end to end."""
-        return sum(place.length for place in self.frames) >= _WHOLE_FROM * self.ref.size_bytes
+    index: PackIndex | None
+    frames: tuple[_WantedFrame, ...]
 
 
 class PackedStream:
@@ -61,35 +67,38 @@ class PackedStream:
         self._flow: Literal["restore", "plan"] = flow
         self._needs = needs
         self._writer = StreamWriter(flow)
-        self._named = NamedBlobs()
 
     async def open(self) -> AsyncIterator[bytes]:
         """The stream's bytes; what can be judged beforehand is.
 
-        Raises `SnapshotDamagedError` here or before the stream's end, `InvalidInputError` when the
+        Raises `SnapshotDamagedError` here or before the stream's end, `ForeignBlobError` when the
         tree does not name all of `needs`.
         """
-        self._named = await to_thread.run_sync(self._read_named)
-        wanted = await self._plan() if self._flow == "restore" else []
-        return self._chunks(wanted)
+        # What the tree names is only needed for the plan: a large one is many megabytes.
+        named = await to_thread.run_sync(self._named)
+        folders = await to_thread.run_sync(lambda: list(self._trees.named_frames(named)))
+        wanted = await self._plan(named.data.keys()) if self._flow == "restore" else []
+        return self._chunks(folders, wanted)
 
     async def verify(self) -> None:
         """Read and open everything that the tree names; `SnapshotDamagedError` if not whole."""
-        self._named = await to_thread.run_sync(self._read_named)
-        for wanted in await self._plan():
-            data, _ = await self._packs.whole("data", wanted.ref)
-            for place in wanted.frames:
-                frame = data[place.offset : place.offset + place.length]
-                await to_thread.run_sync(self._checked, wanted.index, place, frame)
+        named = await to_thread.run_sync(self._named)
+        for wanted in await self._plan(named.data.keys()):
+            data, index = await self._packs.whole("data", wanted.ref)
+            for one in wanted.frames:
+                frame = data[one.place.offset : one.place.offset + one.place.length]
+                await to_thread.run_sync(_checked, index, one, frame)
 
-    async def _chunks(self, wanted: Sequence[_Wanted]) -> AsyncIterator[bytes]:
-        ahead: OneAhead[list[bytes]] = OneAhead()
+    async def _chunks(
+        self, folders: Sequence[Frame], wanted: Sequence[_Wanted]
+    ) -> AsyncIterator[bytes]:
+        ahead: OneAhead[list[Frame]] = OneAhead()
         left = iter(wanted)
         count = 0
         try:
             yield self._writer.header(self._header())
             await self._read_next(ahead, left)
-            frames = await to_thread.run_sync(self._tree_frames)
+            frames: Sequence[Frame] = folders
             for _ in range(len(wanted) + 1):
                 count += len(frames)
                 for group in _pieces(frames):
@@ -100,7 +109,7 @@ class PackedStream:
         finally:
             await ahead.close()
 
-    async def _read_next(self, ahead: OneAhead[list[bytes]], left: Iterator[_Wanted]) -> None:
+    async def _read_next(self, ahead: OneAhead[list[Frame]], left: Iterator[_Wanted]) -> None:
         one = next(left, None)
         if one is not None:
             await ahead.start(self._data_frames(one))
@@ -115,41 +124,30 @@ class PackedStream:
             "bytes": self._head.size_bytes,
         }
 
-    def _records(self, frames: Sequence[bytes]) -> bytes:
-        return b"".join(map(self._writer.frame, frames))
+    def _records(self, frames: Sequence[Frame]) -> bytes:
+        return b"".join(self._writer.frame(bytes(frame)) for frame in frames)
 
-    def _read_named(self) -> NamedBlobs:
+    def _named(self) -> NamedBlobs:
         return named_blobs([self._packed.root.node], self._trees.blobs.reader())
-
-    def _tree_frames(self) -> list[bytes]:
-        return list(self._trees.named_frames(self._named))
 
     # -- data ----------------------------------------------------------------------------------
 
-    async def _plan(self) -> list[_Wanted]:
-        refs = self._packed.packs
+    async def _plan(self, named: Set[BlobHash]) -> list[_Wanted]:
+        """What is wanted of which packs, each blob once."""
+        left = set(named if self._needs is None else self._needs)
+        if not left <= named:
+            raise ForeignBlobError("What is asked for is not in this snapshot")
 
         async def index(ref: PackRef) -> PackIndex:
             return await self._packs.index("data", ref)
 
-        indexes = await each(refs, index, at_once=AT_ONCE)
-        return await to_thread.run_sync(self._choose, list(zip(refs, indexes, strict=True)))
-
-    def _choose(self, packs: Sequence[tuple[PackRef, PackIndex]]) -> list[_Wanted]:
-        """Which frames of which packs hold what is wanted, each blob once."""
-        left = set(self._named.data if self._needs is None else self._needs)
-        if not left <= self._named.data.keys():
-            raise ForeignBlobError("What is asked for is not in this snapshot")
-        chosen = []
-        for ref, index in packs:
-            frames = []
-            for place in index.frames:
-                held = left.intersection(index.hashes_of(place))
-                if held:
-                    left -= held
-                    frames.append(place)
-            if frames:
-                chosen.append(_Wanted(ref, index, tuple(frames)))
+        chosen: list[_Wanted] = []
+        refs = self._packed.packs
+        for first in range(0, len(refs), _INDEXES_AT_ONCE):
+            some = refs[first : first + _INDEXES_AT_ONCE]
+            indexes = await each(some, index, at_once=_INDEXES_AT_ONCE)
+            packs = list(zip(some, indexes, strict=True))
+            chosen += await to_thread.run_sync(_choose, packs, named, left)
         if left:
             raise SnapshotDamagedError(
                 f"The snapshot {self._head.snapshot} lacks {len(left):,} pieces of content",
@@ -157,41 +155,63 @@ class PackedStream:
             )
         return chosen
 
-    async def _data_frames(self, wanted: _Wanted) -> list[bytes]:
-        if wanted.whole:
+    async def _data_frames(self, wanted: _Wanted) -> list[Frame]:
+        if wanted.index is None:
             data, _ = await self._packs.whole("data", wanted.ref)
-            return await to_thread.run_sync(self._cut, wanted, data)
-        found = []
-        async for place, frame in self._packs.frames("data", wanted.ref, wanted.frames):
-            found.append(await to_thread.run_sync(self._checked, wanted.index, place, frame))
+            return await to_thread.run_sync(_cut, wanted, data)
+        found: list[Frame] = []
+        places = {one.place: one for one in wanted.frames}
+        async for place, frame in self._packs.frames("data", wanted.ref, list(places)):
+            one = places[place]
+            found.append(await to_thread.run_sync(_checked, wanted.index, one, frame))
         return found
 
-    def _cut(self, wanted: _Wanted, pack: bytes) -> list[bytes]:
-        """The frames of a pack that is verified; only those with other blobs in them are opened."""
+
+def _choose(
+    packs: Sequence[tuple[PackRef, PackIndex]], named: Set[BlobHash], left: set[BlobHash]
+) -> list[_Wanted]:
+    """Which frames hold something of what is left to be found; that is taken out of `left`."""
+    chosen = []
+    for ref, index in packs:
         frames = []
-        for place in wanted.frames:
-            frame = pack[place.offset : place.offset + place.length]
-            whole = self._named.data.keys() >= set(wanted.index.hashes_of(place))
-            frames.append(frame if whole else self._only_named(decode_frame(frame), frame))
-        return frames
-
-    def _checked(self, index: PackIndex, place: FramePlace, frame: bytes) -> bytes:
-        """A frame that was read alone: it must hold what the index says."""
-        decoded = decode_frame(frame)
-        if list(decoded.hashes) != index.hashes_of(place):
-            raise SnapshotDamagedError("A frame does not hold what its pack's index says")
-        return self._only_named(decoded, frame)
-
-    def _only_named(self, decoded: DecodedFrame, frame: bytes) -> bytes:
-        """The frame, or one of those of its blobs that the tree names."""
-        named = self._named.data
-        kept = [blob for name, blob in decoded.blobs() if name in named]
-        return frame if len(kept) == len(decoded.hashes) else encode_frame("data", kept)
+        for place in index.frames:
+            names = index.hashes_of(place)
+            found = left.intersection(names)
+            if found:
+                left -= found
+                theirs = frozenset(name for name in names if name in named)
+                frames.append(_WantedFrame(place, None if theirs.issuperset(names) else theirs))
+        if frames:
+            wanted_bytes = sum(one.place.length for one in frames)
+            whole = wanted_bytes >= _WHOLE_FROM * ref.size_bytes
+            chosen.append(_Wanted(ref, None if whole else index, tuple(frames)))
+    return chosen
 
 
-def _pieces(frames: Iterable[bytes]) -> Iterator[list[bytes]]:
+def _cut(wanted: _Wanted, pack: memoryview) -> list[Frame]:
+    """The frames of a pack that is verified; only those with other blobs in them are opened."""
+    frames: list[Frame] = []
+    for one in wanted.frames:
+        frame = pack[one.place.offset : one.place.offset + one.place.length]
+        frames.append(frame if one.only is None else _framed_anew(decode_frame(frame), one.only))
+    return frames
+
+
+def _checked(index: PackIndex, one: _WantedFrame, frame: memoryview) -> Frame:
+    """A frame that was read alone: it must hold what the index says."""
+    decoded = decode_frame(frame)
+    if list(decoded.hashes) != index.hashes_of(one.place):
+        raise SnapshotDamagedError("A frame does not hold what its pack's index says")
+    return frame if one.only is None else _framed_anew(decoded, one.only)
+
+
+def _framed_anew(decoded: DecodedFrame, only: Set[BlobHash]) -> bytes:
+    return encode_frame("data", [blob for name, blob in decoded.blobs() if name in only])
+
+
+def _pieces(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
     """The frames in groups of some size, so that each is one step."""
-    group: list[bytes] = []
+    group: list[Frame] = []
     size_bytes = 0
     for frame in frames:
         group.append(frame)

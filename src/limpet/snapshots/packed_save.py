@@ -215,8 +215,10 @@ class PackedSave:
 
     def _bytes_by_pack(self, known: Mapping[BlobHash, PackRef]) -> Counter[PackRef]:
         sizes: Counter[PackRef] = Counter()
-        for name, ref in known.items():
-            sizes[ref] += len(self._receiving.trees.blob(name))
+        trees = self._receiving.trees
+        for name in trees:  # in the order in which they came, so that each frame is opened once
+            if name in known:
+                sizes[known[name]] += len(trees.blob(name))
         return sizes
 
     def _tree_packs(self, known: Collection[BlobHash]) -> list[FinishedPack]:

@@ -43,7 +43,7 @@ class StoredTrees:
         frames = list(self.frames)
         for pack in packs:
             frames += ((frame, blobs.add_frame(frame).hashes) for frame in pack.chunks[1:-1])
-        return StoredTrees(tuple(frames), blobs)
+        return StoredTrees(tuple(frames), blobs.reader())  # without what it keeps unpacked
 
     def named_frames(self, named: NamedBlobs) -> Iterator[bytes]:
         """The frames as they lie in packs; one that holds more than the tree names, anew.
@@ -80,7 +80,7 @@ class TreeCache:
             self._kept.move_to_end(key)
             return kept
 
-        async def read_one(ref: PackRef) -> tuple[bytes, PackIndex]:
+        async def read_one(ref: PackRef) -> tuple[memoryview, PackIndex]:
             return await packs.whole("tree", ref)
 
         read = await each(packed_of(head).trees, read_one, at_once=_PACKS_AT_ONCE)
@@ -107,11 +107,11 @@ def packed_of(head: Head) -> Packed:
     return head.packed
 
 
-def _stored_trees(packs: list[tuple[bytes, PackIndex]]) -> StoredTrees:
+def _stored_trees(packs: list[tuple[memoryview, PackIndex]]) -> StoredTrees:
     blobs = TreeBlobs()
     frames = []
     for data, index in packs:
         for place in index.frames:
-            frame = data[place.offset : place.offset + place.length]
+            frame = bytes(data[place.offset : place.offset + place.length])
             frames.append((frame, blobs.add_frame(frame).hashes))
-    return StoredTrees(tuple(frames), blobs)
+    return StoredTrees(tuple(frames), blobs.reader())
