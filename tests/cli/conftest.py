@@ -29,7 +29,7 @@ SNAPSHOT: dict[str, Any] = {
     "id": "20260101t000000z-aaaaaaaaaaaa", "agent_id": "agt_abc123", "branch": "limpet/calm-cove",
     "lineage": "main", "generation": 2, "parent": None, "kind": "tar",
     "created_at": "2026-01-01T00:00:00Z", "reason": "idle", "name": None, "receipt": RECEIPT,
-    "size_bytes": 123_456_789, "is_head": True, "side_reason": None,
+    "size_bytes": 123_456_789, "stored_bytes": 1_234_567, "is_head": True, "side_reason": None,
 }  # fmt: skip
 SANDBOX: dict[str, Any] = {
     "handle": "calm-cove-0123", "agent_id": "agt_abc123", "agent_title": "My shop",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.live import QUIET_SAVER, LiveLimpet, walk
+from tests.stored import stored
 
 
 @pytest.fixture
@@ -77,10 +78,9 @@ class Worker:
     def start(self, *options: str, code: int = 0) -> str:
         return self.live.cli("start", self.agent, *options, code=code)
 
-    def stored_tar(self, snapshot: str) -> Path:
-        """The snapshot's tar in the local store."""
-        [found] = (self.live.data_dir / "sandbox-snapshots").rglob(f"{snapshot}*.tar")
-        return found
+    def stored(self, snapshot: str) -> Path:
+        """An object in the local store that the snapshot needs, and no other if there is one."""
+        return stored(self.live.data_dir / "sandbox-snapshots", snapshot)
 
 
 @pytest.fixture

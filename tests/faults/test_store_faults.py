@@ -286,7 +286,7 @@ def test_a_stored_snapshot_replaced_by_a_hostile_tar_writes_nowhere(
     first = worker.save()
     worker.write("a.txt", "second")
     second = worker.save()
-    worker.stored_tar(second["id"]).write_bytes(hostile_tars()[kind])
+    worker.stored(second["id"]).write_bytes(hostile_tars()[kind])
     lose_sandbox(worker)
     outside = sorted(p.name for p in worker.root.parent.iterdir())
     start_anew(worker)
@@ -342,7 +342,7 @@ def test_a_damaged_snapshot_is_told_before_a_byte_reaches_the_workspace(
 ) -> None:
     worker.write("a.txt", "first")
     first = worker.save()
-    stored = worker.stored_tar(first["id"])
+    stored = worker.stored(first["id"])
     whole = stored.read_bytes()
     worker.write("a.txt", "present")
     before = {k: v for k, v in worker.tree().items() if "/repo" in k}

@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     idle_s: float = Field(default=60.0, ge=0)
     max_unsaved_s: float = Field(default=600.0, gt=0)
     store_wait_s: float = Field(default=30.0, ge=0)
+    max_workspace_bytes: int = Field(default=2_000_000_000, gt=0)
+    """Of all files of a workspace together; a larger one runs on and is not saved."""
     drain_s: float = Field(default=10.0, ge=0)
     """How long requests may go on at shutdown, after everything is saved."""
     isolation: Literal["auto", "bubblewrap", "none"] = "auto"

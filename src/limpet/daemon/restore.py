@@ -1,13 +1,12 @@
 """`/snapshot/restore`: extract and verify beside the workspace, then stop, swap, start again.
 
-Everything runs on until the tar was judged whole. From there on every process of the sandbox but
-the daemon is ended, and the workspace is the old one or the new one at any moment.
+Everything runs on until the snapshot was judged whole. From there on every process of the sandbox
+but the daemon is ended, and the workspace is the old one or the new one at any moment.
 """
 
 import asyncio
 import contextlib
 import os
-import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,16 +18,17 @@ from starlette.requests import ClientDisconnect, Request
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.gate import gate
 from limpet.daemon.hand_over import Upload, UploadBrokenError
-from limpet.daemon.snapshots import MAX_SNAPSHOT_ID, SnapshotService
+from limpet.daemon.snapshots import DIGEST, MAX_SNAPSHOT_ID, SnapshotService, number
 from limpet.errors import InvalidInputError, LimpetError
 from limpet.snapshots.receipt import Receipt, Remark
+from limpet.snapshots.restore_tree import restore_stream
 from limpet.snapshots.space import full_error, is_full
 from limpet.snapshots.swap import heal_locks, new_staging_folder, recover, swap
 from limpet.snapshots.tar_format import BLOCK, checksum_matches
 from limpet.snapshots.tar_read import TarLimits, extract_tar
+from limpet.snapshots.wire import MEDIA_TYPE
 
 REASON = "the workspace is being restored"
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Restored(msgspec.Struct):
@@ -51,7 +51,9 @@ class RestoreFailedError(LimpetError):
 class Asked:
     """What the headers of a restore say."""
 
+    packed: bool
     blake3: str | None
+    """Of a tar its hash, of a packed snapshot its root digest."""
     size_bytes: int | None
     snapshot: str | None
     generation: int | None
@@ -63,28 +65,21 @@ class Asked:
         """The headers, or `InvalidInputError` naming the one that is wrong."""
         headers = request.headers
         digest = headers.get("x-limpet-blake3")
-        if digest is not None and not _DIGEST.fullmatch(digest.lower()):
+        if digest is not None and not DIGEST.fullmatch(digest.lower()):
             raise InvalidInputError("X-Limpet-Blake3 must be 64 hexadecimal digits")
         return cls(
+            packed=headers.get("content-type", "").partition(";")[0].strip() == MEDIA_TYPE,
             blake3=digest.lower() if digest is not None else None,
-            size_bytes=_number(headers.get("x-limpet-size"), "X-Limpet-Size"),
+            size_bytes=number(headers.get("x-limpet-size"), "X-Limpet-Size"),
             snapshot=(headers.get("x-limpet-snapshot") or "")[:MAX_SNAPSHOT_ID] or None,
-            generation=_number(headers.get("x-limpet-generation"), "X-Limpet-Generation"),
+            generation=number(headers.get("x-limpet-generation"), "X-Limpet-Generation"),
             detached=headers.get("x-limpet-detached", "").lower() in {"1", "true"},
             hold=headers.get("x-limpet-hold", "").lower() in {"1", "true"},
         )
 
 
-def _number(given: str | None, name: str) -> int | None:
-    if given is None:
-        return None
-    if not given.isascii() or not given.isdigit() or len(given) > 18:
-        raise InvalidInputError(f"{name} must be a number")
-    return int(given)
-
-
 async def restore(ctx: DaemonContext, _: object, request: Request) -> Restored:
-    """Replace the workspace by the tar in the body, or change nothing."""
+    """Replace the workspace by the snapshot in the body, or change nothing."""
     service = ctx.snapshots
     with service.turn("restore"):
         asked = Asked.by(request)
@@ -105,20 +100,29 @@ async def _stage(
 ) -> Receipt:
     """Extract and verify into `staged` while everything runs."""
     body = request.stream()
-    first = await _first_block(body)
+    first = await (_first_bytes(body) if asked.packed else _first_block(body))
     upload = Upload()
     service.tell("extracting", bytes=0, total=asked.size_bytes)
     progress = service.progress("extracting")
 
     def extract() -> Receipt:
-        receipt = extract_tar(
-            iter(upload),
-            staged,
-            limits=TarLimits(),
-            expect_blake3=asked.blake3,
-            expect_size=asked.size_bytes,
-            on_progress=progress,
-        )
+        if asked.packed:
+            receipt = restore_stream(
+                iter(upload),
+                staged,
+                caches=service.caches,
+                expect_root=asked.blake3,
+                on_progress=progress,
+            )
+        else:
+            receipt = extract_tar(
+                iter(upload),
+                staged,
+                limits=TarLimits(),
+                expect_blake3=asked.blake3,
+                expect_size=asked.size_bytes,
+                on_progress=progress,
+            )
         make_folders(staged)
         healed = [Remark(path, "stale lock") for path in heal_locks(staged)]
         return replace(
@@ -148,6 +152,14 @@ async def _stage(
         feeding.cancel()
         with contextlib.suppress(asyncio.CancelledError, ClientDisconnect):
             await feeding
+
+
+async def _first_bytes(body: AsyncIterator[bytes]) -> bytes:
+    """The first bytes of a packed stream; `InvalidInputError` when there are none."""
+    async for chunk in body:
+        if chunk:
+            return chunk
+    raise InvalidInputError("no body: send the snapshot")
 
 
 async def _first_block(body: AsyncIterator[bytes]) -> bytes:

@@ -1,9 +1,11 @@
 """Snapshot routes: one save or one restore at a time, and what is told of the workspace's origin.
 
-A save streams the workspace as a tar (here); a restore is in restore.py.
+A save streams the workspace (here), as a tar or, when the caller takes it, as the packed delta
+against a state that the caller has; a restore is in restore.py.
 """
 
 import asyncio
+import re
 import sys
 import threading
 import time
@@ -11,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -22,12 +24,17 @@ from limpet.daemon.context import DaemonContext
 from limpet.daemon.gate import gate
 from limpet.daemon.origin import Origin, OriginStore
 from limpet.daemon.routes import Route
-from limpet.errors import ConflictError
+from limpet.errors import ConflictError, InvalidInputError
+from limpet.snapshots.delta import DeltaStream, stream_delta
+from limpet.snapshots.statcache import StatCaches
+from limpet.snapshots.tar_format import Progress
 from limpet.snapshots.tar_write import TarStream, stream_tar
 from limpet.snapshots.tree import delete_tree
+from limpet.snapshots.wire import MEDIA_TYPE
 
 PROGRESS_S = 0.25
 MAX_SNAPSHOT_ID = 200
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 Operation = Literal["save", "restore"]
 T = TypeVar("T")
@@ -40,6 +47,8 @@ class Committed(msgspec.Struct, rename="camel"):
     activity_seq: int
     boot_id: str
     generation: int | None = None
+    root: str | None = None
+    """The root digest of a packed save: what the stat caches of other states are for is over."""
 
 
 class Detached(msgspec.Struct):
@@ -54,6 +63,7 @@ class SnapshotService:
 
     def __init__(self, ctx: DaemonContext, origin: OriginStore) -> None:
         self.origin = origin
+        self.caches = StatCaches(ctx.root.state / "statcache")
         self._ctx = ctx
         self._loop = asyncio.get_running_loop()
         self._operation: Operation | None = None
@@ -140,14 +150,25 @@ def _delete(*trees: Path) -> None:
             print(f"limpet-daemon: {tree} is not deleted: {error}", file=sys.stderr)  # noqa: T201
 
 
-class TarResponse(Response):
-    """Streams a save; holds the service's turn until the last byte is out or the client gone."""
+class SaveResponse(Response):
+    """Streams a save; holds the service's turn until the last byte is out or the client gone.
 
-    def __init__(self, service: SnapshotService, tar: TarStream, headers: dict[str, str]) -> None:
-        super().__init__(media_type="application/x-tar", headers=headers)
+    `first` is the stream's first chunk: what hinders a save at once was told before this is made.
+    """
+
+    def __init__(
+        self,
+        service: SnapshotService,
+        stream: TarStream | DeltaStream,
+        first: bytes,
+        media_type: str,
+        headers: dict[str, str],
+    ) -> None:
+        super().__init__(media_type=media_type, headers=headers)
         del self.headers["content-length"]
         self._service = service
-        self._tar = tar
+        self._stream = stream
+        self._first = first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send chunk by chunk, reading one ahead. A failure breaks the stream off."""
@@ -163,24 +184,26 @@ class TarResponse(Response):
 
     async def _send_chunks(self, send: Send, gone: "asyncio.Task[None]") -> None:
         sent_bytes = 0
+        chunk = self._first
         ahead = self._ahead()
         try:
-            while chunk := await ahead:
+            while chunk:
                 if gone.done():
                     raise ConnectionResetError("the client left in the middle of a save")
-                ahead = self._ahead()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 sent_bytes += len(chunk)
+                chunk = await ahead
+                ahead = self._ahead() if chunk else ahead
         except BaseException as error:
             self._service.tell("failed", bytes=sent_bytes, error=str(error) or "broken off")
             raise
         finally:
             await asyncio.wait([ahead])
-        self._service.tell("done", bytes=sent_bytes, complete=self._tar.receipt.complete)
+        self._service.tell("done", bytes=sent_bytes, complete=self._stream.receipt.complete)
 
     async def _give_back(self) -> None:
         try:
-            await self._service.run(self._tar.close)
+            await self._service.run(self._stream.close)
         finally:
             self._service.end()
 
@@ -188,7 +211,7 @@ class TarResponse(Response):
         return self._service.run(self._next)
 
     def _next(self) -> bytes:
-        return next(self._tar, b"")
+        return next(self._stream, b"")
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -196,30 +219,70 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def create(ctx: DaemonContext, _: object, __: Request) -> Response:
-    """Stream the workspace as a tar. 204 when there is nothing and never was."""
+async def create(ctx: DaemonContext, _: object, request: Request) -> Response:
+    """Stream the workspace as a tar, or packed when that is accepted.
+
+    204 when there is nothing and never was.
+    """
     service = ctx.snapshots
     service.begin("save")
     try:
+        packed = MEDIA_TYPE in request.headers.get("accept", "")
+        base = _digest(request.headers.get("x-limpet-base"), "X-Limpet-Base")
+        limit = number(request.headers.get("x-limpet-limit-bytes"), "X-Limpet-Limit-Bytes")
         seq = ctx.activity.seq
         await service.origin.saving(seq)
-        progress = service.progress("saving")
-        workspace = ctx.settings.app_root
-        tar = await service.run(lambda: stream_tar(workspace, on_progress=progress))
         headers = {
             "X-Limpet-Activity-Seq": str(seq),
             "X-Limpet-Boot-Id": ctx.settings.boot_id,
             "X-Accel-Buffering": "no",
         }
-        if tar.empty and service.origin.snapshot is None:
-            tar.close()
+        progress = service.progress("saving")
+        stream: TarStream | DeltaStream
+        if packed:
+            stream = await service.run(lambda: _delta(ctx, base, limit, seq, progress))
+        else:
+            workspace = ctx.settings.app_root
+            stream = await service.run(lambda: stream_tar(workspace, on_progress=progress))
+        if stream.empty and service.origin.snapshot is None:
+            stream.close()
             service.end()
             return Response(status_code=204, headers=headers)
         service.tell("started", activitySeq=seq)
-        return TarResponse(service, tar, headers)
+        first = await service.run(lambda: next(stream))
+        media_type = MEDIA_TYPE if packed else "application/x-tar"
+        return SaveResponse(service, stream, first, media_type, headers)
     except BaseException:
         service.end()
         raise
+
+
+def _delta(
+    ctx: DaemonContext, base: str | None, limit: int | None, seq: int, progress: Progress
+) -> DeltaStream:
+    return stream_delta(
+        ctx.settings.app_root,
+        caches=ctx.snapshots.caches,
+        base=base,
+        fields={"activity_seq": seq, "boot_id": ctx.settings.boot_id},
+        limit_bytes=limit,
+        on_progress=progress,
+    )
+
+
+def _digest(given: str | None, name: str) -> str | None:
+    if given is not None and not DIGEST.fullmatch(given.lower()):
+        raise InvalidInputError(f"{name} must be 64 hexadecimal digits")
+    return given.lower() if given is not None else None
+
+
+def number(given: str | None, name: str) -> int | None:
+    """What a header says; `InvalidInputError` when it is no number."""
+    if given is None:
+        return None
+    if not given.isascii() or not given.isdigit() or len(given) > 18:
+        raise InvalidInputError(f"{name} must be a number")
+    return int(given)
 
 
 async def committed(ctx: DaemonContext, given: Committed, _: Request) -> Origin:
@@ -227,6 +290,9 @@ async def committed(ctx: DaemonContext, given: Committed, _: Request) -> Origin:
     await ctx.snapshots.origin.committed(
         given.snapshot[:MAX_SNAPSHOT_ID], given.generation, given.activity_seq, given.boot_id
     )
+    if given.root is not None:
+        caches, root = ctx.snapshots.caches, given.root
+        await asyncio.to_thread(caches.forget_all_but, root)
     return await ctx.snapshots.origin.now()
 
 

@@ -10,11 +10,15 @@ from limpet import __version__
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.events import TooManyClientsError
 from limpet.daemon.routes import Nothing, Route
+from limpet.snapshots.wire import MEDIA_TYPE as PACKED
 
 SSE_HEADERS = {
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
+
+
+TAR = "application/x-tar"
 
 
 class Orchestrator(msgspec.Struct):
@@ -33,6 +37,8 @@ class Health(msgspec.Struct, rename="camel"):
     orchestrator: Orchestrator
     phase: str
     version: str
+    snapshot_formats: tuple[str, ...] = (TAR, PACKED)
+    """Media types that `/snapshot/create` and `/snapshot/restore` speak."""
 
 
 class Idle(msgspec.Struct, rename="camel"):

@@ -22,6 +22,8 @@ from limpet.ids import BootId, SnapshotId
 from limpet.runners.base import DaemonResponse
 
 PREFIX: Final = "/_sandbox"
+PACKED: Final = "application/vnd.limpet.snapshot.v1"
+TAR: Final = "application/x-tar"
 HEALTH_TIMEOUT_S: Final = 0.5
 QUICK_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -57,7 +59,8 @@ _T = TypeVar("_T")
 class Health:
     """What a daemon says of itself.
 
-    `ready` is whether the app's dev server runs; `running` the orchestrator's step, or None.
+    `ready` is whether the app's dev server runs; `running` the orchestrator's step, or None;
+    `packed` whether it speaks packed snapshots, as daemons of the first versions do not.
     """
 
     ready: bool
@@ -66,6 +69,7 @@ class Health:
     running: str | None
     pending: tuple[str, ...]
     version: str
+    packed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,7 @@ class DaemonClient:
         orchestrator = answer.get("orchestrator")
         running = orchestrator.get("running") if isinstance(orchestrator, dict) else None
         pending = orchestrator.get("pending") if isinstance(orchestrator, dict) else None
+        formats = answer.get("snapshotFormats")
         return Health(
             ready=_field(answer, "ready", bool),
             boot_id=BootId(_field(answer, "bootId", str)),
@@ -148,6 +153,7 @@ class DaemonClient:
             running=running if isinstance(running, str) else None,
             pending=tuple(str(step) for step in pending) if isinstance(pending, list) else (),
             version=str(answer.get("version", "")),
+            packed=isinstance(formats, list) and PACKED in formats,
         )
 
     async def idle(self, *, timeout_s: float = QUICK_TIMEOUT_S) -> Idle:
@@ -178,14 +184,17 @@ class DaemonClient:
         generation: int | None,
         activity_seq: int,
         boot_id: BootId,
+        root: str | None = None,
     ) -> None:
-        """Tell the daemon that a save of its workspace is durable."""
-        told = {
+        """Tell the daemon that a save of its workspace is durable; `root` is a packed one's."""
+        told: dict[str, object] = {
             "snapshot": snapshot,
             "generation": generation,
             "activitySeq": activity_seq,
             "bootId": boot_id,
         }
+        if root is not None:
+            told["root"] = root
         await self._json("POST", f"{PREFIX}/snapshot/committed", json=told)
 
     async def detach(self, detached: bool, *, pinned: SnapshotId | None = None) -> None:
@@ -202,10 +211,6 @@ class DaemonClient:
         """`POST /config`: `{bootId, transition, config}`."""
         return await self._json("POST", f"{PREFIX}/config", json=patch)
 
-    async def start_setup(self) -> Json:
-        """`POST /setup/start`: let a held sandbox go on."""
-        return await self._json("POST", f"{PREFIX}/setup/start", json={})
-
     async def call(
         self,
         method: str,
@@ -218,26 +223,40 @@ class DaemonClient:
         return await self._json(method, path, json=json, timeout_s=timeout_s)
 
     @asynccontextmanager
-    async def create_snapshot(self) -> AsyncGenerator[DaemonResponse]:
-        """`POST /snapshot/create`: status 200 with the tar as body, or 204 with none.
+    async def create_snapshot(
+        self, *, base: str | None = None, limit_bytes: int | None = None
+    ) -> AsyncGenerator[DaemonResponse]:
+        """`POST /snapshot/create`: status 200 with the snapshot as body, or 204 with none.
 
+        The snapshot is a packed stream, built upon the state of root digest `base` where the daemon
+        knows it, or, from a daemon that knows nothing of packed ones, a tar: `is_packed` tells.
         A body that breaks off raises `DaemonUnreachableError` from its iterator.
         """
-        async with self.request("POST", f"{PREFIX}/snapshot/create") as answer:
+        headers = {"Accept": f"{PACKED}, {TAR};q=0.5"}
+        if base is not None:
+            headers["X-Limpet-Base"] = base
+        if limit_bytes is not None:
+            headers["X-Limpet-Limit-Bytes"] = str(limit_bytes)
+        async with self.request("POST", f"{PREFIX}/snapshot/create", headers=headers) as answer:
             if answer.status not in {200, 204}:
                 raise await _error_of(answer)
             yield answer
 
     async def restore(
-        self, chunks: AsyncIterator[bytes], headers: Mapping[str, str] | None = None
+        self,
+        chunks: AsyncIterator[bytes],
+        headers: Mapping[str, str] | None = None,
+        *,
+        packed: bool = False,
     ) -> Json:
         """`POST /snapshot/restore` with `chunks` as body: `{ok, files, bytes, receipt}`.
 
-        What `chunks` raises is raised here as it is; the daemon then sees a broken body and
-        changes nothing. The body is only sent when the daemon is ready to take it.
+        `chunks` is a tar or, when `packed`, a restore stream. What it raises is raised here as it
+        is; the daemon then sees a broken body and changes nothing. The body is only sent when the
+        daemon is ready to take it.
         """
         source = _Source(chunks)
-        answer_headers = {"Content-Type": "application/x-tar"} | dict(headers or {})
+        answer_headers = {"Content-Type": PACKED if packed else TAR} | dict(headers or {})
         try:
             async with self.request(
                 "POST",

@@ -24,6 +24,7 @@ from limpet.runners.host import DAEMON_COMMAND, HostRunner
 from limpet.snapshots.repository import BranchRef, SnapshotRepository
 from limpet.stores.base import Condition, StoredObject
 from limpet.stores.local import LocalStore
+from tests.stored import damage, stored
 
 
 @dataclass
@@ -249,17 +250,13 @@ class Box:
         """The sandbox is evicted: processes and files go, nobody is told."""
         await self.house.runner.delete(await self.handle())
 
-    def stored_tar(self, snapshot: str) -> Path:
-        [found] = (self.house.data_dir / "sandbox-snapshots").rglob(f"{snapshot}*.tar")
-        return found
+    def stored(self, snapshot: str) -> Path:
+        """An object that the snapshot alone needs."""
+        return stored(self.house.data_dir / "sandbox-snapshots", snapshot)
 
     def damage(self, snapshot: str) -> None:
         """Flip a bit of a stored snapshot; its size stays."""
-        path = self.stored_tar(snapshot)
-        whole = bytearray(path.read_bytes())
-        whole[len(whole) // 2] ^= 1
-        path.chmod(0o600)
-        path.write_bytes(whole)
+        damage(self.stored(snapshot))
 
     def phases(self) -> "Phases":
         return Phases(self)

@@ -96,7 +96,7 @@ async def test_coming_home_waits_until_the_work_can_be_kept_aside(box: Box) -> N
     await box.write("new.txt", "never saved")
     await box.kill()
     box.house.store.down = False
-    box.house.store.failing_writes = "/tars/"
+    box.house.store.failing_writes = "/trees/"
     with pytest.raises(StoreUnavailableError):
         await box.start()
     assert await box.read("new.txt") == "never saved"
@@ -234,7 +234,7 @@ async def test_a_snapshot_whose_bytes_are_gone_counts_as_damaged(box: Box) -> No
     await box.write("a.txt", "two")
     second = await box.save()
     await box.lose()
-    box.stored_tar(second.id).unlink()
+    box.stored(second.id).unlink()
     started = await box.start()
     assert started.restore is not None
     assert (started.restore.outcome, started.restore.snapshot) == ("damaged-used-older", first.id)
@@ -265,7 +265,7 @@ async def test_a_workspace_at_a_damaged_head_is_kept_and_its_next_save_mends_the
     await box.write("a.txt", "work")
     saved = await box.save()
     await box.kill()
-    box.stored_tar(saved.id).unlink()
+    box.stored(saved.id).unlink()
     assert await box.outcome() == "kept"
     assert await box.read("a.txt") == "work"
     assert (await box.save()).generation == 2
@@ -280,7 +280,7 @@ async def test_a_store_that_fails_in_the_middle_of_a_restore_asks_like_one_that_
     await box.write("a.txt", "work")
     await box.save()
     await box.lose()
-    box.house.store.failing_reads = "/tars/"
+    box.house.store.failing_reads = "/packs/"
     with pytest.raises(StoreUnavailableError):
         await box.start()
     box.house.store.failing_reads = "\0"

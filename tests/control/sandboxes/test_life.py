@@ -459,12 +459,14 @@ async def test_a_daemon_killed_in_the_middle_of_a_save_leaves_the_old_head(box: 
     await box.start()
     await box.write("a.txt", "one")
     first = await box.save()
-    await box.service.exec(box.key.org, await box.handle(), "head -c 200000000 /dev/zero > big.bin")
+    await box.service.exec(
+        box.key.org, await box.handle(), "head -c 200000000 /dev/urandom > big.bin"
+    )
     pid = await box.daemon_pid()
     saving = asyncio.create_task(box.save())
-    while box.key not in box.service.parts.saving or not list(
-        (box.house.data_dir / "sandbox-snapshots").rglob(".put-*")
-    ):
+    packs = box.house.data_dir / "sandbox-snapshots" / "v1" / str(box.key.org) / "packs"
+    before = len(list(packs.iterdir()))
+    while box.key not in box.service.parts.saving or len(list(packs.iterdir())) == before:
         assert not saving.done()
         await asyncio.sleep(0)
     os.kill(pid, signal.SIGKILL)

@@ -194,6 +194,8 @@ class Snapshot(Output):
     name: str | None
     receipt: ReceiptInfo | None
     size_bytes: int
+    stored_bytes: int
+    """What the save put in the store; less than the size where most of it was there already."""
     is_head: bool
     side_reason: str | None
 
@@ -216,6 +218,14 @@ class SnapshotsOf(Input):
     """The snapshots of one branch of an agent."""
 
     agent_id: AgentIdText
+    branch: BranchText | None = None
+
+
+class SnapshotRef(Input):
+    """One snapshot of a branch of an agent."""
+
+    agent_id: AgentIdText
+    snapshot_id: SnapshotIdText
     branch: BranchText | None = None
 
 

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from limpet.control.db import SandboxRow
 from limpet.control.sandboxes.daemons import Reached, idle_of, origin_of
 from limpet.control.sandboxes.decide import (
@@ -26,11 +24,9 @@ from limpet.control.sandboxes.restoring import Restoring, restore_into
 from limpet.control.sandboxes.rows import known_generation, known_snapshot
 from limpet.control.sandboxes.saving import Saving, new_side_lineage
 from limpet.control.sandboxes.streams import without_stalls
-from limpet.errors import DaemonError, LimpetError, NotFoundError, StoreUnavailableError
+from limpet.errors import NotFoundError, StoreUnavailableError
 from limpet.ids import SnapshotId
 from limpet.snapshots.repository import MAIN, Head, SaveReason
-
-log = structlog.get_logger(__name__)
 
 IMPORT_HINT = (
     "Import again with the right store. If the snapshots are lost for good, start the sandbox "
@@ -160,8 +156,7 @@ class History:
                     boot_id=found.provisioned.boot_id,
                 )
                 await found.client.detach(False)
-            finally:
-                await self._go_on(key, found)
+            finally:  # what ran before is started again by the daemon itself
                 parts.phase(key, "ready", held=key in parts.held)
         return WentBack(head, saved_first, receipt)
 
@@ -174,14 +169,14 @@ class History:
         return WentBack(head, None, head.receipt.as_dict())
 
     async def _new_head(self, key: SandboxKey, target: Head, reason: SaveReason) -> Head:
-        """A new head of the main lineage with the bytes of `target`, verified on the way."""
+        """A new head of the main lineage with the content of `target`."""
         parts = self._parts
         row = await parts.rows.get(key)
         assert row is not None
         top, parent = _end_of(await self._lookup(key), row)
-        return await parts.repository.save_tar(
-            ref_of(key),
-            await parts.repository.open_tar(target),
+        return await parts.repository.adopt(
+            target,
+            ref=ref_of(key),
             reason=reason,
             parent=SnapshotId(parent) if parent else None,
             fencing=await parts.leases.renew(key),
@@ -202,17 +197,6 @@ class History:
             await self._parts.rows.change(
                 key, generation=head.generation, head_snapshot=head.snapshot
             )
-
-    async def _go_on(self, key: SandboxKey, found: Reached) -> None:
-        """Let what ran before the restore start again; a sandbox held before stays held."""
-        if key in self._parts.held:
-            return
-        try:
-            await found.client.start_setup()
-        except DaemonError as error:  # a sandbox without a source has nothing to start
-            log.info("nothing_to_start", branch=key.branch, error=error.message)
-        except LimpetError as error:
-            log.warning("not_resumed_after_restore", branch=key.branch, error=error.message)
 
 
 def _end_of(lookup: Lookup, row: SandboxRow) -> tuple[int, SnapshotId | None]:

@@ -357,9 +357,16 @@ async def restore_into(
         "X-Limpet-Detached": "false",
     }
     tell(0)
-    chunks = await parts.repository.open_tar(head)
+    packed = head.kind == "tree" and (await client.health(timeout_s=QUICK_TIMEOUT_S)).packed
+    if packed:
+        del headers["X-Limpet-Size"]
+        chunks = await parts.repository.open_packed(head)
+    else:
+        chunks = await parts.repository.open_tar(head)
+        if head.kind == "tree":  # made into a tar for a daemon that knows nothing else
+            del headers["X-Limpet-Size"], headers["X-Limpet-Blake3"]
     try:
-        told = await client.restore(counted(chunks, tell), headers)
+        told = await client.restore(counted(chunks, tell), headers, packed=packed)
     except DaemonError as error:
         if error.daemon_status in (400, 422):
             raise SnapshotDamagedError(

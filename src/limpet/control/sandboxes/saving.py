@@ -1,12 +1,13 @@
-"""One save: the daemon's tar into the store, then the head, then the watermark.
+"""One save: the daemon's delta into the store, then the head, then the watermark.
 
 The order is what makes a save safe to die in: until the head is created nothing has happened, and
 after it the database and the daemon are only told what the store already knows.
 """
 
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -26,15 +27,50 @@ from limpet.errors import (
 )
 from limpet.ids import BootId, SnapshotId
 from limpet.runners.base import DaemonResponse
-from limpet.runners.daemon_client import DaemonClient
+from limpet.runners.daemon_client import PACKED, DaemonClient
+from limpet.snapshots.packed_save import PackGoneError
 from limpet.snapshots.repository import MAIN, Head, Lineage, SaveReason, SaveSupersededError
 
 log = structlog.get_logger(__name__)
 
+LARGE_SAVE_BYTES: Final = 500_000_000
+"""A save that sends more, compressed, is worth a word of warning."""
 LOST_RACE = (
     "Another writer saved this branch first. The work here goes to a side lineage; adopt it from "
     "the history when you want it."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The head that a save is to become."""
+
+    reason: SaveReason
+    parent: SnapshotId | None
+    fencing: int
+    lineage: Lineage
+    generation: int
+    """Of the lineage's newest head: this one comes after it."""
+    name: str | None
+    side_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The head that a save became; `superseded` when another writer was first."""
+
+    head: Head
+    sent_bytes: int
+    superseded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What the daemon streamed: from which moment it is, and the head that it became, if any."""
+
+    seq: int
+    boot_id: BootId
+    stored: _Stored | None
 
 
 class NothingToSaveError(ConflictError):
@@ -92,22 +128,17 @@ class Saving:
         parts = self._parts
         async with parts.saves.of(key):
             lineage, generation = await self._side_lineage(row)
-            async with client.create_snapshot() as answer:
+            base = await self._base(key, origin.snapshot)
+            async with client.create_snapshot(base=_digest_of(base)) as answer:
                 if answer.status == 204:
                     return None
-                try:
-                    return await parts.repository.save_tar(
-                        ref_of(key),
-                        without_stalls(answer.body),
-                        reason="start",
-                        parent=origin.snapshot,
-                        fencing=row.fencing,
-                        lineage=lineage,
-                        expected_generation=generation,
-                        side_reason=why,
-                    )
-                except SaveSupersededError as error:
-                    return error.head  # in a side lineage all the same, only in another one
+                stored = await self._store(
+                    key,
+                    answer,
+                    _Wanted("start", origin.snapshot, row.fencing, lineage, generation, None, why),
+                    base,
+                )
+                return stored.head  # a lost race put it into another side lineage all the same
 
     async def holds(self, key: SandboxKey, snapshot: SnapshotId | None) -> bool:
         """Whether the store that answers now has what a workspace grew from (None: nothing)."""
@@ -128,27 +159,25 @@ class Saving:
         lineage, generation = (
             await self._side_lineage(row) if row.detached else (MAIN, row.generation)
         )
-        superseded = False
-        async with client.create_snapshot() as answer:
-            seq = _seq_at_start(answer)
-            boot_id = BootId(answer.headers.get("X-Limpet-Boot-Id") or row.boot_id or "")
-            if answer.status == 204:
-                await parts.rows.change(key, activity_seq_saved=seq, last_save_error=None)
-                return None
-            try:
-                head = await parts.repository.save_tar(
-                    ref_of(key),
-                    without_stalls(answer.body),
-                    reason=reason,
-                    parent=SnapshotId(row.head_snapshot) if row.head_snapshot else None,
-                    fencing=fencing,
-                    lineage=lineage,
-                    expected_generation=generation,
-                    name=name,
-                    side_reason="detached" if row.detached else None,
-                )
-            except SaveSupersededError as error:
-                head, superseded = error.head, True
+        parent = SnapshotId(row.head_snapshot) if row.head_snapshot else None
+        side_reason = "detached" if row.detached else None
+        wanted = _Wanted(reason, parent, fencing, lineage, generation, name, side_reason)
+        base = await self._base(key, parent)
+        try:
+            taken = await self._take(key, client, wanted, base)
+        except PackGoneError as error:
+            if base is None:
+                raise
+            # What the last snapshot needs is gone: this one must stand by itself.
+            log.warning("base_is_damaged", snapshot=base.snapshot, error=error.message)
+            taken = await self._take(key, client, wanted, None)
+        seq, boot_id, stored = taken.seq, taken.boot_id or BootId(row.boot_id or ""), taken.stored
+        if stored is None:
+            await parts.rows.change(key, activity_seq_saved=seq, last_save_error=None)
+            return None
+        head, superseded = stored.head, stored.superseded
+        if stored.sent_bytes > LARGE_SAVE_BYTES:
+            log.warning("large_save", branch=key.branch, sent_bytes=stored.sent_bytes)
         known: dict[str, Any] = {
             "head_snapshot": head.snapshot,
             "generation": head.generation,
@@ -175,6 +204,50 @@ class Saving:
             head = None
         return head.snapshot if head else row.head_snapshot
 
+    async def _take(
+        self, key: SandboxKey, client: DaemonClient, wanted: "_Wanted", base: Head | None
+    ) -> "_Taken":
+        """Have the daemon stream its workspace and store it."""
+        limit_bytes = self._parts.settings.max_workspace_bytes
+        async with client.create_snapshot(base=_digest_of(base), limit_bytes=limit_bytes) as answer:
+            seq = _seq_at_start(answer)
+            boot_id = BootId(answer.headers.get("X-Limpet-Boot-Id") or "")
+            if answer.status == 204:
+                return _Taken(seq, boot_id, None)
+            return _Taken(seq, boot_id, await self._store(key, answer, wanted, base))
+
+    async def _store(
+        self, key: SandboxKey, answer: DaemonResponse, wanted: "_Wanted", base: Head | None
+    ) -> "_Stored":
+        """Verify and store what the daemon streams, packed or, from one that is old, as a tar."""
+        repository = self._parts.repository
+        body = without_stalls(answer.body)
+        told: dict[str, Any] = {
+            "reason": wanted.reason,
+            "parent": wanted.parent,
+            "fencing": wanted.fencing,
+            "lineage": wanted.lineage,
+            "expected_generation": wanted.generation,
+            "name": wanted.name,
+            "side_reason": wanted.side_reason,
+        }
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        try:
+            if media_type == PACKED:
+                saved = await repository.save_packed(ref_of(key), body, base=base, **told)
+                return _Stored(saved.head, saved.sent_bytes)
+            head = await repository.save_tar(ref_of(key), body, **told)
+        except SaveSupersededError as error:
+            return _Stored(error.head, 0, superseded=True)
+        return _Stored(head, head.size_bytes)
+
+    async def _base(self, key: SandboxKey, snapshot: SnapshotId | None) -> Head | None:
+        """The packed snapshot that a save may build upon, or None: then all is sent."""
+        if snapshot is None:
+            return None
+        head = await self._parts.repository.find(ref_of(key), snapshot)
+        return head if head is not None and head.kind == "tree" else None
+
     async def _still_tracked(self, key: SandboxKey) -> bool:
         """Whether nobody stopped the sandbox while this save waited for its turn."""
         row = await self._parts.rows.get(key)
@@ -190,6 +263,7 @@ class Saving:
                 generation=head.generation,
                 activity_seq=seq,
                 boot_id=boot_id,
+                root=head.blake3 if head.kind == "tree" else None,
             )
             if superseded:
                 await client.detach(True)
@@ -231,6 +305,10 @@ class Saving:
                 key, generation=head.generation, head_snapshot=head.snapshot
             )
         return row
+
+
+def _digest_of(base: Head | None) -> str | None:
+    return base.blake3 if base is not None else None
 
 
 def _seq_at_start(answer: DaemonResponse) -> int:

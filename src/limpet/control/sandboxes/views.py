@@ -37,6 +37,7 @@ def snapshot_of(head: Head, *, is_head: bool) -> Snapshot:
         name=head.name,
         receipt=receipt_of(head.receipt),
         size_bytes=head.size_bytes,
+        stored_bytes=head.packed.stored_bytes if head.packed else head.size_bytes,
         is_head=is_head,
         side_reason=head.side_reason,
     )
