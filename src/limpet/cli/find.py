@@ -6,7 +6,7 @@ from limpet.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from limpet.sdk import Client
-    from limpet.sdk.models import Agent, Sandbox, Task
+    from limpet.sdk.models import Agent, Sandbox, Snapshot, Task
 
 
 class AmbiguousError(ConflictError):
@@ -65,4 +65,23 @@ def find_task(limpet: "Client", handle: str, typed: str) -> "Task":
         raise AmbiguousError(f"{typed!r} fits {len(fits)} tasks: {listed}", hint="Use an id.")
     if not fits:
         raise NotFoundError(f"There is no task {typed!r}", hint="`limpet tasks ls` lists them.")
+    return fits[0]
+
+
+def find_snapshot(limpet: "Client", agent: "Agent", typed: str, branch: str | None) -> "Snapshot":
+    """The snapshot that is meant: its id, the beginning of its id, its name, or `latest`."""
+    listed = limpet.snapshots(agent["id"], branch)
+    if typed == "latest":
+        fits = [s for s in listed if s["is_head"] and s["lineage"] == "main"]
+    else:
+        fits = [s for s in listed if typed in (s["id"], s["name"])]
+    if not fits and len(typed) >= 4:
+        fits = [s for s in listed if s["id"].startswith(typed)]
+        if len(fits) > 1:
+            raise AmbiguousError(f"{typed!r} fits {len(fits)} snapshots", hint="Use the whole id.")
+    if not fits:
+        raise NotFoundError(
+            f"{agent['title']!r} has no snapshot {typed!r}",
+            hint=f"limpet snapshots ls {agent['id']} lists them.",
+        )
     return fits[0]

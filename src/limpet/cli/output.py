@@ -29,6 +29,10 @@ AgentName = Annotated[
     str, typer.Argument(metavar="AGENT", help="Its id, the beginning of its id, or its title.")
 ]
 
+SnapshotName = Annotated[
+    str, typer.Argument(metavar="SNAPSHOT", help="Its id or name, or 'latest'.")
+]
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
 _WIDE = 10_000

@@ -1,15 +1,17 @@
 """snapshots ls, save, restore, export, import."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from limpet.cli.find import AmbiguousError, connect, find_agent
+from limpet.cli import inside
+from limpet.cli.find import connect, find_agent, find_snapshot
 from limpet.cli.output import (
     AgentName,
     Branch,
     Json,
+    SnapshotName,
     ago,
     busy,
     confirm,
@@ -21,16 +23,8 @@ from limpet.cli.output import (
     size,
     transfer,
 )
-from limpet.errors import NotFoundError
-
-if TYPE_CHECKING:
-    from limpet.sdk import Client
-    from limpet.sdk.models import Agent, Snapshot
 
 snapshots = typer.Typer(no_args_is_help=True, help="What was saved of an agent's workspace.")
-SnapshotName = Annotated[
-    str, typer.Argument(metavar="SNAPSHOT", help="Its id or name, or 'latest'.")
-]
 
 
 @snapshots.command("ls")
@@ -90,7 +84,7 @@ def restore(
     """Go back to a snapshot; what is there now is saved first."""
     with connect() as limpet:
         found = find_agent(limpet, agent)
-        chosen = _find(limpet, found, snapshot, branch)
+        chosen = find_snapshot(limpet, found, snapshot, branch)
         confirm(
             f"Bring {found['title']!r} back to {chosen['id']} ({ago(chosen['created_at'])})? "
             "What is there now is saved first.",
@@ -124,7 +118,7 @@ def export(
         raise typer.BadParameter(f"there is no folder {file.absolute().parent}")
     with connect() as limpet:
         found = find_agent(limpet, agent)
-        chosen = _find(limpet, found, snapshot, branch)
+        chosen = find_snapshot(limpet, found, snapshot, branch)
         with transfer("Exporting", quiet=json) as progress:
             written = limpet.export(
                 found["id"],
@@ -164,20 +158,4 @@ def import_(
             )
 
 
-def _find(limpet: "Client", agent: "Agent", typed: str, branch: str | None) -> "Snapshot":
-    """The snapshot that is meant."""
-    listed = limpet.snapshots(agent["id"], branch)
-    if typed == "latest":
-        fits = [s for s in listed if s["is_head"] and s["lineage"] == "main"]
-    else:
-        fits = [s for s in listed if typed in (s["id"], s["name"])]
-    if not fits and len(typed) >= 4:
-        fits = [s for s in listed if s["id"].startswith(typed)]
-        if len(fits) > 1:
-            raise AmbiguousError(f"{typed!r} fits {len(fits)} snapshots", hint="Use the whole id.")
-    if not fits:
-        raise NotFoundError(
-            f"{agent['title']!r} has no snapshot {typed!r}",
-            hint=f"limpet snapshots ls {agent['id']} lists them.",
-        )
-    return fits[0]
+inside.register(snapshots)

@@ -1,20 +1,21 @@
 """Every operation of the control plane as a method, blocking, with typed answers."""
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 from urllib.parse import quote
 
 from limpet.sdk import models
-from limpet.sdk.connection import CHUNK_BYTES, Connection, Place, discover
+from limpet.sdk.connection import CHUNK_BYTES, ByteStream, Connection, Place, discover
 from limpet.sdk.feed import EventFeed
 
 Progress = Callable[[int, int | None], None]
 SILENCE_S = 60.0
 """The server says something on its event stream at least every 15 s."""
 _TASK_SILENCE_S = 3600.0
+_PAGE = 5000
 
 
 class Client:
@@ -286,21 +287,101 @@ class Client:
         progress: Progress | None = None,
     ) -> int:
         """Write a snapshot as a plain tar to `target`, whole or not at all; its size in bytes."""
-        path = f"/agents/{_part(agent_id)}/snapshots/{_part(snapshot_id)}/export"
-        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-        written = 0
-        with self._line.download(path, {"branch": branch}) as stream:
-            try:
-                with part.open("xb") as out:
-                    for chunk in stream:
-                        out.write(chunk)
-                        written += len(chunk)
-                        if progress:
-                            progress(written, stream.size_bytes)
-                part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
-        return written
+        path = f"{_snapshot(agent_id, snapshot_id)}/export"
+        return self._store(path, {"branch": branch}, target, progress)
+
+    def download(
+        self,
+        agent_id: str,
+        snapshot_id: str,
+        path: str,
+        target: Path,
+        *,
+        branch: str | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Write a file of a snapshot, or a folder as a plain tar, to `target`; its size."""
+        query = {"branch": branch, "path": path}
+        return self._store(f"{_snapshot(agent_id, snapshot_id)}/download", query, target, progress)
+
+    def contents(
+        self, agent_id: str, snapshot_id: str, path: str, *, branch: str | None = None
+    ) -> ByteStream:
+        """The bytes of a file of a snapshot, or of a folder as a plain tar."""
+        query = {"branch": branch, "path": path}
+        return self._line.download(f"{_snapshot(agent_id, snapshot_id)}/download", query)
+
+    def files(
+        self,
+        agent_id: str,
+        snapshot_id: str,
+        path: str = "",
+        *,
+        branch: str | None = None,
+        recursive: bool = False,
+    ) -> Iterator[models.SnapshotEntry]:
+        """The entries of a folder of a snapshot, by name; with `recursive` all below it."""
+        after: int | None = 0
+        while after is not None:
+            query = {
+                "branch": branch,
+                "path": path,
+                "recursive": "true" if recursive else None,
+                "after": str(after),
+                "limit": str(_PAGE),
+            }
+            answer = self._line.send(
+                "GET", f"{_snapshot(agent_id, snapshot_id)}/files", query=query
+            )
+            page = cast(models.SnapshotFiles, answer)
+            yield from page["entries"]
+            after = page["next"]
+
+    def read_file(
+        self,
+        agent_id: str,
+        snapshot_id: str,
+        path: str,
+        *,
+        branch: str | None = None,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> models.SnapshotFile:
+        """A part of a file of a snapshot: 256 KiB from `offset` on, or `limit` bytes."""
+        query = {
+            "branch": branch,
+            "path": path,
+            "offset": str(offset),
+            "limit": None if limit is None else str(limit),
+        }
+        answer = self._line.send("GET", f"{_snapshot(agent_id, snapshot_id)}/file", query=query)
+        return cast(models.SnapshotFile, answer)
+
+    def diff(
+        self,
+        agent_id: str,
+        snapshot_id: str,
+        other: str | None = None,
+        *,
+        branch: str | None = None,
+        path: str = "",
+        text: bool = False,
+        times: bool = False,
+        expand: bool = False,
+    ) -> models.SnapshotDiff:
+        """What leads from `other` (default: the snapshot before it) to the snapshot."""
+        query = {
+            "branch": branch,
+            "other": other,
+            "path": path,
+            **{
+                name: "true"
+                for name, said in (("text", text), ("times", times), ("expand", expand))
+                if said
+            },
+        }
+        answer = self._line.send("GET", f"{_snapshot(agent_id, snapshot_id)}/diff", query=query)
+        return cast(models.SnapshotDiff, answer)
 
     def import_tar(
         self,
@@ -325,6 +406,34 @@ class Client:
         path = f"/agents/{_part(agent_id)}/snapshots/import"
         answer: Any = self._line.upload(path, chunks(), {"branch": branch})
         return cast(models.Snapshot, answer)
+
+    def _store(
+        self,
+        path: str,
+        query: Mapping[str, str | None],
+        target: Path,
+        progress: Progress | None,
+    ) -> int:
+        """Write what is downloaded to `target`, whole or not at all; its size in bytes."""
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        written = 0
+        with self._line.download(path, query) as stream:
+            try:
+                with part.open("xb") as out:
+                    for chunk in stream:
+                        out.write(chunk)
+                        written += len(chunk)
+                        if progress:
+                            progress(written, stream.size_bytes)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+        return written
+
+
+def _snapshot(agent_id: str, snapshot_id: str) -> str:
+    """What the routes of one snapshot begin with."""
+    return f"/agents/{_part(agent_id)}/snapshots/{_part(snapshot_id)}"
 
 
 def _told(said: Mapping[str, object | None]) -> dict[str, object]:

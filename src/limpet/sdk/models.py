@@ -79,8 +79,69 @@ class Snapshot(TypedDict):
     name: str | None
     receipt: Receipt | None
     size_bytes: int
+    stored_bytes: int
     is_head: bool
     side_reason: str | None
+
+
+class SnapshotEntry(TypedDict):
+    """A file, folder or link in a snapshot."""
+
+    path: str
+    type: Literal["file", "folder", "symlink", "hard-link"]
+    size_bytes: int
+    mode: str
+    modified_at: str | None
+    target: str | None
+    secret: bool
+    raw: str | None
+
+
+class SnapshotFiles(TypedDict):
+    """A folder's entries; `next` is the `after` of the next page."""
+
+    snapshot: str
+    path: str
+    entries: list[SnapshotEntry]
+    next: int | None
+
+
+class SnapshotFile(TypedDict):
+    """A part of a file: `text`, or `base64` of what is none."""
+
+    entry: SnapshotEntry
+    offset: int
+    kind: Literal["text", "binary"]
+    text: str | None
+    base64: str | None
+    truncated: bool
+
+
+class SnapshotChange(TypedDict):
+    """One difference between two snapshots."""
+
+    kind: Literal["added", "removed", "changed", "renamed"]
+    path: str
+    old_path: str | None
+    type: Literal["file", "folder", "symlink", "hard-link"]
+    what: list[str]
+    size_before: int | None
+    size_after: int | None
+    diff: str | None
+    binary: bool
+
+
+class SnapshotDiff(TypedDict):
+    """What leads from `before` (None: nothing at all) to `after`."""
+
+    before: str | None
+    after: str
+    added: int
+    removed: int
+    changed: int
+    renamed: int
+    changes: list[SnapshotChange]
+    truncated: bool
 
 
 class Problem(TypedDict):

@@ -1,6 +1,10 @@
 """Every operation there is."""
 
-from limpet.control.operations import agents, sandboxes
+from limpet.control.operations import agents, inside, sandboxes
 from limpet.control.operations.rest import AnyOperation
 
-OPERATIONS: tuple[AnyOperation, ...] = (*agents.OPERATIONS, *sandboxes.OPERATIONS)
+OPERATIONS: tuple[AnyOperation, ...] = (
+    *agents.OPERATIONS,
+    *sandboxes.OPERATIONS,
+    *inside.OPERATIONS,
+)

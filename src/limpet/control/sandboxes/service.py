@@ -28,6 +28,7 @@ from limpet.control.sandboxes.daemons import Daemons, NotRunningError, Reached, 
 from limpet.control.sandboxes.ending import Ending
 from limpet.control.sandboxes.events import EventHub, SandboxKey, Subscription
 from limpet.control.sandboxes.history import History
+from limpet.control.sandboxes.inside import Inside
 from limpet.control.sandboxes.leases import Leases
 from limpet.control.sandboxes.looking import Looking
 from limpet.control.sandboxes.parts import Parts
@@ -85,6 +86,7 @@ class SandboxService:
         self._ending = Ending(self.parts, self._saving)
         self._history = History(self.parts, self._saving, restoring)
         self.looking = Looking(self.parts)
+        self.inside = Inside(repository, self._history)
         self._closed = False
 
     # -- life ----------------------------------------------------------------------------------
@@ -123,7 +125,7 @@ class SandboxService:
     ) -> VmDeleted:
         """Save it, end it, delete its files; its snapshots stay. Nothing there is no error."""
         try:
-            key = await self._key(org, agent_id, branch)
+            key = await self.key(org, agent_id, branch)
         except NotFoundError:
             return VmDeleted(saved=None)
         return VmDeleted(saved=_shown(await self._ending.delete(key, force=force)))
@@ -146,7 +148,7 @@ class SandboxService:
         self, org: OrgId, agent_id: AgentId, branch: Branch | None
     ) -> tuple[SandboxKey, Subscription]:
         """Events of one sandbox from now on; the last phase comes first."""
-        key = await self._key(org, agent_id, branch)
+        key = await self.key(org, agent_id, branch)
         return key, self.parts.events.subscribe(key)
 
     async def find_anywhere(self, handle: str) -> SandboxRow | None:
@@ -175,7 +177,7 @@ class SandboxService:
     ) -> Snapshot:
         """Save the running sandbox now. One that is detached saves to its side lineage."""
         self.parts.refuse_when_closing()
-        key = await self._key(org, agent_id, branch)
+        key = await self.key(org, agent_id, branch)
         row = await self.parts.rows.get(key)
         if row is None:
             raise NotRunningError("The sandbox is not running", hint="Start it first.")
@@ -189,14 +191,23 @@ class SandboxService:
         self, org: OrgId, agent_id: AgentId, branch: Branch | None
     ) -> Sequence[Snapshot]:
         """Every snapshot of the branch, all lineages, newest first."""
-        heads, usable = await self._history.all(await self._key(org, agent_id, branch))
+        heads, usable = await self._history.all(await self.key(org, agent_id, branch))
         return snapshots_of(heads, usable)
+
+    async def snapshot(
+        self, org: OrgId, agent_id: AgentId, branch: Branch | None, snapshot: SnapshotId
+    ) -> Snapshot:
+        """One snapshot of the branch; `NotFoundError` when it has none of that id."""
+        for one in await self.snapshots(org, agent_id, branch):
+            if one.id == snapshot:
+                return one
+        raise NotFoundError(f"There is no snapshot {snapshot!r} of this branch")
 
     async def restore(
         self, org: OrgId, agent_id: AgentId, branch: Branch | None, snapshot: SnapshotId
     ) -> Restored:
         """Go back to a snapshot, or adopt one of a side lineage; the present is saved first."""
-        key = await self._key(org, agent_id, branch)
+        key = await self.key(org, agent_id, branch)
         done = await self._history.go_back(key, snapshot)
         self.looking.forget_stored(key)
         return Restored(
@@ -209,7 +220,7 @@ class SandboxService:
         self, org: OrgId, agent_id: AgentId, branch: Branch | None, snapshot: SnapshotId
     ) -> tuple[Snapshot, AsyncIterator[bytes]]:
         """A snapshot and its tar, verified while it streams."""
-        key = await self._key(org, agent_id, branch)
+        key = await self.key(org, agent_id, branch)
         head = await self._history.one(key, snapshot)
         return snapshot_of(head, is_head=False), await self.parts.repository.open_tar(head)
 
@@ -217,7 +228,7 @@ class SandboxService:
         self, org: OrgId, agent_id: AgentId, branch: Branch | None, chunks: AsyncIterator[bytes]
     ) -> Snapshot:
         """Store a tar as a snapshot: the head, or a side lineage while the sandbox runs."""
-        key = await self._key(org, agent_id, branch)
+        key = await self.key(org, agent_id, branch)
         head = await self._history.put_in(key, chunks)
         self.looking.forget_stored(key)
         return snapshot_of(head, is_head=True)
@@ -357,7 +368,8 @@ class SandboxService:
             raise NotRunningError("The sandbox is not running any more", hint="Start it again.")
         return found
 
-    async def _key(self, org: OrgId, agent_id: AgentId, branch: Branch | None) -> SandboxKey:
+    async def key(self, org: OrgId, agent_id: AgentId, branch: Branch | None) -> SandboxKey:
+        """The sandbox of an agent's branch, or of its default one."""
         agent = await self.parts.rows.agent(org, agent_id)
         return SandboxKey(org, AgentId(agent.id), _branch_of(agent, branch))
 
