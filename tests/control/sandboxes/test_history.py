@@ -1,5 +1,6 @@
 """Going back, adopting, exporting and importing."""
 
+import asyncio
 import io
 import tarfile
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from limpet.errors import (
 )
 from limpet.ids import SnapshotId
 from tests.control.sandboxes.conftest import Box, House
+from tests.daemon.setup.projects import app_files
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +105,48 @@ async def test_what_ran_before_a_restore_runs_again_after_it(house: House) -> No
     assert (await client.health()).configured
     ran = await box.service.exec(box.key.org, await box.handle(), "cat src/page.txt")
     assert ran["stdout"] == "hello\n"
+
+
+async def with_a_dev_server(house: House) -> Box:
+    """A sandbox whose dev server answers."""
+    files = {**app_files(), "template.json": '{"title": "Node", "description": "A server"}'}
+    for name, text in files.items():
+        path = house.templates_dir / "node" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    await house.reopen()
+    box = await house.agent(template="node")
+    await box.start()
+    assert await dev_servers(box) == 1
+    return box
+
+
+async def dev_servers(box: Box) -> int:
+    """How often a dev server was started, once one answers and nothing else is to be done."""
+    client = await box.client()
+    async with asyncio.timeout(120):
+        while True:
+            now = await client.call("GET", "/health")
+            if now["phase"] == "running" and not any(now["orchestrator"].values()):
+                break
+    told = await client.call("GET", "/_sandbox/tasks")
+    return sum(task["logName"] == "dev" for task in told["tasks"])
+
+
+async def test_going_back_starts_the_dev_server_once(house: House) -> None:
+    box = await with_a_dev_server(house)
+    saved = await box.save()
+    await box.restore(saved.id)
+    assert await dev_servers(box) == 2
+
+
+async def test_going_back_in_vain_leaves_the_dev_server_alone(house: House) -> None:
+    box = await with_a_dev_server(house)
+    saved = await box.save()
+    box.damage(saved.id)
+    with pytest.raises(SnapshotDamagedError):
+        await box.restore(saved.id)
+    assert await dev_servers(box) == 1
 
 
 async def test_a_sandbox_that_was_held_stays_held_after_a_restore(house: House) -> None:
