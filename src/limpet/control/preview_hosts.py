@@ -23,6 +23,7 @@ from starlette.websockets import WebSocket
 
 from limpet.control.auth import COOKIE
 from limpet.control.db import SandboxRow
+from limpet.control.sandboxes.rows import key_of
 from limpet.control.sandboxes.service import SandboxService
 from limpet.errors import LimpetError
 from limpet.reverse_proxy import (
@@ -87,6 +88,7 @@ class PreviewHosts:
                 running = await self._sandboxes.running_handles()
                 for handle in running - self._listeners.keys():
                     self._listen(handle)
+                    await self._tell(handle)
                 for handle in self._listeners.keys() - running:
                     await self._unlisten(handle)
             except (OSError, LimpetError) as error:
@@ -110,6 +112,12 @@ class PreviewHosts:
         port = listener.getsockname()[1]
         # By its name, since cookies ignore ports and ours live on 127.0.0.1.
         self._sandboxes.looking.loopback_urls[handle] = f"http://localhost:{port}/"
+
+    async def _tell(self, handle: str) -> None:
+        """Let those who look at the sandbox know of its new address."""
+        row = await self._sandboxes.find_anywhere(handle)
+        if row is not None:
+            self._sandboxes.looking.tell(key_of(row))
 
     async def _unlisten(self, handle: str) -> None:
         self._sandboxes.looking.loopback_urls.pop(handle, None)

@@ -1,6 +1,5 @@
 """Previews behind hosts of their own, and behind loopback ports: a real server all the way."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -123,10 +122,21 @@ async def test_the_host_of_a_port_that_nothing_listens_on_is_no_way_out(page: Li
         assert "isolation" not in text
 
 
+async def test_a_loopback_port_is_told_as_soon_as_it_is_there(page: LivePage) -> None:
+    agent = (await page.app.agent(title="Blank"))["id"]
+    asked = {"virtualMcpId": agent}
+    async with LivePage(page.app, agent, "").events() as events:
+        status, _ = await page.app.api("POST", "/vm/start", asked)
+        assert status == 200
+        await events.until("sandbox", lambda box: box["loopback_preview_url"] is not None)
+    status, _ = await page.app.api("POST", "/vm/delete", asked)
+    assert status == 200
+
+
 async def test_a_loopback_port_shows_the_same_app(page: LivePage) -> None:
-    async with asyncio.timeout(30):
-        while (url := (await page.box())["loopback_preview_url"]) is None:
-            await asyncio.sleep(0.05)
+    async with page.events() as events:
+        seen = await events.until("sandbox", lambda box: box["loopback_preview_url"] is not None)
+    url = seen[-1][1]["loopback_preview_url"]
     async with page.app.http.get(url) as answer:
         assert answer.status == 200
         assert "hello" in await answer.text()
