@@ -55,7 +55,7 @@ demo: setup ## The main job by itself: make, edit, save, kill -9, restore, compa
 
 # --- checks -----------------------------------------------------------------------------------
 
-.PHONY: check check-python check-web test faults-main fuzz bench-main
+.PHONY: check check-python check-web test faults-main faults-engine fuzz bench-main
 check: check-python check-web ## Format, lint, types, import contract, dead code, the web app's checks
 check-python: setup-dev
 	$(BIN)/ruff format --check src tests bench hatch_build.py
@@ -75,6 +75,9 @@ test: check ## Everything that must hold before a commit, in under 20 minutes
 
 faults-main: setup-dev ## Break the main job in every way its faults table names
 	SEED=$(SEED) $(BIN)/python -m tests.faults.report $(PYTEST_ARGS)
+
+faults-engine: setup-dev ## Damage every object and fail every disk call of the snapshot engine
+	SEED=$(SEED) $(BIN)/python -m tests.faults_engine $(PYTEST_ARGS)
 
 fuzz: setup-dev ## Fuzz every codec, then 20,000 generated trees through the whole engine
 	SEED=$(SEED) $(BIN)/python -m tests.fuzz
