@@ -186,6 +186,9 @@ async def test_a_live_sandbox_is_left_alone_and_goes_on(box: Box) -> None:
     await box.write("new.txt", "new work")
     saved = await box.save()
     assert (saved.lineage, saved.generation) == ("main", 2)
+    await box.lose()
+    assert await box.outcome() == "restored", "the save stands by itself in this store"
+    assert (await box.read("old.txt"), await box.read("new.txt")) == ("old work", "new work")
 
 
 async def test_going_back_keeps_a_present_that_this_store_does_not_have(box: Box) -> None:
