@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from limpet.errors import InvalidInputError, LimpetError, SnapshotDamagedError
 from limpet.ids import AgentId, Branch, OrgId
+from limpet.snapshots import receiving
 from limpet.snapshots.blobs import BlobHash, hash_of
 from limpet.snapshots.frame import encode_frame
+from limpet.snapshots.judge import RestoreLimits, TooMuchError
 from limpet.snapshots.judge_save import ForeignBlobError
 from limpet.snapshots.lineage import BranchRef, Head
 from limpet.snapshots.node import (
@@ -27,7 +29,7 @@ from limpet.snapshots.node import (
     Root,
 )
 from limpet.snapshots.node_encode import encode_chunk_table, encode_folder
-from limpet.snapshots.receiving import ForeignBaseError
+from limpet.snapshots.receiving import ForeignBaseError, Receiving
 from limpet.snapshots.repository import SnapshotRepository
 from limpet.snapshots.restore_tree import restore_stream
 from limpet.snapshots.tree import delete_tree
@@ -323,6 +325,43 @@ async def test_a_tree_that_is_too_deep_is_refused(saves: Saves) -> None:
         trees += level.trees.values()
     deep = packed([Entry(b"top", FOLDER, 0o755, 1, 0, node)])
     await saves.refused(save_stream(deep, more_trees=trees), InvalidInputError)
+
+
+def groups_of(into: Receiving, *pieces: bytes) -> Iterator[int]:
+    """How many bytes are unpacked at a time."""
+    for piece in pieces:
+        into.feed(piece)
+        while frames := into.frames()[0]:
+            yield sum(len(frame.decoded.raw) for frame in frames)
+            into.store(frames, {})
+
+
+def test_a_stream_that_unpacks_without_end_is_refused_in_flat_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(receiving, "_RATIO_FROM_BYTES", 64 << 20)
+    writer = StreamWriter("save")
+    stream = writer.header({"base": None, "activity_seq": 1, "boot_id": "b"})
+    blobs = (number.to_bytes(8, "little") + bytes((1 << 20) - 8) for number in range(200))
+    stream += b"".join(writer.frame(encode_frame("data", [blob])) for blob in blobs)
+    assert len(stream) < 40_000
+    groups: list[int] = []
+    with pytest.raises(TooMuchError):
+        groups.extend(groups_of(Receiving(None), stream))
+    assert max(groups) <= 9 << 20
+    assert sum(groups) <= 65 << 20
+
+
+def test_more_pieces_than_any_workspace_has_are_refused() -> None:
+    writer = StreamWriter("save")
+    pieces = [writer.header({"base": None, "activity_seq": 1, "boot_id": "b"})]
+    for start in range(0, 400_000, 8000):
+        blobs = [number.to_bytes(8, "little") for number in range(start, start + 8000)]
+        pieces.append(writer.frame(encode_frame("data", blobs)))
+    receiving_little = Receiving(None, RestoreLimits(max_entries=1000))
+    with pytest.raises(TooMuchError):
+        list(groups_of(receiving_little, *pieces))
+    assert sum(groups_of(Receiving(None), *pieces)) == 8 * 400_000
 
 
 def branches(level: int, *children: tuple[bytes, BlobHash]) -> bytes:

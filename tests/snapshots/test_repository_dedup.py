@@ -164,6 +164,23 @@ async def test_only_frames_with_something_needed_are_sent(house: House) -> None:
         assert len(found.data) <= 11 * len(needs)
 
 
+async def test_what_a_template_holds_is_stored_in_no_org(house: House) -> None:
+    template = tree_of(SHARED)
+    await house.save("a", template, org=OrgId("operator"))
+    store = Path(house.store.where) / "v1"
+    (store / "operator").rename(store / "_templates")
+    for org in (ACME, OTHER_ORG):
+        tree = tree_of({**SHARED, "own": noise(len(org), 400)})
+        saved = await house.save("b", tree, org=org)
+        assert saved.stored_bytes < 6000
+        await house.comes_back(saved.head, tree)
+        found = await house.repository.lookup(saved.head.ref)
+        assert found.head == saved.head
+        after = tree_of({**SHARED, "own": b"changed"})
+        again = await house.save("b", after, saved.head, tree, org=org)
+        await house.comes_back(again.head, after)
+
+
 @pytest.mark.parametrize("loss", ["gone", "garbage", "empty", "cut"])
 async def test_a_lost_index_is_made_again_from_the_packs(house: House, loss: str) -> None:
     await house.save("a", tree_of(SHARED))

@@ -10,7 +10,12 @@ from limpet.errors import InvalidInputError, SnapshotDamagedError, StoreUnavaila
 from limpet.ids import AgentId, Branch, OrgId
 from limpet.snapshots.blobs import hash_of
 from limpet.snapshots.lineage import BranchRef, Head, Lineage, SaveReason
-from limpet.snapshots.repository import Saved, SaveSupersededError, SnapshotRepository
+from limpet.snapshots.repository import (
+    Saved,
+    SaveSupersededError,
+    SaveTooOldError,
+    SnapshotRepository,
+)
 from limpet.stores.local import LocalStore
 from tests.snapshots.packed_streams import Hard, Link, in_pieces, opened, save_stream, tree_of
 from tests.snapshots.packed_trees import PackedTree
@@ -179,6 +184,16 @@ async def test_a_save_that_breaks_off_leaves_the_old_head(
     assert await repository.head(REF) == old.head
     assert len(await keys(store, "v1/acme/heads/")) == 1
     assert not list(Path(store.where).rglob(".put-*"))
+
+
+async def test_a_save_that_took_too_long_cannot_commit(
+    repository: SnapshotRepository, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it relies on may have been pruned meanwhile."""
+    monkeypatch.setattr("limpet.snapshots.repository.MAX_SAVE_S", -1.0)
+    with pytest.raises(SaveTooOldError):
+        await save(repository, tree_of(FIRST))
+    assert await keys(store, "v1/acme/heads/") == []
 
 
 @pytest.mark.parametrize("kind", ["packs", "trees"])

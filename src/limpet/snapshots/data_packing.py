@@ -41,6 +41,11 @@ class DataPacking:
         self._reused: dict[PackName, int] = {}
         self._reused_packs: list[PackRef] = []
 
+    @property
+    def blob_count(self) -> int:
+        """How many different blobs came."""
+        return len(self._blobs)
+
     def unmet(self, frames: Iterable[ArrivedFrame]) -> list[BlobHash]:
         """The blobs in these frames that did not come before, each once."""
         met = self._blobs

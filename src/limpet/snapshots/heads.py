@@ -1,10 +1,10 @@
 """Heads in a store: one object a generation, created and never changed."""
 
 import re
-from collections.abc import AsyncIterator
 from typing import Final
 
 from limpet.errors import InvalidInputError, PreconditionFailedError
+from limpet.snapshots.ahead import each
 from limpet.snapshots.lineage import (
     MAIN,
     MAX_HEAD_BYTES,
@@ -18,6 +18,7 @@ from limpet.snapshots.lineage import (
 from limpet.stores.base import SandboxStore
 from limpet.stores.keys import GENERATION_DIGITS, head_key, heads_prefix, heads_root
 
+_AT_ONCE: Final = 16
 _GENERATION: Final = re.compile(rf"[0-9]{{{GENERATION_DIGITS}}}")
 _SIDE: Final = re.compile(r"side-[0-9a-f]{12}")
 
@@ -37,13 +38,19 @@ class HeadStore:
             if _GENERATION.fullmatch(name := one.key.removeprefix(prefix))
         ]
 
-    async def every(self, ref: BranchRef) -> AsyncIterator[Head | DamagedHead]:
+    async def every(self, ref: BranchRef) -> list[Head | DamagedHead]:
         """All heads of all lineages of a branch."""
         root = heads_root(ref.org, ref.agent, ref.branch)
+        found: list[tuple[Lineage, int]] = []
         async for one in self._store.list(root):
             folder, _, name = one.key.removeprefix(root).partition("/")
             if _GENERATION.fullmatch(name) and (not folder or _SIDE.fullmatch(folder)):
-                yield await self.read(ref, Lineage(folder or MAIN), int(name))
+                found.append((Lineage(folder or MAIN), int(name)))
+
+        async def read(place: tuple[Lineage, int]) -> Head | DamagedHead:
+            return await self.read(ref, *place)
+
+        return await each(found, read, at_once=_AT_ONCE)
 
     async def read(self, ref: BranchRef, lineage: Lineage, generation: int) -> Head | DamagedHead:
         """One head, or why it cannot be used."""

@@ -11,7 +11,7 @@ from limpet.errors import SnapshotDamagedError
 from limpet.snapshots.ahead import each
 from limpet.snapshots.blob_index import BlobIndex
 from limpet.snapshots.blobs import BlobHash, BlobKind
-from limpet.snapshots.pack import FinishedPack, PackRef
+from limpet.snapshots.pack import FinishedPack, PackIndex, PackRef
 from limpet.snapshots.pack_store import AT_ONCE, ListedPack, PackStore
 
 LISTED_AGAIN_AFTER_S: Final = 900.0
@@ -95,6 +95,9 @@ class KnownBlobs:
         except SnapshotDamagedError:  # `check` tells of it; for a save it is as if it were not
             await self.forget(kind, [ref])
             return
+        await to_thread.run_sync(self._rely_on, kind, ref, index)
+
+    def _rely_on(self, kind: BlobKind, ref: PackRef, index: PackIndex) -> None:
         sure = self._sure[kind]
         for number in range(len(index.sizes)):
             sure.setdefault(index.hash(number), ref)

@@ -6,7 +6,7 @@ else.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,6 +18,7 @@ from limpet.snapshots.blob_index import BlobIndex
 from limpet.snapshots.blobs import BlobHash, BlobKind
 from limpet.snapshots.claimed_receipt import claimed_receipt
 from limpet.snapshots.consolidate import MAX_PACKS, consolidated, gathered
+from limpet.snapshots.data_packing import ArrivedFrame
 from limpet.snapshots.faults import reach
 from limpet.snapshots.judge_save import BaseTree, NewTrees, judge_save
 from limpet.snapshots.known_blobs import KnownBlobs
@@ -120,12 +121,17 @@ class PackedSave:
         await self._taking.wait()
 
     async def _take(self, batch: bytes) -> None:
-        frames, new = await to_thread.run_sync(self._receiving.feed, batch)
-        if frames:
+        self._receiving.feed(batch)
+        while True:
+            frames, new = await to_thread.run_sync(self._receiving.frames)
+            if not frames:
+                return
             await self._known.make_sure("data", new)
-            known = self._known.find("data", new)
-            for pack in await to_thread.run_sync(self._receiving.store, frames, known):
+            for pack in await to_thread.run_sync(self._store, frames, new):
                 await self._putting.start(self._put(pack, "save-pack-stored"))
+
+    def _store(self, frames: Sequence[ArrivedFrame], new: Sequence[BlobHash]) -> list[FinishedPack]:
+        return self._receiving.store(frames, self._known.find("data", new))
 
     async def _put(self, pack: FinishedPack, point: str) -> None:
         self._stored_bytes += await self._packs.put(pack)
@@ -202,24 +208,23 @@ class PackedSave:
         A restore reads whole tree packs: one that the base does not name is only taken in when a
         good part of it is wanted.
         """
-        names = list(self._receiving.used_trees)
+        names = await to_thread.run_sync(list, self._receiving.used_trees)
         await self._known.make_sure("tree", names)
+        return await to_thread.run_sync(self._worth_taking, names)
+
+    def _worth_taking(self, names: Sequence[BlobHash]) -> dict[BlobHash, PackRef]:
         known = self._known.find("tree", names)
-        wanted_bytes = await to_thread.run_sync(self._bytes_by_pack, known)
+        wanted_bytes: Counter[PackRef] = Counter()
+        trees = self._receiving.trees
+        for name in trees:  # in the order in which they came, so that each frame is opened once
+            if name in known:
+                wanted_bytes[known[name]] += len(trees.blob(name))
         taken = {
             ref
             for ref, size in wanted_bytes.items()
             if ref in self._base_packs["tree"] or size >= _TAKEN_FROM * ref.size_bytes
         }
         return {name: ref for name, ref in known.items() if ref in taken}
-
-    def _bytes_by_pack(self, known: Mapping[BlobHash, PackRef]) -> Counter[PackRef]:
-        sizes: Counter[PackRef] = Counter()
-        trees = self._receiving.trees
-        for name in trees:  # in the order in which they came, so that each frame is opened once
-            if name in known:
-                sizes[known[name]] += len(trees.blob(name))
-        return sizes
 
     def _tree_packs(self, known: Collection[BlobHash]) -> list[FinishedPack]:
         """The tree blobs that were sent and that the tree names, in the order of the stream."""

@@ -5,7 +5,7 @@ nothing: frames are decompressed and hashed here, and only what was hashed here 
 trees are kept until the end, when `judge_save` has seen all of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +28,15 @@ from limpet.snapshots.wire import (
 )
 
 MAX_BOOT_ID: Final = 200
+MAX_TREES_HELD_BYTES: Final = 128 << 20
+"""Of tree frames as they came, which are kept in memory until the end: a million entries need some
+half of it."""
+MAX_RATIO: Final = 200
+"""What is sent may unpack to so many times as much, once that is over a GiB."""
+_RATIO_FROM_BYTES: Final = 1 << 30
+_GROUP_BYTES: Final = 8 << 20
+_MORE_BLOBS_THAN_ENTRIES: Final = 1 << 18
+"""Large files are several blobs each."""
 
 
 class ForeignBaseError(InvalidInputError):
@@ -46,7 +55,8 @@ class SaveHeader:
 
 
 class Receiving:
-    """`feed` it the stream and `store` what that gave; then `finish`.
+    """`feed` it a piece of the stream, `store` what `frames` gives until that is nothing, and so
+    on; then `finish`.
 
     `base` is the root digest that the stream may build upon, or None.
     """
@@ -58,9 +68,11 @@ class Receiving:
         self._base = base
         self._limits = limits or RestoreLimits()
         self._reader = StreamReader("save")
+        self._records: Iterator[StreamRecord] = iter(())
         self._header: SaveHeader | None = None
         self._end: StreamEnd | None = None
         self._raw_bytes = 0
+        self._trees_held_bytes = 0
         self._packing = DataPacking()
 
     @property
@@ -70,20 +82,32 @@ class Receiving:
             raise StreamBrokenError("The stream was cut off", hint="Try again.")
         return self._header
 
-    def feed(self, data: bytes) -> tuple[list[ArrivedFrame], list[BlobHash]]:
-        """Take in a piece of the stream; gives its frames of data, and which blobs are new in them.
+    def feed(self, data: bytes) -> None:
+        """Take in a piece of the stream; `frames` must have given all of the one before.
 
-        Raises `StreamBrokenError`, `SnapshotDamagedError` or `InvalidInputError` for what cannot
-        be, `TooMuchError` beyond the limits.
+        Raises `TooMuchError` when the stream is too long.
         """
         self.sent_bytes += len(data)
         if self.sent_bytes > self._limits.max_stream_bytes:
             raise TooMuchError(f"The stream is over {self._limits.max_stream_bytes:,} bytes.")
-        frames = []
-        for record in self._reader.feed(data):
+        self._records = self._reader.feed(data)
+
+    def frames(self) -> tuple[list[ArrivedFrame], list[BlobHash]]:
+        """Some frames of data, and which blobs are new in them; no frame when no more has come.
+
+        However little is sent may unpack to much: so no more than some megabytes at a time. Raises
+        `StreamBrokenError`, `SnapshotDamagedError` or `InvalidInputError` for what cannot be,
+        `TooMuchError` beyond the limits.
+        """
+        frames: list[ArrivedFrame] = []
+        raw_bytes = 0
+        for record in self._records:
             frame = self._take(record)
             if frame is not None:
                 frames.append(frame)
+                raw_bytes += len(frame.decoded.raw)
+                if raw_bytes >= _GROUP_BYTES:
+                    break
         return frames, self._packing.unmet(frames)
 
     def store(
@@ -140,14 +164,12 @@ class Receiving:
         if isinstance(record, StreamFrame):
             if read_frame_header(record.data).kind == "tree":
                 self.trees.add_frame(record.data)
-                if self.trees.raw_bytes > self._limits.max_tree_bytes:
-                    most = self._limits.max_tree_bytes
-                    raise TooMuchError(f"Its folders need over {most:,} bytes.")
+                self._trees_held_bytes += len(record.data)
+                self._keep_within_limits()
                 return None
             decoded = decode_frame(record.data)
             self._raw_bytes += len(decoded.raw)
-            if self._raw_bytes > self._limits.max_bytes:
-                raise TooMuchError(f"The save sends over {self._limits.max_bytes:,} bytes of data.")
+            self._keep_within_limits()
             return ArrivedFrame(record.data, decoded)
         if isinstance(record, StreamHeader):
             self._header = _header(record.fields)
@@ -161,6 +183,23 @@ class Receiving:
         else:
             raise StreamBrokenError("The stream holds a record that cannot be there")
         return None
+
+    def _keep_within_limits(self) -> None:
+        """What is held in memory of a stream is bounded, whatever it holds."""
+        limits = self._limits
+        raw_bytes = self._raw_bytes + self.trees.raw_bytes
+        if raw_bytes > max(_RATIO_FROM_BYTES, MAX_RATIO * self.sent_bytes):
+            raise TooMuchError(f"The save unpacks to over {MAX_RATIO} times what is sent.")
+        most_blobs = limits.max_entries + _MORE_BLOBS_THAN_ENTRIES
+        for what, found, most in (
+            ("bytes of data", self._raw_bytes, limits.max_bytes),
+            ("pieces of content", self._packing.blob_count, most_blobs),
+            ("bytes of folders", self.trees.raw_bytes, limits.max_tree_bytes),
+            ("bytes of packed folders", self._trees_held_bytes, MAX_TREES_HELD_BYTES),
+            ("folders", len(self.trees), most_blobs),
+        ):
+            if found > most:
+                raise TooMuchError(f"The save sends more than {most:,} {what}.")
 
 
 def _header(fields: dict[str, Any]) -> SaveHeader:

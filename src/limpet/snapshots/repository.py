@@ -154,7 +154,7 @@ class SnapshotRepository:
 
     async def history(self, ref: BranchRef) -> list[Head]:
         """All readable heads of all lineages, newest first."""
-        heads = [read async for read in self._heads.every(ref) if isinstance(read, Head)]
+        heads = [read for read in await self._heads.every(ref) if isinstance(read, Head)]
         older = await self._tars.legacy(ref)
         if isinstance(older, Head):
             heads.append(older)
