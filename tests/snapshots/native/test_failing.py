@@ -53,7 +53,7 @@ def floor(request: pytest.FixtureRequest) -> str:
 
 
 def said(shim: Path, floor: str, folder: Path, call: str, *names: str) -> Any:
-    preloaded = f"{shim} {os.environ.get('LD_PRELOAD', '')}".strip()
+    preloaded = f"{os.environ.get('LD_PRELOAD', '')} {shim}".strip()  # a sanitizer comes first
     done = subprocess.run(
         [sys.executable, "-c", CALLS, floor, folder, call, *names],
         env={**os.environ, "LD_PRELOAD": preloaded},

@@ -4,6 +4,8 @@ import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import add
 from typing import Final, NamedTuple
 
 ENTRY: Final = struct.Struct("<IIQQQqqQH")
@@ -11,6 +13,8 @@ ENTRY: Final = struct.Struct("<IIQQQqqQH")
 CHANGED: Final = -1
 """In `ReadFiles.errnos`: not a regular file, of another size, or written while it was read."""
 MAX_NAME_BYTES: Final = 255
+_COLUMN_TYPES: Final = ["i", "Q", "Q", "I", "q"]
+_ITEM_BYTES: Final = {code: array(code).itemsize for code in "iIqQB"}
 _NO_NAMES: Final = frozenset({b".", b".."})
 FIRST_NS: Final = -(1 << 63)
 LAST_NS: Final = (1 << 63) - 1
@@ -84,22 +88,20 @@ class ReadFiles:
 
 def room_for(sizes: Sequence[int]) -> ReadFiles:
     """Room for files of these sizes; `ValueError` when one is negative."""
+    if min(sizes, default=0) < 0:
+        raise ValueError("a size is negative")
+    offsets = list(accumulate(sizes, initial=0))
+    data = bytearray(offsets.pop())
     count = len(sizes)
-    offsets = array("Q")
-    at = 0
-    for size in sizes:
-        if size < 0:
-            raise ValueError("a size is negative")
-        offsets.append(at)
-        at += size
-
-    def zeros(code: str) -> "array[int]":
-        return array(code, bytes(array(code).itemsize * count))
-
     return ReadFiles(
-        bytearray(at), offsets, zeros("Q"), zeros("i"), zeros("q"), zeros("q"), zeros("Q"),
-        zeros("I"), zeros("I"), zeros("B"),
+        data, array("Q", offsets), _zeros("Q", count), _zeros("i", count), _zeros("q", count),
+        _zeros("q", count), _zeros("Q", count), _zeros("I", count), _zeros("I", count),
+        _zeros("B", count),
     )  # fmt: skip
+
+
+def _zeros(code: str, count: int) -> "array[int]":
+    return array(code, bytes(_ITEM_BYTES[code] * count))
 
 
 @dataclass(slots=True)
@@ -147,11 +149,11 @@ class WriteJobs:
         that do not fit together.
         """
         columns = self._columns()
-        if any(column.typecode != code for column, code in zip(columns, "iQQIq", strict=True)):
+        if [column.typecode for column in columns] != _COLUMN_TYPES:
             raise ValueError("a column of the files to be made is of another type")
-        if any(len(column) != len(self.names) for column in columns):
+        if {len(self.names), *map(len, columns)} != {len(self.names)}:
             raise ValueError("the columns of the files to be made are not equally long")
-        if any(at + length > data_bytes for at, length in zip(*columns[1:3], strict=True)):
+        if max(map(add, self.offsets, self.lengths), default=0) > data_bytes:
             raise ValueError("a file reaches beyond the buffer")
         return check_names(self.names, len(self.names))
 
@@ -177,9 +179,7 @@ class Written:
 
 def no_results(count: int) -> Written:
     """Room for the results of so many jobs."""
-    return Written(
-        array("i", bytes(4 * count)), array("Q", bytes(8 * count)), array("q", bytes(8 * count))
-    )
+    return Written(_zeros("i", count), _zeros("Q", count), _zeros("q", count))
 
 
 def within(time_ns: int) -> int:
