@@ -5,8 +5,9 @@ against the base. So one that breaks off, or is refused, leaves packs that nobod
 else.
 """
 
+import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -116,8 +117,9 @@ class PackedSave:
     # -- the stream ----------------------------------------------------------------------------
 
     async def _receive(self, chunks: AsyncIterator[bytes]) -> None:
-        async for batch in _batches(chunks):
-            await self._taking.start(self._take(batch))
+        async with contextlib.aclosing(_batches(chunks)) as batches:
+            async for batch in batches:
+                await self._taking.start(self._take(batch))
         await self._taking.wait()
 
     async def _take(self, batch: bytes) -> None:
@@ -269,7 +271,7 @@ class PackedSave:
         )
 
 
-async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _batches(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     held: list[bytes] = []
     size_bytes = 0
     async for chunk in chunks:
