@@ -41,6 +41,8 @@ class DaemonSettings:
     require_token: bool = False
     relocated: bool = False
     owns_pid_namespace: bool = False
+    freeze: bool = True
+    """Whether processes are stopped for a moment while a save reads what changed."""
     drop_to: tuple[int, int] | None = None
     offload_allowed_hosts: tuple[str, ...] = ()
     log_verbose: bool = False
@@ -101,6 +103,7 @@ class DaemonSettings:
             require_token=_flag(env, "DAEMON_REQUIRE_TOKEN"),
             relocated=_flag(env, "DAEMON_RELOCATED"),
             owns_pid_namespace=_flag(env, "DAEMON_OWNS_PID_NAMESPACE"),
+            freeze=_flag(env, "DAEMON_FREEZE") if env.get("DAEMON_FREEZE") else True,
             drop_to=(1000, 1000) if _flag(env, "DAEMON_DROP_PRIVILEGES") else None,
             offload_allowed_hosts=tuple(
                 env.get("OFFLOAD_ALLOWED_HOSTS", "").lower().replace(",", " ").split()

@@ -21,11 +21,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from limpet.daemon.context import DaemonContext
+from limpet.daemon.freeze import ProcessFreezer
 from limpet.daemon.gate import gate
 from limpet.daemon.origin import Origin, OriginStore
+from limpet.daemon.processes import owns_pid_namespace
 from limpet.daemon.routes import Route
 from limpet.errors import ConflictError, InvalidInputError
-from limpet.snapshots.delta import DeltaStream, stream_delta
+from limpet.snapshots.delta import DeltaStream, Freezer, stream_delta
 from limpet.snapshots.statcache import StatCaches
 from limpet.snapshots.tar_format import Progress
 from limpet.snapshots.tar_write import TarStream, stream_tar
@@ -64,6 +66,10 @@ class SnapshotService:
     def __init__(self, ctx: DaemonContext, origin: OriginStore) -> None:
         self.origin = origin
         self.caches = StatCaches(ctx.root.state / "statcache")
+        self.freezer: Freezer | None = None
+        if ctx.settings.freeze:
+            whole = owns_pid_namespace(told=ctx.settings.owns_pid_namespace)
+            self.freezer = ProcessFreezer(whole_namespace=whole)
         self._ctx = ctx
         self._loop = asyncio.get_running_loop()
         self._operation: Operation | None = None
@@ -265,6 +271,7 @@ def _delta(
         caches=ctx.snapshots.caches,
         base=base,
         fields={"activity_seq": seq, "boot_id": ctx.settings.boot_id},
+        freezer=ctx.snapshots.freezer,
         limit_bytes=limit,
         on_progress=progress,
     )
