@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from limpet.snapshots.blobs import BlobHash, BlobKind, hash_of
-from limpet.snapshots.frame import FrameDraft, encode_frame
+from limpet.snapshots.delta import stream_delta
+from limpet.snapshots.frame import FrameDraft, decode_frame, encode_frame
 from limpet.snapshots.lineage import root_fields
 from limpet.snapshots.node import (
     EMPTY_FILE,
@@ -21,7 +22,8 @@ from limpet.snapshots.node import (
     Root,
 )
 from limpet.snapshots.node_encode import content_of, encode_folder
-from limpet.snapshots.wire import Flow, StreamWriter
+from limpet.snapshots.statcache import StatCaches
+from limpet.snapshots.wire import Flow, StreamFrame, StreamReader, StreamWriter
 
 LEFT_OUT = frozenset({b"tmp", b".limpet-root"})
 
@@ -85,6 +87,20 @@ def pack_folder(top: Path, *, cut_bytes: int = 1 << 20) -> PackedTree:
     `OverflowError` for a time that 64 bits of nanoseconds do not hold (from the year 2262 on).
     """
     return _Packing(cut_bytes).pack(top)
+
+
+def save_folder(top: Path, caches: Path) -> PackedTree:
+    """The snapshot of a folder as a save of ours makes it; `caches` is a folder to be made."""
+    delta = stream_delta(top, caches=StatCaches(caches), base=None, fields={})
+    reader = StreamReader("save")
+    made = PackedTree(Root(BlobHash(bytes(32)), 0, 0))
+    for chunk in delta:
+        for record in reader.feed(chunk):
+            if isinstance(record, StreamFrame):
+                frame = decode_frame(record.data)
+                (made.data if frame.kind == "data" else made.trees).update(frame.blobs())
+    made.root = delta.root
+    return made
 
 
 def packed(entries: Iterable[Entry], *others: Iterable[Entry], **blobs: bytes) -> PackedTree:

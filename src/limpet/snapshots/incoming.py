@@ -22,9 +22,9 @@ from limpet.snapshots.wire import (
 
 
 class Incoming:
-    """`judged_tree` first, then `read_data`, which reads to the end.
+    """`judged_tree` or `read_trees` first, then `read_data`, which reads to the end.
 
-    Both raise `StreamBrokenError` when the stream breaks off or was changed, `TooMuchError` when
+    All raise `StreamBrokenError` when the stream breaks off or was changed, `TooMuchError` when
     there is too much of it, and whatever `chunks` raises. `on_progress` is told of bytes of the
     stream and entries of the tree, 0 until they are known.
     """
@@ -37,6 +37,9 @@ class Incoming:
         on_progress: Progress | None = None,
     ) -> None:
         self.size_bytes = 0
+        self.claimed_entries = 0
+        self.claimed_bytes = 0
+        """What the header says of the whole tree; 0 when it says nothing."""
         self.trees = TreeBlobs()
         self._limits = limits
         self._reader = StreamReader(flow)
@@ -46,7 +49,13 @@ class Incoming:
         self._first_data: bytes | None = None
 
     def judged_tree(self, expect_root: str | None = None) -> JudgedTree:
-        """Read the trees and judge them; raises what `judge_tree` does.
+        """Read the trees and judge them; raises what `read_trees` and `judge_tree` do."""
+        tree = judge_tree(self.read_trees(expect_root), self.trees, self._limits)
+        self._entries = tree.entries
+        return tree
+
+    def read_trees(self, expect_root: str | None = None, *, keep: bool = True) -> Root:
+        """Read the header and the trees, which land in `trees` unless they are known already.
 
         `SnapshotDamagedError` when the root digest is not `expect_root` (hex).
         """
@@ -57,12 +66,11 @@ class Incoming:
             if read_frame_header(frame).kind == "data":
                 self._first_data = frame
                 break
-            self.trees.add_frame(frame)
+            if keep:
+                self.trees.add_frame(frame)
             if self.trees.raw_bytes > self._limits.max_tree_bytes:
                 raise TooMuchError(f"Its folders need over {self._limits.max_tree_bytes:,} bytes.")
-        tree = judge_tree(root, self.trees, self._limits)
-        self._entries = tree.entries
-        return tree
+        return root
 
     def read_data(self, take: Callable[[bytes], None]) -> None:
         """Read to the end; `take` gets each frame of data. It raises when a folder comes now."""
@@ -78,7 +86,8 @@ class Incoming:
     def _root(self, fields: dict[str, Any], expect_root: str | None) -> Root:
         try:
             root = root_of(fields["root"])
-            claimed = int(fields.get("entries", 0))
+            claimed = self.claimed_entries = int(fields.get("entries", 0))
+            self.claimed_bytes = int(fields.get("bytes", 0))
             digest = root.digest
         except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
             raise StreamBrokenError("The stream does not say which state it holds") from error

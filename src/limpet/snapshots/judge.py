@@ -7,11 +7,11 @@ earlier, named by folders alone. Pure, but for the space on the disk, which the 
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from limpet.errors import InvalidInputError
-from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.node import (
     EMPTY_FILE,
     FILE,
@@ -109,39 +109,71 @@ def judge_tree(root: Root, trees: TreeBlobs, limits: RestoreLimits) -> JudgedTre
     Raises `SnapshotDamagedError` (`BadNodeError`) for what is missing or breaks a rule of the
     format, `TooMuchError` for what breaks a limit.
     """
-    return _Judging(root, trees, limits).run()
+    judging = Judging(JudgedTree(root), trees, limits)
+    judging.add(ROOT, check_top(trees.entries(root.node)))
+    judging.judge_links()
+    return judging.tree
 
 
-class _Judging:
-    def __init__(self, root: Root, trees: TreeBlobs, limits: RestoreLimits) -> None:
+def check_top(entries: list[Entry]) -> list[Entry]:
+    """The entries of the workspace's top folder; `BadNodeError` when one is never saved."""
+    if any(entry.name in _TOP_REFUSED for entry in entries):
+        raise BadNodeError("The snapshot holds a name that is never saved")
+    return entries
+
+
+class Judging:
+    """Fills the tables of a tree, folder by folder; `judge_links` at the end."""
+
+    def __init__(self, tree: JudgedTree, trees: TreeBlobs, limits: RestoreLimits) -> None:
+        self.tree = tree
         self._trees = trees
         self._limits = limits
-        self._tree = JudgedTree(root)
         self._link_folders = array("I")
         self._link_names = NameColumn()
         self._link_targets = NameColumn()
 
-    def run(self) -> JudgedTree:
-        tree = self._tree
-        todo = self._folder(ROOT, tree.root.node, 0, 0)
+    def add(self, folder: int, entries: list[Entry]) -> None:
+        """Take entries of a folder in, and all that lies below its sub-folders."""
+        todo = self._folder(folder, entries, 0, 0)
         while todo:
             parent, entry, depth, path_bytes = todo.pop()
             assert entry.hash is not None
-            folder = tree.folders.add(parent, entry.name, entry.mode, entry.mtime_ns)
-            todo += self._folder(folder, entry.hash, depth, path_bytes)
-        if self._link_folders:
-            finder = _Finder(tree)
-            links = zip(self._link_folders, self._link_names, self._link_targets, strict=True)
-            tree.hard_links = [finder.hard_link(*link) for link in links]
-        return tree
+            below = self.tree.folders.add(parent, entry.name, entry.mode, entry.mtime_ns)
+            todo += self._folder(below, self._trees.entries(entry.hash), depth, path_bytes)
+
+    def link_targets(self, first: int = 0) -> Iterator[bytes]:
+        """What the hard links that were taken in say, from the given one on."""
+        return (self._link_targets[number] for number in range(first, len(self._link_targets)))
+
+    def judge_links(self, place_of: Callable[[bytes], bytes] | None = None) -> None:
+        """Find what each hard link means, and make the table of them.
+
+        Where the tables hold parts of a tree, `place_of` gives the path in them of a path in the
+        tree, and no order is asked for. Raises `BadNodeError`.
+        """
+        if not self._link_folders:
+            return
+        finder = _Finder(self.tree)
+        for folder, name, target in zip(
+            self._link_folders, self._link_names, self._link_targets, strict=True
+        ):
+            link = finder.hard_link(folder, name, place_of(target) if place_of else target)
+            ordered = place_of is not None or (
+                link is not None and (link.to_folder, link.to_name) < (folder, name)
+            )
+            if link is None or not ordered:
+                above = show(self.tree.folders.path_of(folder))
+                raise BadNodeError(
+                    f"The hard link {show(name)!r} in {above!r} means {show(target)!r}, which is"
+                    " no file or symlink before it"
+                )
+            self.tree.hard_links.append(link)
 
     def _folder(
-        self, folder: int, node: BlobHash, depth: int, path_bytes: int
+        self, folder: int, entries: list[Entry], depth: int, path_bytes: int
     ) -> list[tuple[int, Entry, int, int]]:
         """Take a folder's entries in; gives the sub-folders, the last one first."""
-        entries = self._trees.entries(node)
-        if folder == ROOT and any(entry.name in _TOP_REFUSED for entry in entries):
-            raise BadNodeError("The snapshot holds a name that is never saved")
         files, links, hard_links, folders = [], [], [], []
         for entry in entries:
             kind = entry.kind
@@ -156,12 +188,12 @@ class _Judging:
         if files:
             self._files(folder, files)
         if links:
-            self._tree.symlinks.extend(folder, links)
+            self.tree.symlinks.extend(folder, links)
         for link in hard_links:
             self._link_folders.append(folder)
             self._link_names.extend([link.name])
             self._link_targets.extend([link.target or b""])
-        self._tree.entries += len(entries)
+        self.tree.entries += len(entries)
         if folders and (depth >= self._limits.max_depth or path_bytes > MAX_PATH_BYTES):
             raise TooMuchError(f"The snapshot is more than {self._limits.max_depth:,} deep.")
         self._keep_within_limits()
@@ -171,7 +203,7 @@ class _Judging:
         ]
 
     def _files(self, folder: int, files: list[Entry]) -> None:
-        tree = self._tree
+        tree = self.tree
         table = tree.files
         for file, entry in enumerate(files, table.extend(folder, files)):
             size = data_bytes = entry.size
@@ -189,7 +221,7 @@ class _Judging:
             tree.disk_bytes += -(-data_bytes // _BLOCK) * _BLOCK
 
     def _keep_within_limits(self) -> None:
-        tree, limits = self._tree, self._limits
+        tree, limits = self.tree, self._limits
         names_bytes = (
             tree.folders.names.size_bytes
             + tree.files.names.size_bytes
@@ -217,21 +249,17 @@ class _Finder:
         self._by_parent = array("I", sorted(range(1, len(parents)), key=parents.__getitem__))
         self._last: tuple[bytes, int] = (b"", ROOT)
 
-    def hard_link(self, folder: int, name: bytes, target: bytes) -> HardLink:
-        """The link to `target`, which must be a file or symlink that a walk meets earlier."""
+    def hard_link(self, folder: int, name: bytes, target: bytes) -> HardLink | None:
+        """The link to `target`; None when that is no file or symlink."""
         path, _, to_name = target.rpartition(b"/")
         to_folder = self._folder_at(path)
-        if to_folder is not None and (to_folder, to_name) < (folder, name):
+        if to_folder is not None:
             for table, to_symlink in ((self._tree.files, False), (self._tree.symlinks, True)):
                 first = bisect_left(table.folders, to_folder)
                 end = bisect_right(table.folders, to_folder)
                 if table.names.find(to_name, first, end) is not None:
                     return HardLink(folder, name, to_folder, to_name, to_symlink)
-        above = show(self._tree.folders.path_of(folder))
-        raise BadNodeError(
-            f"The hard link {show(name)!r} in {above!r} means {show(target)!r}, which is no file or"
-            " symlink before it"
-        )
+        return None
 
     def _folder_at(self, path: bytes) -> int | None:
         if not path or path == self._last[0]:

@@ -163,6 +163,13 @@ class FileTable:
         """Every blob that was not taken yet."""
         return iter(self._first_place)
 
+    def wanted_bytes(self) -> int:
+        """What they come to."""
+        total = 0
+        for place in self._first_place.values():
+            total += self._pieces.get(place, (0, self.sizes[self._place_files[place]]))[1]
+        return total
+
     def _want(self, file: int, blob: BlobHash) -> int:
         place = len(self._place_files)
         self._place_files.append(file)

@@ -25,6 +25,7 @@ from limpet.snapshots.journal import (
 )
 from limpet.snapshots.kernel import exchange, sync_file_system, sync_folder
 from limpet.snapshots.locks import heal_locks
+from limpet.snapshots.patch_journal import recover_patch
 from limpet.snapshots.root import SandboxRoot
 from limpet.snapshots.space import free_bytes, require_space
 from limpet.snapshots.tree import delete_tree
@@ -145,6 +146,8 @@ def recover(root: SandboxRoot, *, delete: bool = True) -> RecoveryReport:
     if content is not None:
         if content.get("kind") == "two-renames":
             rolled = _recover_renames(root, str(content["staged"]), str(content["old"]))
+        elif content.get("kind") == "patch":
+            rolled = recover_patch(root, content)
         else:
             rolled = recover_entries(root, content)
         end_journal(root)
