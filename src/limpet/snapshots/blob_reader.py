@@ -12,8 +12,9 @@ from limpet.snapshots.frame import DecodedFrame, decode_frame
 from limpet.snapshots.pack import FramePlace, PackIndex, PackRef
 from limpet.snapshots.pack_store import AT_ONCE, PackStore
 
-_WINDOW_BYTES: Final = 4 << 20
-"""Frames that are read at once, at most."""
+_WINDOW_FRAMES: Final = 8
+"""Frames that are read at once, at most; each may unpack to a MiB."""
+_Place = tuple[PackRef, FramePlace]
 
 
 class BlobReader:
@@ -27,31 +28,30 @@ class BlobReader:
         """The blobs in the order asked for; `SnapshotDamagedError` when one is not there."""
         wanted = list(names)
         places = await self._places(set(wanted))
-        missing = [name for name in wanted if name not in places]
-        if missing:
-            raise SnapshotDamagedError(f"The content {missing[0].hex()[:16]} is missing")
-        last: tuple[PackRef, FramePlace, DecodedFrame] | None = None
+        for name in wanted:
+            if name not in places:
+                raise SnapshotDamagedError(f"The content {name.hex()[:16]} is missing")
+        decoded: dict[_Place, DecodedFrame] = {}
         for window in _windows(wanted, places):
+            in_order = dict.fromkeys(places[name] for name in window)
+            decoded = {place: decoded[place] for place in in_order if place in decoded}
+            missing = {
+                frame: (ref, frame) for ref, frame in in_order if (ref, frame) not in decoded
+            }
             ref = places[window[0]][0]
-            frames = {place: None for name in window if (place := places[name][1])}
-            if last is not None and last[0] == ref:
-                frames.pop(last[1], None)
-            decoded = {last[1]: last[2]} if last is not None and last[0] == ref else {}
-            async for place, frame in self._packs.frames("data", ref, list(frames)):
-                decoded[place] = await to_thread.run_sync(decode_frame, frame)
+            async for frame, data in self._packs.frames("data", ref, list(missing)):
+                decoded[missing[frame]] = await to_thread.run_sync(decode_frame, data)
             for name in window:
-                place = places[name][1]
-                yield name, _blob(decoded[place], name)
-                last = (ref, place, decoded[place])
+                yield name, _blob(decoded[places[name]], name)
 
-    async def _places(self, wanted: set[BlobHash]) -> dict[BlobHash, tuple[PackRef, FramePlace]]:
+    async def _places(self, wanted: set[BlobHash]) -> dict[BlobHash, _Place]:
         async def index(ref: PackRef) -> PackIndex:
             return await self._packs.index("data", ref)
 
         indexes = await each(self._refs, index, at_once=AT_ONCE)
 
-        def find() -> dict[BlobHash, tuple[PackRef, FramePlace]]:
-            found: dict[BlobHash, tuple[PackRef, FramePlace]] = {}
+        def find() -> dict[BlobHash, _Place]:
+            found: dict[BlobHash, _Place] = {}
             for ref, index in zip(self._refs, indexes, strict=True):
                 for place in index.frames:
                     for name in wanted.intersection(index.hashes_of(place)):
@@ -62,23 +62,21 @@ class BlobReader:
 
 
 def _windows(
-    wanted: Sequence[BlobHash], places: dict[BlobHash, tuple[PackRef, FramePlace]]
+    wanted: Sequence[BlobHash], places: dict[BlobHash, _Place]
 ) -> Iterator[list[BlobHash]]:
-    """The blobs in groups that lie one after another in one pack."""
+    """The blobs in groups that lie one after another in a few frames of one pack."""
     window: list[BlobHash] = []
-    size_bytes = 0
-    before: tuple[PackRef, FramePlace] | None = None
+    frames = 0
+    before: _Place | None = None
     for name in wanted:
-        ref, place = places[name]
-        if before is not None and (
-            before[0] != ref or place.offset < before[1].offset or size_bytes > _WINDOW_BYTES
-        ):
-            yield window
-            window, size_bytes, before = [], 0, None
-        if before is None or before[1] != place:
-            size_bytes += place.length
+        ref, frame = place = places[name]
+        if before is not None and place != before:
+            frames += 1
+            if before[0] != ref or frame.offset < before[1].offset or frames == _WINDOW_FRAMES:
+                yield window
+                window, frames = [], 0
         window.append(name)
-        before = (ref, place)
+        before = place
     if window:
         yield window
 
