@@ -1,6 +1,7 @@
 """Packed snapshots in a store: what was saved comes back, and costs what changed."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -226,6 +227,20 @@ async def test_single_blobs_are_read_in_the_order_asked_for(
     assert found == [(name, tree.data[name]) for name in wanted]
     with pytest.raises(SnapshotDamagedError):
         _ = [one async for one in repository.read_blobs(head, [hash_of(b"never saved")])]
+
+
+async def test_single_blobs_are_read_in_any_order_from_many_packs(
+    repository: SnapshotRepository,
+) -> None:
+    files = {f"f{n}": bytes([n]) * 3000 for n in range(100)}
+    first = tree_of(files)
+    head = (await save(repository, first, stream=save_stream(first, frame_bytes=1 << 13))).head
+    tree = tree_of({**files, "new": b"new", "other": b"other"})
+    head = (await save(repository, tree, head, first)).head
+    wanted = list(tree.data) * 3
+    random.Random(1).shuffle(wanted)
+    found = [one async for one in repository.read_blobs(head, wanted)]
+    assert found == [(name, tree.data[name]) for name in wanted]
 
 
 async def test_the_folders_can_be_looked_into(repository: SnapshotRepository) -> None:

@@ -35,12 +35,10 @@ class BlobReader:
         for window in _windows(wanted, places):
             in_order = dict.fromkeys(places[name] for name in window)
             decoded = {place: decoded[place] for place in in_order if place in decoded}
-            missing = {
-                frame: (ref, frame) for ref, frame in in_order if (ref, frame) not in decoded
-            }
             ref = places[window[0]][0]
-            async for frame, data in self._packs.frames("data", ref, list(missing)):
-                decoded[missing[frame]] = await to_thread.run_sync(decode_frame, data)
+            new = [frame for _, frame in in_order if (ref, frame) not in decoded]
+            async for frame, data in self._packs.frames("data", ref, new):
+                decoded[ref, frame] = await to_thread.run_sync(decode_frame, data)
             for name in window:
                 yield name, _blob(decoded[places[name]], name)
 

@@ -60,7 +60,7 @@ async def consolidated(
         return await packs.index(kind, ref)
 
     indexes = await each(refs, index, at_once=AT_ONCE)
-    held = await to_thread.run_sync(_held, list(zip(refs, indexes, strict=True)), frozenset(named))
+    held = await to_thread.run_sync(_held, list(zip(refs, indexes, strict=True)), named)
     moving = [one for one in held if not one.stays]
     made_at_most = 1 + sum(one.live_bytes for one in moving) // TARGET_PACK_BYTES
     if len(refs) - (len(held) - len(moving) + made_at_most) < _WORTH_IT:
@@ -109,7 +109,7 @@ def _take(
             maker.add_blob(name, blob)
 
 
-def _held(packs: Sequence[tuple[PackRef, PackIndex]], named: frozenset[BlobHash]) -> list[_Held]:
+def _held(packs: Sequence[tuple[PackRef, PackIndex]], named: Collection[BlobHash]) -> list[_Held]:
     """What each pack holds, in the order given; what two hold counts for the larger one."""
     left = set(named)
     found: dict[PackRef, _Held] = {}
