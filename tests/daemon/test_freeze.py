@@ -6,7 +6,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -200,8 +199,6 @@ def test_a_daemon_that_hangs_meanwhile_is_not_waited_for(
     child = started("sleep", "300")
     try:
         assert freezer.freeze()
-        began_s = time.monotonic()
         poll_until("it goes on", lambda: state_of(child.pid) != "T")
-        assert time.monotonic() > began_s
     finally:
         ended(child)
