@@ -58,7 +58,7 @@ class LinkJudge:
             self._kept_targets.append(link.target)
             return
         to_folder, _, to_name = link.target.rpartition(b"/")
-        if (_parts(to_folder), to_name) >= (_parts(folder), link.name):
+        if (_order(to_folder), to_name) >= (_order(folder), link.name):
             raise _bad_link(link.target, "does not come before it")
         self._new.setdefault(to_folder, []).append((to_name, link.target))
 
@@ -70,8 +70,8 @@ class LinkJudge:
         if not self._new:
             return
         chain = [(b"", _by_name(trees, root))]
-        for folder in sorted(self._new, key=_parts):
-            parts = _parts(folder)
+        for folder in sorted(self._new, key=_order):
+            parts = folder.split(b"/") if folder else []
             shared = 0
             while (
                 shared < min(len(chain) - 1, len(parts)) and chain[shared + 1][0] == parts[shared]
@@ -116,8 +116,9 @@ def join(folder: bytes, name: bytes) -> bytes:
     return folder + b"/" + name if folder else name
 
 
-def _parts(path: bytes) -> list[bytes]:
-    return path.split(b"/") if path else []
+def _order(folder: bytes) -> bytes:
+    """Sorts as the path's parts do, since no part holds a NUL."""
+    return folder.replace(b"/", b"\0")
 
 
 def _by_name(trees: TreeBlobs, node: BlobHash) -> dict[bytes, Entry]:

@@ -32,7 +32,7 @@ from limpet.snapshots.tree import NOT_SAVED, RESERVED
 from limpet.snapshots.tree_counts import TreeCounts
 from limpet.snapshots.trees import MAX_DEPTH, MAX_PATH_BYTES, TreeBlobs
 
-_COUNTED_FROM: Final = 50_000
+_COUNTED_FROM: Final = 200_000
 """Entries that are looked at before the whole tree is counted, each folder once."""
 _TOP_REFUSED: Final = frozenset({RESERVED.encode(), *(name.encode() for name in NOT_SAVED)})
 

@@ -176,6 +176,8 @@ def index_length(tail: bytes, pack_bytes: int) -> int:
     (length,) = struct.unpack_from("<I", tail, len(tail) - 8)
     if not MIN_INDEX_BYTES <= length <= pack_bytes - PACK_HEADER_BYTES:
         raise SnapshotDamagedError("The pack's index is longer than the pack")
+    if pack_bytes > MAX_PACK_BYTES:
+        raise SnapshotDamagedError("The pack is larger than packs are")
     return int(length)
 
 
