@@ -106,19 +106,24 @@ class PackStore:
             await self._store.put(key, _pieces(pack.chunks), condition=condition)
         return pack.ref.size_bytes
 
-    async def missing(self, kind: BlobKind, refs: Sequence[PackRef]) -> list[PackRef]:
-        """Those of the packs that are not there, or not of the size that they should have."""
+    async def missing(
+        self, kind: BlobKind, refs: Sequence[PackRef], seen: dict[PackRef, bool] | None = None
+    ) -> list[PackRef]:
+        """Those of the packs that are not there, or not of the size that they should have.
 
-        async def gone(ref: PackRef) -> bool:
+        `seen` carries what was found from one call to the next.
+        """
+        there = {} if seen is None else seen
+
+        async def look(ref: PackRef) -> None:
             key = self.key(kind, ref)
-            seen = await self._store.head(key)
-            if seen is not None and seen.size_bytes == ref.size_bytes:
-                return False
-            self._indexes.drop(key)
-            return True
+            found = await self._store.head(key)
+            there[ref] = found is not None and found.size_bytes == ref.size_bytes
+            if not there[ref]:
+                self._indexes.drop(key)
 
-        found = await each(refs, gone, at_once=AT_ONCE)
-        return [ref for ref, is_gone in zip(refs, found, strict=True) if is_gone]
+        await each([ref for ref in refs if ref not in there], look, at_once=AT_ONCE)
+        return [ref for ref in refs if not there[ref]]
 
     async def listing(self, kind: BlobKind) -> list[ListedPack]:
         """All packs of a kind, of the org and of the templates."""

@@ -10,6 +10,7 @@ from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.heads import HeadStore
 from limpet.snapshots.lineage import MAIN, BranchRef, DamagedHead, Head, HeadLookup, Lineage
 from limpet.snapshots.node import FOLDER, Entry
+from limpet.snapshots.pack import PackRef
 from limpet.snapshots.pack_store import IndexCache, PackStore
 from limpet.snapshots.packed_open import PackedStream
 from limpet.snapshots.snapshot_trees import TreeCache, packed_of
@@ -37,10 +38,11 @@ class SnapshotReader:
         Usable is one whose bytes are there, by their sizes.
         """
         damaged: list[DamagedHead] = []
+        seen: dict[PackRef, bool] = {}
         for generation in sorted(await self._heads.generations(ref, lineage), reverse=True):
             read = await self._heads.read(ref, lineage, generation)
             if isinstance(read, Head):
-                why = await self._why_unusable(read)
+                why = await self._why_unusable(read, seen)
                 if why is None:
                     return HeadLookup(read, tuple(damaged))
                 read = DamagedHead(generation, read.snapshot, why)
@@ -159,13 +161,15 @@ class SnapshotReader:
     def _packs(self, org: OrgId) -> PackStore:
         return PackStore(self._store, org, self._indexes)
 
-    async def _why_unusable(self, head: Head) -> str | None:
+    async def _why_unusable(
+        self, head: Head, seen: dict[PackRef, bool] | None = None
+    ) -> str | None:
         """Why the head's bytes cannot be what was saved; None when they can."""
         if head.packed is None:
             return await self._tars.why_unusable(head)
         packs = self._packs(head.ref.org)
-        gone = await packs.missing("tree", head.packed.trees)
-        gone += await packs.missing("data", head.packed.packs)
+        gone = await packs.missing("tree", head.packed.trees, seen)
+        gone += await packs.missing("data", head.packed.packs, seen)
         if not gone:
             return None
         return f"{len(gone)} of its packs are gone or cut off"
