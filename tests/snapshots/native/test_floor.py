@@ -105,6 +105,15 @@ def test_an_empty_folder_and_a_large_one(floor: ModuleType, tmp_path: Path, fd: 
     assert names == [b"%05d" % number for number in range(5000)]
 
 
+def test_of_two_names_the_one_that_the_other_begins_with_comes_first(
+    floor: ModuleType, tmp_path: Path, fd: int
+) -> None:
+    names = [b"n" * length for length in range(1, 61)]
+    for name in names[::2] + names[1::2][::-1]:
+        (tmp_path / os.fsdecode(name)).touch()
+    assert [entry.name for entry in parse_records(floor.scan_folder(fd).records)] == names
+
+
 def test_what_is_no_folder_cannot_be_listed(floor: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     fd = os.open(tmp_path / "file", os.O_RDONLY)
@@ -263,9 +272,12 @@ def test_names_that_lead_elsewhere_are_refused(floor: ModuleType, fd: int, name:
 
 
 def test_sizes_that_fit_no_names_are_refused(floor: ModuleType, fd: int) -> None:
-    for sizes in ([], [1, 2], [-1]):
-        with pytest.raises(ValueError, match=r"names for|negative"):
+    for sizes in ([], [1, 2]):
+        with pytest.raises(ValueError, match="names for"):
             floor.read_files(fd, [b"a"], sizes)
+    for sizes in ([-1, 0], [3, -1], [-1, 3]):
+        with pytest.raises(ValueError, match="a size is negative"):
+            floor.read_files(fd, [b"a", b"b"], sizes)
     assert floor.read_files(fd, [], []).data == b""
 
 
