@@ -23,6 +23,8 @@ from limpet.snapshots.node import (
 
 SPLIT_ENTRIES: Final = 256
 DIRECT_REFERENCES: Final = 64
+TABLE_OF: Final = 4095
+"""Blobs to a chunk table: what it stands for must fit 32 bits, were each of them 1 MiB."""
 _SPLIT_BYTES: Final = 512 << 10
 _SPLIT_BITS: Final = 7
 
@@ -111,8 +113,8 @@ def content_of(
     if len(chunks) <= DIRECT_REFERENCES:
         return Content(tuple(segments), False, tuple(chunks))
     tables = []
-    for first in range(0, len(chunks), TABLE_REFERENCES):
-        group = chunks[first : first + TABLE_REFERENCES]
+    for first in range(0, len(chunks), TABLE_OF):
+        group = chunks[first : first + TABLE_OF]
         table = encode_chunk_table(group)
         name = hash_of(table)
         emit(table, name)
