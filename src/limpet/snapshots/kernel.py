@@ -1,7 +1,7 @@
 """Calls of the kernel that Python has no name for, each with what to do where it is missing.
 
-`LIMPET_WITHOUT` (names with commas between: `rename-exchange`, `syncfs`, `mount-id`, `native`) forces
-the way around on a kernel that has the call: how the fallbacks are tested.
+`LIMPET_WITHOUT` (names with commas between: `rename-exchange`, `syncfs`, `mount-id`, `native`)
+forces the way around on a kernel that has the call: how the fallbacks are tested.
 """
 
 import contextlib
