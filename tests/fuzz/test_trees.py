@@ -18,7 +18,7 @@ from limpet.snapshots.tree import delete_tree
 from tests.snapshots.engine import Engine
 from tests.snapshots.trees import Folder, build, describe, scratch_folder, trees
 
-EXAMPLES = int(os.environ.get("LIMPET_FUZZ_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("LIMPET_FUZZ_EXAMPLES", "25"))
 many = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[*HealthCheck], derandomize=False
 )
