@@ -7,10 +7,10 @@ but the daemon is ended, and the workspace is the old one or the new one at any 
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -20,6 +20,7 @@ from limpet.daemon.gate import gate
 from limpet.daemon.hand_over import Upload, UploadBrokenError
 from limpet.daemon.snapshots import DIGEST, MAX_SNAPSHOT_ID, SnapshotService, number
 from limpet.errors import InvalidInputError, LimpetError
+from limpet.snapshots.patch import apply_patch, fetch
 from limpet.snapshots.receipt import Receipt, Remark
 from limpet.snapshots.restore_tree import restore_stream
 from limpet.snapshots.space import full_error, is_full
@@ -28,6 +29,7 @@ from limpet.snapshots.tar_format import BLOCK, checksum_matches
 from limpet.snapshots.tar_read import TarLimits, extract_tar
 from limpet.snapshots.wire import MEDIA_TYPE
 
+T = TypeVar("T")
 REASON = "the workspace is being restored"
 
 
@@ -59,6 +61,8 @@ class Asked:
     generation: int | None
     detached: bool
     hold: bool
+    plan: str | None
+    """Names what `/snapshot/plan` has prepared: then the workspace is patched, not replaced."""
 
     @classmethod
     def by(cls, request: Request) -> "Asked":
@@ -75,19 +79,27 @@ class Asked:
             generation=number(headers.get("x-limpet-generation"), "X-Limpet-Generation"),
             detached=headers.get("x-limpet-detached", "").lower() in {"1", "true"},
             hold=headers.get("x-limpet-hold", "").lower() in {"1", "true"},
+            plan=headers.get("x-limpet-plan"),
         )
 
 
 async def restore(ctx: DaemonContext, _: object, request: Request) -> Restored:
-    """Replace the workspace by the snapshot in the body, or change nothing."""
+    """Make the workspace the snapshot in the body, or change nothing."""
     service = ctx.snapshots
     with service.turn("restore"):
         asked = Asked.by(request)
+        if asked.plan is not None:
+            return await _patch(ctx, service, request, asked, asked.plan)
+        service.plans.give_up()
         staged = new_staging_folder(ctx.root)
         try:
             receipt = await _stage(ctx, service, request, asked, staged)
+
+            def place() -> tuple[Receipt, tuple[Path, ...]]:
+                return receipt, (swap(ctx.root, staged),)
+
             # From here on a client that goes away changes nothing any more.
-            return await asyncio.shield(_put_in_place(ctx, service, asked, staged, receipt))
+            return await asyncio.shield(_put_in_place(ctx, service, asked, place))
         except BaseException as error:
             service.tell("failed", error=str(error) or type(error).__name__)
             raise
@@ -95,20 +107,43 @@ async def restore(ctx: DaemonContext, _: object, request: Request) -> Restored:
             service.delete_later(staged)
 
 
+async def _patch(
+    ctx: DaemonContext, service: SnapshotService, request: Request, asked: Asked, name: str
+) -> Restored:
+    """Do what was planned, once the body has brought what this machine does not have."""
+    plan = service.plans.take(name)
+    try:
+        if not plan.whole:
+            service.tell("extracting", bytes=0, total=plan.needs_bytes)
+            progress = service.progress("extracting")
+            await fed(service, request, lambda chunks: fetch(plan, chunks, on_progress=progress))
+
+        def place() -> tuple[Receipt, tuple[Path, ...]]:
+            receipt = apply_patch(ctx.root, plan)
+            workspace = ctx.settings.app_root
+            make_folders(workspace)
+            healed = tuple(Remark(path, "stale lock") for path in heal_locks(workspace))
+            return replace(receipt, healed=healed), ()
+
+        return await asyncio.shield(_put_in_place(ctx, service, asked, place))
+    except BaseException as error:
+        service.tell("failed", error=str(error) or type(error).__name__)
+        raise
+    finally:
+        service.delete_later(*plan.trash)
+
+
 async def _stage(
     ctx: DaemonContext, service: SnapshotService, request: Request, asked: Asked, staged: Path
 ) -> Receipt:
     """Extract and verify into `staged` while everything runs."""
-    body = request.stream()
-    first = await (_first_bytes(body) if asked.packed else _first_block(body))
-    upload = Upload()
     service.tell("extracting", bytes=0, total=asked.size_bytes)
     progress = service.progress("extracting")
 
-    def extract() -> Receipt:
+    def extract(chunks: Iterator[bytes]) -> Receipt:
         if asked.packed:
             receipt = restore_stream(
-                iter(upload),
+                chunks,
                 staged,
                 caches=service.caches,
                 expect_root=asked.blake3,
@@ -116,7 +151,7 @@ async def _stage(
             )
         else:
             receipt = extract_tar(
-                iter(upload),
+                chunks,
                 staged,
                 limits=TarLimits(),
                 expect_blake3=asked.blake3,
@@ -131,6 +166,21 @@ async def _stage(
             relocated=receipt.relocated or ctx.settings.relocated,
         )
 
+    return await fed(service, request, extract, tar=not asked.packed)
+
+
+async def fed(
+    service: SnapshotService,
+    request: Request,
+    work: Callable[[Iterator[bytes]], T],
+    *,
+    tar: bool = False,
+) -> T:
+    """Do blocking work on the request's body in the operation's thread."""
+    body = request.stream()
+    first = await (_first_block(body) if tar else _first_bytes(body))
+    upload = Upload()
+
     async def feed() -> None:
         try:
             await upload.put(first)
@@ -144,10 +194,10 @@ async def _stage(
             raise
         upload.end()
 
-    extraction = service.run(extract)
+    working = service.run(lambda: work(iter(upload)))
     feeding = asyncio.create_task(feed())
     try:
-        return await extraction
+        return await working
     finally:
         feeding.cancel()
         with contextlib.suppress(asyncio.CancelledError, ClientDisconnect):
@@ -181,12 +231,14 @@ async def _put_in_place(
     ctx: DaemonContext,
     service: SnapshotService,
     asked: Asked,
-    staged: Path,
-    receipt: Receipt,
+    place: Callable[[], tuple[Receipt, tuple[Path, ...]]],
 ) -> Restored:
-    """Stop everything, swap, and let go on what ran."""
+    """Stop everything, put the snapshot in place, and let go on what ran.
+
+    `place` blocks; it gives the receipt and what is to be deleted afterwards.
+    """
     held = asked.hold or ctx.config.current is None
-    service.tell("stopping", bytes=receipt.size_bytes)
+    service.tell("stopping", bytes=asked.size_bytes)
     gate.close(REASON)
     swapped = False
     try:
@@ -194,8 +246,8 @@ async def _put_in_place(
         await ctx.tasks.kill_everything(REASON)
         await gate.emptied()
         await ctx.watcher.stop()
-        service.tell("swapping", bytes=receipt.size_bytes)
-        old = await service.run(lambda: swap(ctx.root, staged))
+        service.tell("swapping", bytes=asked.size_bytes)
+        receipt, trash = await service.run(place)
         swapped = True
         await service.origin.restored(asked.snapshot, asked.generation, detached=asked.detached)
     except Exception as error:
@@ -204,12 +256,14 @@ async def _put_in_place(
         await service.run(lambda: recover(ctx.root))
         if isinstance(error, OSError) and is_full(error):
             raise full_error(error) from error
+        if asked.plan is not None and isinstance(error, LimpetError):
+            raise
         raise RestoreFailedError(f"the workspace could not be swapped: {error}") from error
     finally:
         gate.open()
         await ctx.watcher.start()
         await ctx.setup.resume_after_restore(held=held if swapped else False)
-    service.delete_later(old)
+    service.delete_later(*trash)
     service.tell("done", bytes=receipt.size_bytes, files=receipt.files, snapshot=asked.snapshot)
     return Restored(ok=True, files=receipt.files, bytes=receipt.bytes, receipt=receipt.as_dict())
 

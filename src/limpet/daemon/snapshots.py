@@ -28,6 +28,7 @@ from limpet.daemon.processes import owns_pid_namespace
 from limpet.daemon.routes import Route
 from limpet.errors import ConflictError, InvalidInputError
 from limpet.snapshots.delta import DeltaStream, Freezer, stream_delta
+from limpet.snapshots.patch import PatchPlan
 from limpet.snapshots.statcache import StatCaches
 from limpet.snapshots.tar_format import Progress
 from limpet.snapshots.tar_write import TarStream, stream_tar
@@ -60,12 +61,42 @@ class Detached(msgspec.Struct):
     pinned: str | None = None
 
 
+class Plans:
+    """The one plan of a warm restore that may wait to be carried out."""
+
+    def __init__(self, delete_later: Callable[..., None]) -> None:
+        self._delete_later = delete_later
+        self._kept: tuple[str, PatchPlan] | None = None
+
+    def keep(self, name: str, plan: PatchPlan) -> None:
+        """Keep it until it is taken or given up."""
+        self.give_up()
+        self._kept = name, plan
+
+    def take(self, name: str) -> PatchPlan:
+        """The plan of that name, which is the caller's now; `ConflictError` when it is gone."""
+        if self._kept is None or self._kept[0] != name:
+            raise ConflictError("that plan is not there any more", hint="Make another one.")
+        _, plan = self._kept
+        self._kept = None
+        return plan
+
+    def give_up(self) -> None:
+        """Let go of a plan that nobody carried out."""
+        if self._kept is not None:
+            _, plan = self._kept
+            self._kept = None
+            plan.items.close()
+            self._delete_later(*plan.trash)
+
+
 class SnapshotService:
     """Owns the one operation that may run, and the thread that it runs in."""
 
     def __init__(self, ctx: DaemonContext, origin: OriginStore) -> None:
         self.origin = origin
         self.caches = StatCaches(ctx.root.state / "statcache")
+        self.plans = Plans(self.delete_later)
         self.freezer: Freezer | None = None
         if ctx.settings.freeze:
             whole = owns_pid_namespace(told=ctx.settings.owns_pid_namespace)
@@ -234,7 +265,7 @@ async def create(ctx: DaemonContext, _: object, request: Request) -> Response:
     service.begin("save")
     try:
         packed = MEDIA_TYPE in request.headers.get("accept", "")
-        base = _digest(request.headers.get("x-limpet-base"), "X-Limpet-Base")
+        base = base_of(request)
         limit = number(request.headers.get("x-limpet-limit-bytes"), "X-Limpet-Limit-Bytes")
         seq = ctx.activity.seq
         await service.origin.saving(seq)
@@ -277,9 +308,11 @@ def _delta(
     )
 
 
-def _digest(given: str | None, name: str) -> str | None:
+def base_of(request: Request) -> str | None:
+    """The root digest in `X-Limpet-Base`, or None; `InvalidInputError` when it is none."""
+    given = request.headers.get("x-limpet-base")
     if given is not None and not DIGEST.fullmatch(given.lower()):
-        raise InvalidInputError(f"{name} must be 64 hexadecimal digits")
+        raise InvalidInputError("X-Limpet-Base must be 64 hexadecimal digits")
     return given.lower() if given is not None else None
 
 
@@ -316,6 +349,7 @@ async def detach(ctx: DaemonContext, given: Detached, _: Request) -> Origin:
 
 def routes(_: DaemonContext) -> list[Route]:
     """Routes of this module and of restore.py."""
+    from limpet.daemon.plans import plan
     from limpet.daemon.restore import Restored, restore
 
     post, get = ("POST",), ("GET",)
@@ -324,6 +358,7 @@ def routes(_: DaemonContext) -> list[Route]:
         Route(
             post, "/snapshot/restore", restore, output=Restored, activity=False, summary="Restore"
         ),
+        Route(post, "/snapshot/plan", plan, activity=False, summary="Plan a warm restore"),
         Route(
             post,
             "/snapshot/committed",

@@ -271,6 +271,28 @@ class DaemonClient:
                 raise source.error from None
             raise
 
+    @asynccontextmanager
+    async def plan_restore(
+        self, chunks: AsyncIterator[bytes], headers: Mapping[str, str]
+    ) -> AsyncGenerator[DaemonResponse]:
+        """`POST /snapshot/plan` with a plan stream as body: its body is a `needs` stream."""
+        source = _Source(chunks)
+        try:
+            async with self.request(
+                "POST",
+                f"{PREFIX}/snapshot/plan",
+                headers={"Content-Type": PACKED, **headers},
+                body=source.chunks(),
+                expect_continue=True,
+            ) as answer:
+                if answer.status != 200:
+                    raise await _error_of(answer)
+                yield answer
+        except DaemonUnreachableError:
+            if source.error is not None:
+                raise source.error from None
+            raise
+
     async def events(self, *, last_event_id: str | None = None) -> AsyncGenerator[bytes]:
         """The raw bytes of the daemon's server-sent events, until it closes the stream."""
         headers = {"Accept": "text/event-stream"}

@@ -142,11 +142,36 @@ async def test_going_back_starts_the_dev_server_once(house: House) -> None:
 
 async def test_going_back_in_vain_leaves_the_dev_server_alone(house: House) -> None:
     box = await with_a_dev_server(house)
+    await box.write("a.txt", "one")
     saved = await box.save()
+    await box.write("a.txt", "two")
     box.damage(saved.id)
     with pytest.raises(SnapshotDamagedError):
         await box.restore(saved.id)
+    assert await box.read("a.txt") == "two"
     assert await dev_servers(box) == 1
+
+
+async def test_going_back_touches_what_differs_alone(box: Box) -> None:
+    await box.start()
+    noise = "head -c 3000000 /dev/urandom > large && mkdir deep && echo 1 > deep/kept"
+    await box.service.exec(box.key.org, await box.handle(), noise)
+    await box.write("a.txt", "one")
+    first = await box.save()
+    await box.write("a.txt", "two")
+    repo = await box.root() / "workspace" / "repo"
+    before = [(repo / name).stat().st_ino for name in ("large", "deep/kept")]
+    done = await box.restore(first.id)
+    assert await box.read("a.txt") == "one"
+    assert [(repo / name).stat().st_ino for name in ("large", "deep/kept")] == before
+    assert done.receipt is not None
+    assert done.receipt.counts == {"changed": 1}
+    head = await box.head()
+    assert head is not None
+    assert head.stored_bytes == 0, "going back copies nothing"
+    await box.lose()
+    assert await box.outcome() == "restored"
+    assert await box.read("a.txt") == "one"
 
 
 async def test_a_sandbox_that_was_held_stays_held_after_a_restore(house: House) -> None:

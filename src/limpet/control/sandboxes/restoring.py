@@ -8,7 +8,7 @@ on without.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,9 @@ from limpet.errors import (
 )
 from limpet.ids import BootId, SnapshotId
 from limpet.runners.daemon_client import QUICK_TIMEOUT_S, DaemonClient
+from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.repository import MAIN, Head
+from limpet.snapshots.wire import StreamHashes, StreamHeader, StreamReader
 
 log = structlog.get_logger(__name__)
 
@@ -358,15 +360,15 @@ async def restore_into(
     }
     tell(0)
     packed = head.kind == "tree" and (await client.health(timeout_s=QUICK_TIMEOUT_S)).packed
-    if packed:
-        del headers["X-Limpet-Size"]
-        chunks = await parts.repository.open_packed(head)
-    else:
-        chunks = await parts.repository.open_tar(head)
-        if head.kind == "tree":  # made into a tar for a daemon that knows nothing else
-            del headers["X-Limpet-Size"], headers["X-Limpet-Blake3"]
     try:
-        told = await client.restore(counted(chunks, tell), headers, packed=packed)
+        if packed:
+            del headers["X-Limpet-Size"]
+            told = await _restore_packed(parts, client, head, headers, tell)
+        else:
+            chunks = await parts.repository.open_tar(head)
+            if head.kind == "tree":  # made into a tar for a daemon that knows nothing else
+                del headers["X-Limpet-Size"], headers["X-Limpet-Blake3"]
+            told = await client.restore(counted(chunks, tell), headers)
     except DaemonError as error:
         if error.daemon_status in (400, 422):
             raise SnapshotDamagedError(
@@ -379,6 +381,55 @@ async def restore_into(
 
 def _no_answer(within_s: float) -> Unreachable:
     return Unreachable(f"it did not answer within {within_s:.0f} s")
+
+
+async def _restore_packed(
+    parts: Parts,
+    client: DaemonClient,
+    head: Head,
+    headers: dict[str, str],
+    tell: Callable[[int], None],
+) -> Mapping[str, object]:
+    """Patch the workspace where it is a state near the snapshot's, else restore it whole."""
+    origin = await client.origin()
+    if not origin.empty:
+        try:
+            plan = await _planned(parts, client, head, headers)
+        except (ConflictError, DaemonError) as error:
+            log.info("restored_whole", snapshot=head.snapshot, because=error.message)
+            plan = None
+        if plan is not None:
+            name, needs = plan
+            chunks = await parts.repository.open_packed(head, needs=needs)
+            told = {**headers, "X-Limpet-Plan": name}
+            try:
+                return await client.restore(counted(chunks, tell), told, packed=True)
+            except DaemonError as error:
+                if error.daemon_status != 409:
+                    raise
+                log.info("restored_whole", snapshot=head.snapshot, because=error.message)
+    chunks = await parts.repository.open_packed(head)
+    return await client.restore(counted(chunks, tell), headers, packed=True)
+
+
+async def _planned(
+    parts: Parts, client: DaemonClient, head: Head, headers: dict[str, str]
+) -> tuple[str, set[BlobHash]] | None:
+    """The daemon's plan of a patch and what that needs; None when a whole restore is as good."""
+    trees = await parts.repository.open_packed(head, flow="plan")
+    reader = StreamReader("needs")
+    name: str | None = None
+    needs: set[BlobHash] = set()
+    async with client.plan_restore(trees, headers) as answer:
+        async for chunk in answer.body:
+            for record in reader.feed(chunk):
+                if isinstance(record, StreamHeader):
+                    told = record.fields.get("plan")
+                    name = told if isinstance(told, str) else None
+                elif isinstance(record, StreamHashes):
+                    needs.update(record.hashes)
+    reader.finish()
+    return (name, needs) if name is not None else None
 
 
 def _receipt_in(told: Mapping[str, object]) -> dict[str, Any] | None:
