@@ -204,21 +204,18 @@ class Judging:
 
     def _files(self, folder: int, files: list[Entry]) -> None:
         tree = self.tree
-        table = tree.files
-        for file, entry in enumerate(files, table.extend(folder, files)):
-            size = data_bytes = entry.size
-            if entry.hash is not None:
-                table.want_whole(file, entry.hash)
-            elif entry.content is not None:
-                content = entry.content
+        first = tree.files.extend(folder, files)
+        data_sizes = [entry.size for entry in files]
+        tree.bytes += sum(data_sizes)
+        for index, entry in enumerate(files):
+            content = entry.content
+            if content is not None:
                 if content.segments:
-                    data_bytes = sum(length for _, length in content.segments)
-                table.want_pieces(file, content.segments, self._trees.chunks(content))
-            else:
-                table.empty.append(file)
-            tree.bytes += size
-            tree.data_bytes += data_bytes
-            tree.disk_bytes += -(-data_bytes // _BLOCK) * _BLOCK
+                    data_sizes[index] = sum(length for _, length in content.segments)
+                pieces = self._trees.chunks(content)
+                tree.files.want_pieces(first + index, content.segments, pieces)
+        tree.data_bytes += sum(data_sizes)
+        tree.disk_bytes += _BLOCK * sum([(size + _BLOCK - 1) // _BLOCK for size in data_sizes])
 
     def _keep_within_limits(self) -> None:
         tree, limits = self.tree, self._limits

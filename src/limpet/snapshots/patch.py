@@ -168,7 +168,6 @@ def apply_patch(root: SandboxRoot, plan: PatchPlan) -> Receipt:
             plan.undo = root.staging / steps.undo
             do_patch(root, steps, lambda: verified.verify(comparing.result))
             seeded = _seeded(verified, present, comparing, plan.caches)
-            files, total_bytes = verified.count(present, comparing)
     except OSError as error:
         raise (full_error(error) if is_full(error) else error) from error
     finally:
@@ -176,8 +175,8 @@ def apply_patch(root: SandboxRoot, plan: PatchPlan) -> Receipt:
     return Receipt(
         "restore",
         entries=plan.entries,
-        files=files,
-        bytes=total_bytes,
+        files=verified.files,
+        bytes=verified.bytes,
         blake3=plan.root.digest,
         duration_ms=int((time.monotonic() - started) * 1000),
         complete=True,
@@ -191,6 +190,7 @@ def _seeded(verified: Verified, present: Present, comparing: Comparing, caches: 
     try:
         verified.write_cache(present, comparing, caches)
     except OSError:
+        verified.count(present, comparing)
         return False
     return True
 

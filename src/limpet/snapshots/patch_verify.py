@@ -41,6 +41,8 @@ class Verified:
 
     def __init__(self, root: Root, trees: TreeBlobs, workspace_fd: int) -> None:
         self.folders: dict[bytes, CachedFolder] = {}
+        self.files = self.bytes = 0
+        """Of the whole workspace, once the cache is written."""
         self._root = root
         self._trees = trees
         self._workspace_fd = workspace_fd
@@ -75,18 +77,25 @@ class Verified:
             settled_clock_ns(caches.folder)
             writer.commit(self._root.digest)
 
-    def count(self, present: Present, comparison: Comparing) -> tuple[int, int]:
-        """How many files there are now, and their bytes."""
-        found = [folder for _, folder in self._every(present, comparison)]
-        return sum(one.files for one in found), sum(one.size_bytes for one in found)
+    def count(self, present: Present, comparison: Comparing) -> None:
+        """Learn `files` and `bytes` where no cache can be written."""
+        for _ in self._every(present, comparison):
+            pass
 
     def _every(
         self, present: Present, comparison: Comparing
     ) -> Iterator[tuple[bytes, CachedFolder]]:
+        """Every folder there is now, counted."""
+        self.files = self.bytes = 0
         for path, folder in present.folders():
             if path not in self.folders and not comparison.is_gone(path):
+                self.files += folder.files
+                self.bytes += folder.size_bytes
                 yield path, folder
-        yield from self.folders.items()
+        for path, folder in self.folders.items():
+            self.files += folder.files
+            self.bytes += folder.size_bytes
+            yield path, folder
 
     def _below(self, path: bytes, entry: Entry) -> None:
         """A folder that was moved in, and all that lies below it."""

@@ -7,6 +7,7 @@ made first, filled piece by piece, and get their modes and times last.
 
 import contextlib
 import os
+from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ class Placing:
         with contextlib.closing(FolderDescriptors(self.root_fd, self.folders)) as opened:
             batch = Batch(files, opened, b"")
             for file in files.empty:
-                batch.add(file, 0, 0)
+                batch.add(file, 0)
             batch.write()
             for file in files.listed:
                 folder_fd = opened.open(files.folders[file])
@@ -77,30 +78,40 @@ class Batch:
         self._files = files
         self._opened = opened
         self._raw = raw
-        self._jobs = WriteJobs()
         self._folder = -1
         self._folder_fd = -1
+        self._folder_fds = array("i")
+        self._chosen: list[int] = []
+        self._offsets = array("Q")
 
-    def add(self, file: int, at: int, size: int) -> None:
-        """The file is `size` bytes of the buffer from `at` on."""
-        files = self._files
-        folder = files.folders[file]
+    def add(self, file: int, at: int) -> None:
+        """The file is what its size says of the buffer from `at` on."""
+        folder = self._files.folders[file]
         if folder != self._folder:
             if self._opened.full:
                 self.write()
             self._folder, self._folder_fd = folder, self._opened.pin(folder)
-        self._jobs.add(
-            self._folder_fd, files.names[file], at, size, files.modes[file], files.mtimes[file]
-        )
+        self._folder_fds.append(self._folder_fd)
+        self._chosen.append(file)
+        self._offsets.append(at)
 
     def write(self) -> None:
         """Write what was gathered; raises the first file's `OSError`."""
-        jobs, self._jobs = self._jobs, WriteJobs()
+        files, chosen = self._files, self._chosen
+        jobs = WriteJobs(
+            self._folder_fds,
+            [files.names[file] for file in chosen],
+            self._offsets,
+            array("Q", [files.sizes[file] for file in chosen]),
+            array("I", [files.modes[file] for file in chosen]),
+            array("q", [files.mtimes[file] for file in chosen]),
+        )
         failed = write_files(self._raw, jobs).first_error()
         if failed is not None:
             job, error = failed
             raise OSError(error, os.strerror(error), os.fsdecode(jobs.names[job]))
         self._folder = -1
+        self._folder_fds, self._chosen, self._offsets = array("i"), [], array("Q")
         self._opened.unpin_all()
 
 
@@ -150,7 +161,7 @@ class Filler:
                 if length != size:
                     raise SnapshotDamagedError("A file is not as long as the blob that it is")
                 if offset is None:
-                    batch.add(file, at, size)
+                    batch.add(file, at)
                 else:
                     self._fill(file, offset, memoryview(frame.raw)[at : at + size])
         batch.write()

@@ -7,6 +7,7 @@ Pure, and filled by who judges a tree (limpet.snapshots.judge).
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, compress, count, islice
 from typing import Final
 
 from limpet.snapshots.blobs import BlobHash
@@ -41,11 +42,10 @@ class NameColumn:
 
     def extend(self, names: Iterable[bytes]) -> None:
         """Append them all."""
-        end = len(self._bytes)
-        for name in names:
-            end += len(name)
-            self._ends.append(end)
-            self._bytes += name
+        more = list(names)
+        ends = accumulate(map(len, more), initial=len(self._bytes))
+        self._ends.extend(islice(ends, 1, None))
+        self._bytes += b"".join(more)
 
     def find(self, name: bytes, first: int, end: int) -> int | None:
         """The number of a name among those from `first` to before `end`, which ascend."""
@@ -117,18 +117,23 @@ class FileTable:
         return next(iter(self._first_place), None)
 
     def extend(self, folder: int, entries: Sequence[Entry]) -> int:
-        """Append files (entries of kind 0, 1 or 3) of one folder; gives the first one's number."""
-        first = len(self.folders)
-        self.folders.extend([folder] * len(entries))
-        self.names.extend([entry.name for entry in entries])
-        self.modes.extend([entry.mode for entry in entries])
-        self.mtimes.extend([entry.mtime_ns for entry in entries])
-        self.sizes.extend([entry.size for entry in entries])
-        return first
+        """Append files (entries of kind 0, 1 or 3) of one folder; gives the first one's number.
 
-    def want_whole(self, file: int, blob: BlobHash) -> None:
-        """The file is this blob."""
-        self._want(file, blob)
+        A file that is one blob wants it; `want_pieces` is for the others.
+        """
+        first = len(self.folders)
+        names, _, modes, mtimes, sizes, hashes, _, _ = zip(*entries, strict=True)
+        self.folders.extend([folder] * len(entries))
+        self.names.extend(names)
+        self.modes.extend(modes)
+        self.mtimes.extend(mtimes)
+        self.sizes.extend(sizes)
+        if 0 in sizes:
+            self.empty.extend(compress(count(first), [not size for size in sizes]))
+        for file, blob in enumerate(hashes, first):
+            if blob is not None:
+                self._want(file, blob)
+        return first
 
     def want_pieces(
         self, file: int, segments: Segments, pieces: Iterable[tuple[BlobHash, int]]
@@ -147,11 +152,11 @@ class FileTable:
         bytes of its data from there on, holes not counted.
         """
         place = self._first_place.pop(blob, _NONE)
-        places = []
+        places: list[tuple[int, int | None, int]] = []
         while place != _NONE:
             file = self._place_files[place]
-            offset, length = self._pieces.get(place) or (None, self.sizes[file])
-            places.append((file, offset, length))
+            piece = self._pieces.get(place) if self._pieces else None
+            places.append((file, None, self.sizes[file]) if piece is None else (file, *piece))
             place = self._place_next[place]
         return places
 
