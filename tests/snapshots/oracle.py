@@ -469,9 +469,10 @@ HEAD_FIELDS = {
     "receipt": dict, "size_bytes": int, "blake3": str,
 }  # fmt: skip
 REASONS = "idle interval shutdown stop manual before-restore import rollback start".split()
+COUNTS = ("entries", "files", "bytes", "data_bytes", "names_bytes", "hard_links")
 TREE_FIELDS = {
     "root": dict, "packs": list, "trees": list, "shared_packs": list, "shared_trees": list,
-    "stored_bytes": int, "counts": (dict, type(None)),
+    "stored_bytes": int,
 }  # fmt: skip
 
 
@@ -518,7 +519,22 @@ def read_head(data: bytes, key: str) -> dict[str, Any]:
     if head["kind"] == "tree":
         _check_fields(head, TREE_FIELDS)
         need(root_digest(head["root"]).hex() == head["blake3"], "the root digest")
+        for field in ("packs", "trees", "shared_packs", "shared_trees"):
+            for row in head[field]:
+                _check_row(row)
+        counts = head.get("counts")
+        if counts is not None:
+            need(isinstance(counts, dict), "the counts")
+            need(set(COUNTS) <= set(counts), "the counts")
+            need(all(map(_is_number, counts.values())), "the counts")
     return head
+
+
+def _check_row(row: Any) -> None:
+    need(isinstance(row, list) and len(row) == 3, "a pack's row")
+    name, size, index_size = row
+    need(isinstance(name, str) and HEX.fullmatch(name) is not None, "a pack's name")
+    need(_is_number(size, 1, 64 * MIB) and _is_number(index_size, 0, size - 1), "a pack's sizes")
 
 
 def _check_fields(head: Mapping[str, object], fields: Mapping[str, object]) -> None:
@@ -556,10 +572,7 @@ def read_snapshot(store: Path, key: str) -> Snapshot:
         ("shared_trees", "_templates", "trees", trees, TREE),
     ):
         for row in head[field]:
-            need(isinstance(row, list) and len(row) == 3, f"a row of {field}")
             name, size, index_size = row
-            need(_is_number(size) and _is_number(index_size), f"a row of {field}")
-            need(isinstance(name, str) and HEX.fullmatch(name) is not None, "a pack's name")
             pack = (store / f"v1/{space}/{folder}/{name}").read_bytes()
             need(len(pack) == size, "a pack of another size")
             need(hash_of(pack).hex() == name, "a pack of another hash")
@@ -572,7 +585,7 @@ def read_snapshot(store: Path, key: str) -> Snapshot:
     assert isinstance(root, dict)
     items = read_tree(root, trees, data)
     need(head["size_bytes"] == sum(item.size for item in items), "the head's size")
-    if head["counts"] is not None:
+    if head.get("counts") is not None:
         need(head["counts"] == counts_of(items), "the head's counts")
     return Snapshot(head, tuple(items), None)
 

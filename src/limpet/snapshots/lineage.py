@@ -5,6 +5,7 @@ place that it was made for, so that one that was cut, changed or moved is told.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NewType, get_args
@@ -15,7 +16,7 @@ from limpet.errors import LimpetError
 from limpet.ids import AgentId, Branch, OrgId, SnapshotId
 from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.node import MAX_MODE, Root
-from limpet.snapshots.pack import PackRef, check_pack_name
+from limpet.snapshots.pack import MAX_PACK_BYTES, PackRef, check_pack_name
 from limpet.snapshots.receipt import Receipt
 from limpet.snapshots.tree_counts import TreeCounts
 
@@ -35,6 +36,11 @@ SaveReason = Literal[
 HEAD_VERSION = 1
 MAX_HEAD_BYTES = 1 << 20
 LEGACY_GENERATION = 0
+_HASH = re.compile(r"[0-9a-f]{64}")
+_SNAPSHOT = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_TEXTS = ("org", "agent", "branch", "lineage", "snapshot", "created_at", "reason", "blake3")
+_TEXTS_OR_NULL = ("parent", "name", "side_reason")
+_NUMBERS = ("generation", "fencing", "size_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +138,15 @@ def decode_head(
 ) -> Head | DamagedHead:
     """The head that `encode_head` wrote for this place, or why it cannot be used."""
     try:
+        if len(body) > MAX_HEAD_BYTES:
+            raise ValueError("a head is never so large")
         told = json.loads(body)
         if told["version"] != HEAD_VERSION or told["kind"] not in {"tar", "tree"}:
             why = f"it is of a kind that this version does not know ({told['kind']!r})"
             return DamagedHead(generation, SnapshotId(str(told.get("snapshot"))), why)
         if told.pop("check") != _check(told):
             return DamagedHead(generation, None, "its head was changed")
+        _check_fields(told)
         here = (ref.org, ref.agent, ref.branch, lineage, generation)
         names = ("org", "agent", "branch", "lineage", "generation")
         if tuple(told[name] for name in names) != here:
@@ -180,12 +189,45 @@ def _packed_fields(packed: Packed) -> dict[str, Any]:
     }
 
 
+def _check_fields(told: dict[str, Any]) -> None:
+    """Raises `KeyError`, `TypeError` or `ValueError` unless each field is of its kind."""
+    for name in _TEXTS:
+        if type(told[name]) is not str:
+            raise TypeError(f"{name} is no text")
+    for name in _TEXTS_OR_NULL:
+        if type(told[name]) not in {str, type(None)}:
+            raise TypeError(f"{name} is neither text nor null")
+    for name in _NUMBERS:
+        _number(told[name])
+    for snapshot in filter(None, (told["snapshot"], told["parent"])):
+        if not _SNAPSHOT.fullmatch(snapshot):
+            raise ValueError("what should be a snapshot's id is none")
+    if not _HASH.fullmatch(told["blake3"]):
+        raise ValueError("what should be a hash is none")
+
+
+def _number(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError("what should be a number is none")
+    if value < 0:
+        raise ValueError("a number is below zero")
+    return value
+
+
+def _pack_ref(row: object, shared: bool) -> PackRef:
+    if type(row) is not list:
+        raise TypeError("what should be a pack is none")
+    name, size, index = row
+    if not _number(index) < _number(size) <= MAX_PACK_BYTES:
+        raise ValueError("a pack is of a size that cannot be")
+    return PackRef(check_pack_name(name), size, index, shared)
+
+
 def _packed_of(told: dict[str, Any]) -> Packed:
     def refs(name: str, shared: bool) -> tuple[PackRef, ...]:
-        return tuple(
-            PackRef(check_pack_name(pack), int(size), int(index), shared)
-            for pack, size, index in told[name]
-        )
+        if type(told[name]) is not list:
+            raise TypeError("what should be packs are none")
+        return tuple(_pack_ref(row, shared) for row in told[name])
 
     root = root_of(told["root"])
     if root.digest != told["blake3"]:
@@ -194,9 +236,17 @@ def _packed_of(told: dict[str, Any]) -> Packed:
         root,
         (*refs("shared_packs", True), *refs("packs", False)),
         (*refs("shared_trees", True), *refs("trees", False)),
-        int(told["stored_bytes"]),
-        TreeCounts.from_dict(told["counts"]) if told.get("counts") else None,
+        _number(told["stored_bytes"]),
+        _counts_of(told.get("counts")),
     )
+
+
+def _counts_of(told: dict[str, Any] | None) -> TreeCounts | None:
+    if told is None:
+        return None
+    for number in told.values():
+        _number(number)
+    return TreeCounts.from_dict(told)
 
 
 def root_fields(root: Root) -> dict[str, Any]:
@@ -206,13 +256,16 @@ def root_fields(root: Root) -> dict[str, Any]:
 
 def root_of(fields: dict[str, Any]) -> Root:
     """The root that `root_fields` told; `ValueError`, `KeyError` or `TypeError` otherwise."""
-    node = bytes.fromhex(fields["node"])
-    mode, mtime_ns = fields["mode"], fields["mtime_ns"]
+    node, mode, mtime_ns = fields["node"], fields["mode"], fields["mtime_ns"]
     if type(mode) is not int or type(mtime_ns) is not int:
         raise TypeError("a root's mode and time are whole numbers")
-    if len(node) != 32 or not 0 <= mode <= MAX_MODE or not -(1 << 63) <= mtime_ns < 1 << 63:
+    if not _HASH.fullmatch(node) or not 0 <= mode <= MAX_MODE or not _fits_64_bits(mtime_ns):
         raise ValueError("what should be a root is none")
-    return Root(BlobHash(node), mode, mtime_ns)
+    return Root(BlobHash(bytes.fromhex(node)), mode, mtime_ns)
+
+
+def _fits_64_bits(number: int) -> bool:
+    return -(1 << 63) <= number < 1 << 63
 
 
 def _check(told: dict[str, Any]) -> str:

@@ -116,6 +116,7 @@ class StreamReader:
         self._digest = blake3()
         self._buffer = bytearray()
         self._state: Literal["magic", "header", "body", "digest", "done"] = "magic"
+        self._flow: Flow | None = None
         self._end: StreamEnd | None = None
 
     def feed(self, data: bytes) -> Iterator[StreamRecord]:
@@ -179,6 +180,8 @@ class StreamReader:
         first = self._state == "header"
         if zeros != bytes(3) or kind not in _LIMITS or first != (kind == _HEADER):
             raise StreamBrokenError("The stream holds a record that cannot be there")
+        if kind == (_FRAME if self._flow == "needs" else _HASHES):
+            raise StreamBrokenError("The stream holds a record that cannot be there")
         if length > _LIMITS[kind]:
             raise StreamBrokenError("The stream holds a record that is too large")
         if kind == _HASHES and length % HASH_BYTES:
@@ -198,6 +201,7 @@ class StreamReader:
         flow = fields.pop("flow", None)
         if flow not in self._expected:
             raise InvalidInputError(f"A stream of flow {flow!r} is not what belongs here")
+        self._flow = flow
         self._state = "body"
         return StreamHeader(flow, fields)
 
