@@ -109,6 +109,9 @@ async def test_large_packs_that_live_are_left_alone(
         assert head.packed is not None
         assert head.packed.stored_bytes < 20_000
     assert line.sizes()[0] == MAX_PACKS + 8
+    for number in range(10):  # not worth it yet
+        head = await line.save(tree_of({**files, f"small{number}": noise(number, 40)}))
+    assert line.sizes()[0] == MAX_PACKS + 18
     assert line.tree is not None
     await line.comes_back(head, line.tree)
 

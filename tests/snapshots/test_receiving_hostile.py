@@ -446,12 +446,14 @@ async def test_a_receipt_cannot_make_a_head_too_large_or_claim_what_we_count(
 ) -> None:
     remark = {"path": "\U0001f9ea" * 800, "reason": "\ud800" * 100}
     receipt = {
-        **RECEIPT, "entries": 10**9, "files": -4, "blake3": "x", "unknown": ["x"],
+        **RECEIPT, "entries": 10**9, "files": -4, "bytes": 5, "size_bytes": 0,
+        "blake3": "x", "unknown": ["x"],
         "skipped": [remark] * 40, "torn": [remark] * 40, "counts": {"skipped": 12345},
     }  # fmt: skip
     head = await saves.save(save_stream(tree_of({"a": b"a"}), end={"receipt": receipt}))
     assert await saves.repository.head(REF) == head
-    assert (head.receipt.entries, head.receipt.files) == (1, 1)
+    assert (head.receipt.entries, head.receipt.files, head.receipt.bytes) == (1, 1, 1)
+    assert head.receipt.size_bytes > 100
     assert head.receipt.blake3 == head.blake3
     assert head.receipt.counts == {"skipped": 12345}
     assert head.receipt.skipped

@@ -146,6 +146,18 @@ async def test_who_shares_a_folder_is_not_shown_its_neighbours(house: House) -> 
     await house.comes_back(saved.head, tree)
 
 
+async def test_a_folder_pack_is_not_taken_in_for_one_folder(house: House) -> None:
+    """A restore reads tree packs whole."""
+    lib = {f"module-{n}": {"index.js": noise(n, 10)} for n in range(50)}
+    await house.save("a", tree_of({"lib": lib}))
+    tree = tree_of({"mine": {"index.js": noise(7, 10)}})
+    saved = await house.save("b", tree)
+    assert saved.head.packed is not None
+    assert len(saved.head.packed.trees) == 1
+    assert sum(ref.size_bytes for ref in saved.head.packed.trees) < 600
+    await house.comes_back(saved.head, tree)
+
+
 async def test_frames_go_out_as_they_lie(house: House) -> None:
     tree = tree_of(SHARED)
     saved = await house.save("a", tree)

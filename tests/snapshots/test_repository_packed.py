@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,17 @@ async def test_an_unchanged_save_stores_nothing_and_gives_the_base(
     assert await keys(store) == before
 
 
+async def test_an_unchanged_save_that_was_overtaken_is_not_the_head(
+    repository: SnapshotRepository,
+) -> None:
+    tree = tree_of(FIRST)
+    first = (await save(repository, tree)).head
+    second = (await save(repository, tree_of(SECOND), first, tree)).head
+    with pytest.raises(SaveSupersededError):
+        await save(repository, tree, first, tree)
+    assert await repository.head(REF) == second
+
+
 @pytest.mark.parametrize(("reason", "name"), [("manual", None), ("idle", "before the demo")])
 async def test_a_snapshot_that_was_asked_for_is_made_though_nothing_changed(
     repository: SnapshotRepository, store: LocalStore, reason: SaveReason, name: str | None
@@ -215,6 +227,69 @@ async def test_a_snapshot_whose_pack_is_gone_is_not_the_head(
     found = await repository.lookup(REF)
     assert found.head == old.head
     assert [one.generation for one in found.damaged] == [2]
+
+
+async def read_all(repository: SnapshotRepository, head: Head, **how: object) -> None:
+    """Take the whole stream and look at none of it."""
+    async for _ in await repository.open_packed(head, **how):  # type: ignore[arg-type]
+        pass
+
+
+@pytest.mark.parametrize("kind", ["packs", "trees"])
+async def test_changed_bytes_are_told_before_a_stream_ends_well(
+    repository: SnapshotRepository, store: LocalStore, kind: str
+) -> None:
+    """A sandbox would tell too, but the control plane does not rely on that."""
+    tree = tree_of({f"f{n}": bytes([n]) * 3000 for n in range(100)})
+    head = (await save(repository, tree, stream=save_stream(tree, frame_bytes=1 << 14))).head
+    [name] = [key for key in await keys(store) if f"/{kind}/" in key]
+    file = Path(store.where) / name
+    whole = file.read_bytes()
+    for place in range(0, len(whole), max(1, len(whole) // 60)):
+        changed = bytearray(whole)
+        changed[place] ^= 4
+        file.write_bytes(changed)
+        for way in (
+            read_all(SnapshotRepository(store), head),
+            SnapshotRepository(store).verify(head),
+        ):
+            with pytest.raises(SnapshotDamagedError):
+                await way
+    file.write_bytes(whole)
+    await read_all(SnapshotRepository(store), head)
+
+
+async def test_changed_bytes_of_a_frame_that_is_read_alone_are_told(
+    repository: SnapshotRepository, store: LocalStore
+) -> None:
+    files = {f"f{n}": random.Random(n).randbytes(3000) for n in range(100)}
+    tree = tree_of(files)
+    head = (await save(repository, tree, stream=save_stream(tree, frame_bytes=1 << 14))).head
+    wanted = hash_of(files["f50"])
+    [name] = await keys(store, "v1/acme/packs/")
+    file = Path(store.where) / name
+    whole = file.read_bytes()
+    place = whole.index(files["f50"][100:200])
+    changed = bytearray(whole)
+    changed[place] ^= 1
+    file.write_bytes(changed)
+    await read_all(repository, head, needs=[hash_of(files["f0"])])
+    with pytest.raises(SnapshotDamagedError):
+        await read_all(repository, head, needs=[wanted])
+    with pytest.raises(SnapshotDamagedError):
+        _ = [one async for one in repository.read_blobs(head, [wanted])]
+
+
+async def test_a_head_whose_packs_lack_a_blob_is_told_before_the_first_byte(
+    repository: SnapshotRepository,
+) -> None:
+    head = (await save(repository, tree_of(FIRST))).head
+    assert head.packed is not None
+    without = replace(head, packed=replace(head.packed, packs=()))
+    with pytest.raises(SnapshotDamagedError):
+        await repository.open_packed(without)
+    with pytest.raises(SnapshotDamagedError):
+        await repository.verify(without)
 
 
 async def test_single_blobs_are_read_in_the_order_asked_for(

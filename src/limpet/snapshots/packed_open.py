@@ -183,7 +183,7 @@ def _choose(
                 frames.append(_WantedFrame(place, None if theirs.issuperset(names) else theirs))
         if frames:
             wanted_bytes = sum(one.place.length for one in frames)
-            whole = wanted_bytes >= _WHOLE_FROM * ref.size_bytes
+            whole = wanted_bytes >= _WHOLE_FROM * (ref.size_bytes - ref.index_bytes)
             chosen.append(_Wanted(ref, None if whole else index, tuple(frames)))
     return chosen
 
