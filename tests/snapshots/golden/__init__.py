@@ -1,0 +1,1 @@
+"""A repository of version 1 that every later version must read; `store` holds its bytes."""
