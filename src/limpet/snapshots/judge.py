@@ -22,6 +22,7 @@ from limpet.snapshots.node import (
     Entry,
     Root,
 )
+from limpet.snapshots.node_columns import FileColumns, file_columns
 from limpet.snapshots.restore_tables import ROOT, FileTable, FolderTable, NameColumn
 from limpet.snapshots.tar_format import show
 from limpet.snapshots.tree import NOT_SAVED, RESERVED
@@ -140,7 +141,13 @@ class Judging:
             parent, entry, depth, path_bytes = todo.pop()
             assert entry.hash is not None
             below = self.tree.folders.add(parent, entry.name, entry.mode, entry.mtime_ns)
-            todo += self._folder(below, self._trees.entries(entry.hash), depth, path_bytes)
+            columns = file_columns(self._trees.blob(entry.hash))
+            if columns is None:
+                entries = self._trees.entries(entry.hash)
+                todo += self._folder(below, entries, depth, path_bytes)
+            else:
+                self._columns(below, columns)
+                todo += self._below(below, columns.folders, depth, path_bytes)
 
     def link_targets(self, first: int = 0) -> Iterator[bytes]:
         """What the hard links that were taken in say, from the given one on."""
@@ -194,6 +201,12 @@ class Judging:
             self._link_names.extend([link.name])
             self._link_targets.extend([link.target or b""])
         self.tree.entries += len(entries)
+        return self._below(folder, folders, depth, path_bytes)
+
+    def _below(
+        self, folder: int, folders: list[Entry], depth: int, path_bytes: int
+    ) -> list[tuple[int, Entry, int, int]]:
+        """What is to be done about sub-folders, once all else of their folder is in."""
         if folders and (depth >= self._limits.max_depth or path_bytes > MAX_PATH_BYTES):
             raise TooMuchError(f"The snapshot is more than {self._limits.max_depth:,} deep.")
         self._keep_within_limits()
@@ -201,6 +214,13 @@ class Judging:
             (folder, entry, depth + 1, path_bytes + 1 + len(entry.name))
             for entry in reversed(folders)
         ]
+
+    def _columns(self, folder: int, columns: FileColumns) -> None:
+        tree, sizes = self.tree, columns.sizes
+        tree.files.extend_columns(folder, columns)
+        tree.entries += len(sizes) + len(columns.folders)
+        tree.bytes += sum(sizes)
+        self._count_data(sizes)
 
     def _files(self, folder: int, files: list[Entry]) -> None:
         tree = self.tree
@@ -214,8 +234,11 @@ class Judging:
                     data_sizes[index] = sum(length for _, length in content.segments)
                 pieces = self._trees.chunks(content)
                 tree.files.want_pieces(first + index, content.segments, pieces)
-        tree.data_bytes += sum(data_sizes)
-        tree.disk_bytes += _BLOCK * sum([(size + _BLOCK - 1) // _BLOCK for size in data_sizes])
+        self._count_data(data_sizes)
+
+    def _count_data(self, sizes: list[int]) -> None:
+        self.tree.data_bytes += sum(sizes)
+        self.tree.disk_bytes += _BLOCK * sum([(size + _BLOCK - 1) // _BLOCK for size in sizes])
 
     def _keep_within_limits(self) -> None:
         tree, limits = self.tree, self._limits

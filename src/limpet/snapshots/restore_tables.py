@@ -12,6 +12,7 @@ from typing import Final
 
 from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.node import Entry
+from limpet.snapshots.node_columns import FileColumns
 
 ROOT: Final = 0
 """The number of the top folder."""
@@ -123,17 +124,19 @@ class FileTable:
         """
         first = len(self.folders)
         names, _, modes, mtimes, sizes, hashes, _, _ = zip(*entries, strict=True)
-        self.folders.extend([folder] * len(entries))
-        self.names.extend(names)
-        self.modes.extend(modes)
-        self.mtimes.extend(mtimes)
-        self.sizes.extend(sizes)
-        if 0 in sizes:
-            self.empty.extend(compress(count(first), [not size for size in sizes]))
-        for file, blob in enumerate(hashes, first):
-            if blob is not None:
-                self._want(file, blob)
+        self._extend(folder, names, modes, mtimes, sizes)
+        wanted = [(file, blob) for file, blob in enumerate(hashes, first) if blob is not None]
+        self._want([file for file, _ in wanted], [blob for _, blob in wanted])
         return first
+
+    def extend_columns(self, folder: int, columns: FileColumns) -> None:
+        """The same for files that are one blob each, or empty."""
+        first = len(self.folders)
+        self._extend(folder, columns.names, columns.modes, columns.mtimes, columns.sizes)
+        files: Iterable[int] = range(first, len(self.folders))
+        if len(columns.hashes) != len(columns.sizes):
+            files = compress(files, columns.sizes)
+        self._want(files, columns.hashes)
 
     def want_pieces(
         self, file: int, segments: Segments, pieces: Iterable[tuple[BlobHash, int]]
@@ -142,7 +145,8 @@ class FileTable:
         self.listed[file] = segments
         offset = 0
         for blob, length in pieces:
-            self._pieces[self._want(file, blob)] = (offset, length)
+            self._pieces[len(self._place_files)] = (offset, length)
+            self._want((file,), (blob,))
             offset += length
 
     def take(self, blob: BlobHash) -> list[tuple[int, int | None, int]]:
@@ -175,13 +179,30 @@ class FileTable:
             total += self._pieces.get(place, (0, self.sizes[self._place_files[place]]))[1]
         return total
 
-    def _want(self, file: int, blob: BlobHash) -> int:
-        place = len(self._place_files)
-        self._place_files.append(file)
-        first = self._first_place.setdefault(blob, place)
-        if first == place:
-            self._place_next.append(_NONE)
-        else:
-            self._place_next.append(self._place_next[first])
-            self._place_next[first] = place
-        return place
+    def _extend(
+        self,
+        folder: int,
+        names: Sequence[bytes],
+        modes: Sequence[int],
+        mtimes: Sequence[int],
+        sizes: Sequence[int],
+    ) -> None:
+        if 0 in sizes:
+            self.empty.extend(compress(count(len(self.folders)), [not size for size in sizes]))
+        self.folders.extend([folder] * len(sizes))
+        self.names.extend(names)
+        self.modes.extend(modes)
+        self.mtimes.extend(mtimes)
+        self.sizes.extend(sizes)
+
+    def _want(self, files: Iterable[int], blobs: Sequence[BlobHash]) -> None:
+        """A place more for each of the blobs, in a file each."""
+        first = len(self._place_files)
+        self._place_files.extend(files)
+        self._place_next.extend([_NONE] * len(blobs))
+        first_place = self._first_place.setdefault
+        for place, blob in enumerate(blobs, first):
+            earlier = first_place(blob, place)
+            if earlier != place:
+                self._place_next[place] = self._place_next[earlier]
+                self._place_next[earlier] = place
