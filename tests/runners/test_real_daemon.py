@@ -10,7 +10,7 @@ import pytest
 
 from limpet.errors import DaemonError
 from limpet.runners.base import EnsureOptions
-from limpet.runners.daemon_client import DaemonClient
+from limpet.runners.daemon_client import PACKED, TAR, DaemonClient
 from limpet.runners.host import HostRunner
 from tests.runners.support import SANDBOX, FileState, client_of, processes_of
 
@@ -84,6 +84,10 @@ async def test_a_save_and_a_restore_pass_through_and_end_what_ran(runner: HostRu
         await sh(client, "echo saved > file")
         async with client.create_snapshot() as answer:
             assert answer.headers["X-Limpet-Boot-Id"] == found.boot_id
+            assert answer.headers["Content-Type"] == PACKED
+            assert b"".join([chunk async for chunk in answer.body]).startswith(b"LSTREAM1")
+        async with client.request("POST", "/_sandbox/snapshot/create") as answer:
+            assert answer.headers["Content-Type"] == TAR
             tar = b"".join([chunk async for chunk in answer.body])
         await sh(client, "echo changed > file")
         await sh(client, "while :; do date > ticks; sleep 0.01; done", mode="background")
