@@ -248,7 +248,6 @@ def _cleaning(plan: PatchPlan) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        plan.items.close()
         with contextlib.suppress(OSError):
             delete_tree(plan.items.folder)
         if isinstance(error, OSError) and is_full(error):

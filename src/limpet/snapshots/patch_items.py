@@ -43,7 +43,7 @@ _BATCH_BYTES: Final = 1 << 20
 
 
 class Items:
-    """The items of one plan. `gather` and judge, `make`, fill, `finish`; `close` at any time."""
+    """The items of one plan: `gather` and judge, `make`, fill, `finish`. Holds nothing open."""
 
     def __init__(self, folder: Path, trees: TreeBlobs, limits: RestoreLimits) -> None:
         self.folder = folder
@@ -54,14 +54,7 @@ class Items:
         """Whether everything is there, with its looks, and on disk."""
         self._trees = trees
         self._limits = limits
-        self._fd = -1
         self._lost_bits = 0
-
-    def close(self) -> None:
-        """Let go of the descriptor."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
     def gather(self, comparing: Comparing) -> None:
         """Take in what the comparison wants anew, and what hard links among it mean.
@@ -85,15 +78,15 @@ class Items:
         require_space(self.folder.parent, self.tree.disk_bytes, self.tree.entries)
         self.folder.mkdir(mode=_OWN)
         (self.folder / ITEMS).mkdir(mode=_OWN)
-        self._fd = os.open(self.folder / ITEMS, OPEN_FOLDER)
-        self._lost_bits = lost_mode_bits(self._fd)
-        make_folders(self._fd, self.tree, self._lost_bits)
-        self._placing().begin()
+        with self._opened() as placing:
+            self._lost_bits = lost_mode_bits(placing.root_fd)
+            make_folders(placing.root_fd, self.tree, self._lost_bits)
+            placing.begin()
 
     def copy_from(self, present: Present, workspace_fd: int) -> None:
         """Fill in what files of the workspace hold; what is not as it was is passed over."""
         files = self.tree.files
-        with contextlib.closing(Filler(self._placing())) as filler:
+        with self._opened() as placing, contextlib.closing(Filler(placing)) as filler:
             for path, folder in present.folders():
                 if not files.missing:
                     return
@@ -120,20 +113,25 @@ class Items:
 
     def fill(self, read: Callable[[Callable[[bytes], None]], None]) -> None:
         """Fill in from frames: `read` is given what takes each."""
-        with FillingThreads(self._placing()) as threads:
+        with self._opened() as placing, FillingThreads(placing) as threads:
             read(threads.feed)
 
     def finish(self) -> None:
         """Links and looks, then all of it on disk; raises when a blob is missing."""
-        self._placing().finish()
-        make_links(self._fd, self.tree)
-        finish_folders(self._fd, self.tree, self._lost_bits)
-        self.close()
+        with self._opened() as placing:
+            placing.finish()
+            make_links(placing.root_fd, self.tree)
+            finish_folders(placing.root_fd, self.tree, self._lost_bits)
         sync_file_system(self.folder)
         self.whole = True
 
-    def _placing(self) -> Placing:
-        return Placing(self._fd, self.tree.folders, self.tree.files)
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Placing]:
+        fd = os.open(self.folder / ITEMS, OPEN_FOLDER)
+        try:
+            yield Placing(fd, self.tree.folders, self.tree.files)
+        finally:
+            os.close(fd)
 
     def _numbered(self, comparing: Comparing) -> list[Entry]:
         """The entries that are to be made, each under its number."""
