@@ -86,7 +86,6 @@ class Plans:
         if self._kept is not None:
             _, plan = self._kept
             self._kept = None
-            plan.items.close()
             self._delete_later(*plan.trash)
 
 
