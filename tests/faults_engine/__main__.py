@@ -17,12 +17,14 @@ def main() -> int:
     """0 when everything held."""
     seed = int(os.environ.setdefault("SEED", str(int(time.time()))))
     os.environ.setdefault("LIMPET_FLIPS", "60")
+    os.environ.setdefault("LIMPET_SAVES", "1000")
     started = time.monotonic()
-    say("faults-engine: damaged objects")
+    say("faults-engine: damaged objects, and a thousand saves")
     counts = Counts()
     code = int(
         pytest.main(
             ["-q", "-p", "no:cacheprovider", "--timeout=0", "tests/faults_engine/test_objects.py",
+             "tests/snapshots/test_consolidate.py",
              *sys.argv[1:]],
             plugins=[counts],
         )
