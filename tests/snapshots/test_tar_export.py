@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from limpet.errors import SnapshotDamagedError
+from limpet.snapshots import tar_export
 from limpet.snapshots.lineage import Head
 from limpet.snapshots.node import FOLDER, Entry
 from limpet.snapshots.tar_export import Exported, export_tar
 from limpet.snapshots.tar_read import TarLimits, TarVerifier, extract_tar
+from limpet.snapshots.tar_write import stream_tar
 from tests.snapshots.engine import Engine, objects
 from tests.snapshots.trees import Folder, build, describe, scratch_folder, trees
 
@@ -51,6 +53,47 @@ def test_the_tar_of_a_packed_snapshot_restores_to_the_same_tree(tree: Folder) ->
         receipt = extract_tar(iter(tar_of(engine, head)), folder / "back", limits=TarLimits())
         assert describe(folder / "back") == describe(engine.workspace, leave_out=LEFT_OUT)
         assert receipt.complete
+
+
+@pytest.mark.parametrize(("blobs", "folders"), [(1, 5000), (7, 5000), (50_000, 1)])
+def test_it_does_not_matter_how_much_is_read_at_a_time(
+    blobs: int, folders: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scratch_folder() as folder:
+        engine = Engine(folder)
+        engine.workspace.mkdir()
+        for number in range(100):
+            place = engine.workspace / f"f{number % 9}"
+            place.mkdir(exist_ok=True)
+            (place / f"{number}").write_text(f"{number % 50}")
+        (engine.workspace / "f3" / "large").write_bytes(os.urandom(3_000_000))
+        head = engine.save()
+        whole = b"".join(tar_of(engine, head))
+        monkeypatch.setattr(tar_export, "_BLOBS_AT_ONCE", blobs)
+        monkeypatch.setattr(tar_export, "_FOLDERS_AT_ONCE", folders)
+        assert b"".join(tar_of(engine, head)) == whole
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[*HealthCheck])
+@given(trees())
+def test_its_members_are_those_of_the_tar_that_a_daemon_writes(tree: Folder) -> None:
+    with scratch_folder() as folder:
+        engine = Engine(folder)
+        build(engine.workspace, tree)
+        exported = b"".join(tar_of(engine, engine.save()))
+        written = b"".join(stream_tar(engine.workspace))
+        assert members(exported) == members(written)
+
+
+def members(tar: bytes) -> dict[str, tuple[object, ...]]:
+    with tarfile.open(fileobj=io.BytesIO(tar), errors="surrogateescape") as opened:
+        return {
+            one.name: (
+                one.type, one.mode, one.uid, one.gid, one.uname, one.gname, one.size, one.linkname,
+                one.mtime, {k: v for k, v in one.pax_headers.items() if not k.startswith("LIMPET")},
+            )
+            for one in opened
+        }  # fmt: skip
 
 
 def test_the_tar_carries_our_record_and_the_receipt_of_the_save() -> None:

@@ -8,13 +8,27 @@ from anyio import to_thread
 from limpet.errors import SnapshotDamagedError
 from limpet.snapshots.ahead import each
 from limpet.snapshots.blobs import BlobHash
-from limpet.snapshots.frame import DecodedFrame, decode_frame
+from limpet.snapshots.frame import decode_frame
 from limpet.snapshots.pack import FramePlace, PackIndex, PackRef
 from limpet.snapshots.pack_store import AT_ONCE, PackStore
 
 _WINDOW_FRAMES: Final = 8
 """Frames that are read at once, at most; each may unpack to a MiB."""
 _Place = tuple[PackRef, FramePlace]
+
+
+class _Opened:
+    """A frame whose blobs are found by name: there may be thousands in it."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._frame = decode_frame(data)
+        self._places = {name: index for index, name in enumerate(self._frame.hashes)}
+
+    def blob(self, name: BlobHash) -> bytes:
+        index = self._places.get(name)
+        if index is None:
+            raise SnapshotDamagedError("A frame does not hold what its pack's index says")
+        return self._frame.blob(index)
 
 
 class BlobReader:
@@ -31,16 +45,16 @@ class BlobReader:
         for name in wanted:
             if name not in places:
                 raise SnapshotDamagedError(f"The content {name.hex()[:16]} is missing")
-        decoded: dict[_Place, DecodedFrame] = {}
+        opened: dict[_Place, _Opened] = {}
         for window in _windows(wanted, places):
             in_order = dict.fromkeys(places[name] for name in window)
-            decoded = {place: decoded[place] for place in in_order if place in decoded}
+            opened = {place: opened[place] for place in in_order if place in opened}
             ref = places[window[0]][0]
-            new = [frame for _, frame in in_order if (ref, frame) not in decoded]
+            new = [frame for _, frame in in_order if (ref, frame) not in opened]
             async for frame, data in self._packs.frames("data", ref, new):
-                decoded[ref, frame] = await to_thread.run_sync(decode_frame, data)
+                opened[ref, frame] = await to_thread.run_sync(_Opened, data)
             for name in window:
-                yield name, _blob(decoded[places[name]], name)
+                yield name, opened[places[name]].blob(name)
 
     async def _places(self, wanted: set[BlobHash]) -> dict[BlobHash, _Place]:
         async def index(ref: PackRef) -> PackIndex:
@@ -77,10 +91,3 @@ def _windows(
         before = place
     if window:
         yield window
-
-
-def _blob(frame: DecodedFrame, name: BlobHash) -> bytes:
-    for index, found in enumerate(frame.hashes):
-        if found == name:
-            return frame.blob(index)
-    raise SnapshotDamagedError("A frame does not hold what its pack's index says")

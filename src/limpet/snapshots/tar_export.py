@@ -5,8 +5,7 @@ so that a restore of it is as well verified as one of a tar that a daemon wrote.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from anyio import to_thread
@@ -20,7 +19,10 @@ from limpet.snapshots.trees import TreeBlobs, WalkedFolder
 
 ReadBlobs = Callable[[Iterable[BlobHash]], AsyncIterator[tuple[BlobHash, bytes]]]
 """Gives data blobs in the order in which they are asked for."""
-_FOLDERS_AT_ONCE: Final = 64
+_BLOBS_AT_ONCE: Final = 50_000
+_FOLDERS_AT_ONCE: Final = 5_000
+"""Asking for few blobs at a time would look through the packs' indexes often, asking for all of
+them would hold them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +44,16 @@ async def export_tar(
     a blob is missing or not what its name says; the tar then never ends well.
     """
     out = TarOut(None)
-    blobs = read_blobs(await to_thread.run_sync(_blobs, exported))
-    folders = _folders(exported)
-    while batch := await to_thread.run_sync(lambda: list(islice(folders, _FOLDERS_AT_ONCE))):
+    folders = _Folders(exported)
+    await to_thread.run_sync(folders.look_for_links)
+    while batch := await to_thread.run_sync(folders.some):
+        blobs = read_blobs(folders.blobs)
         for folder in batch:
             looks = folder.looks
             if looks is not None:
                 out.member(folder.path + b"/", looks.mode, 0, looks.mtime_ns, tf.FOLDER)
             for entry in folder.entries:
-                left = _header(out, exported, folder, entry)
+                left = _header(out, folder.path_of(entry.name), entry)
                 total = left
                 while left:
                     _, blob = await anext(blobs)
@@ -70,34 +73,76 @@ async def export_tar(
         yield chunk
 
 
-def _folders(exported: Exported) -> Iterator[WalkedFolder]:
-    assert exported.folder.hash is not None
-    return exported.trees.walk(exported.folder.hash, whole=not exported.path)
+class _Folders:
+    """What is exported, some folders at a time, each entry as it stands within that."""
+
+    def __init__(self, exported: Exported) -> None:
+        self.blobs: list[BlobHash] = []
+        """The data blobs of the files of the last folders given, in order."""
+        self._exported = exported
+        self._walk = self._each()
+        self._linked: dict[bytes, Entry] = {}
+        """What hard links mean: tools give the link's mode and time to the file."""
+
+    def look_for_links(self) -> None:
+        """Find what hard links mean. Before anything else."""
+        for folder in self._each():
+            for entry in folder.entries:
+                if entry.kind == HARD_LINK and entry.target is not None:
+                    self._linked[entry.target] = entry
+
+    def some(self) -> list[WalkedFolder]:
+        """The next folders; none when there are no more."""
+        self.blobs = []
+        some: list[WalkedFolder] = []
+        for folder in self._walk:
+            entries = [self._resolved(folder, entry) for entry in folder.entries]
+            for entry in entries:
+                self.blobs.extend(self._blobs_of(entry))
+            some.append(replace(folder, entries=entries))
+            if len(self.blobs) >= _BLOBS_AT_ONCE or len(some) >= _FOLDERS_AT_ONCE:
+                break
+        return some
+
+    def _each(self) -> Iterator[WalkedFolder]:
+        exported = self._exported
+        assert exported.folder.hash is not None
+        return exported.trees.walk(exported.folder.hash, whole=not exported.path)
+
+    def _resolved(self, folder: WalkedFolder, entry: Entry) -> Entry:
+        above = self._exported.path
+        if entry.kind != HARD_LINK:
+            path = folder.path_of(entry.name)
+            if (whole := above + b"/" + path if above else path) in self._linked:
+                self._linked[whole] = entry
+            return entry
+        assert entry.target is not None
+        if not above or entry.target.startswith(above + b"/"):
+            meant = self._linked[entry.target]
+            target = entry.target[len(above) + 1 :] if above else entry.target
+            mode = 0o777 if meant.kind == SYMLINK else meant.mode
+            return entry._replace(target=target, mode=mode, mtime_ns=meant.mtime_ns)
+        found = self._exported.trees.find(self._exported.root, entry.target)
+        if found is None:
+            raise SnapshotDamagedError("A hard link leads to what is not there")
+        return found._replace(name=entry.name)
+
+    def _blobs_of(self, entry: Entry) -> Iterator[BlobHash]:
+        if entry.kind == FILE and entry.hash is not None:
+            yield entry.hash
+        elif entry.kind == LISTED_FILE and entry.content is not None:
+            for chunk in self._exported.trees.chunks(entry.content):
+                yield chunk.name
 
 
-def _resolved(exported: Exported, entry: Entry) -> Entry:
-    """The entry as it stands within what is exported."""
-    if entry.kind != HARD_LINK or not exported.path:
-        return entry
-    assert entry.target is not None
-    if entry.target.startswith(exported.path + b"/"):
-        return entry._replace(target=entry.target[len(exported.path) + 1 :])
-    found = exported.trees.find(exported.root, entry.target)
-    if found is None:
-        raise SnapshotDamagedError("A hard link leads to what is not there")
-    return found._replace(name=entry.name)
-
-
-def _header(out: TarOut, exported: Exported, folder: WalkedFolder, entry: Entry) -> int:
+def _header(out: TarOut, path: bytes, entry: Entry) -> int:
     """Write an entry's headers; gives how many bytes of blobs follow."""
-    path = folder.path_of(entry.name)
-    entry = _resolved(exported, entry)
     if entry.kind == FOLDER:
         return 0
     if entry.kind in {SYMLINK, HARD_LINK}:
         assert entry.target is not None
-        kind = tf.SYMLINK if entry.kind == SYMLINK else tf.HARD_LINK
-        out.member(path, 0o777, 0, entry.mtime_ns, kind, entry.target)
+        kind, mode = (tf.SYMLINK, 0o777) if entry.kind == SYMLINK else (tf.HARD_LINK, entry.mode)
+        out.member(path, mode, 0, entry.mtime_ns, kind, entry.target)
         return 0
     segments: tuple[tuple[int, int], ...] = ((0, entry.size),)
     if entry.kind == LISTED_FILE and entry.content is not None:
@@ -105,19 +150,3 @@ def _header(out: TarOut, exported: Exported, folder: WalkedFolder, entry: Entry)
         if sum(segments[-1]) != entry.size:
             segments = (*segments, (entry.size, 0))  # how tools know where the last hole ends
     return out.file(path, entry.mode, entry.mtime_ns, entry.size, segments)
-
-
-def _blobs(exported: Exported) -> list[BlobHash]:
-    """The data blobs of every file, in the order of a walk."""
-    return list(_each_blob(exported))
-
-
-def _each_blob(exported: Exported) -> Iterator[BlobHash]:
-    for folder in _folders(exported):
-        for each in folder.entries:
-            entry = _resolved(exported, each)
-            if entry.kind == FILE and entry.hash is not None:
-                yield entry.hash
-            elif entry.kind == LISTED_FILE and entry.content is not None:
-                for chunk in exported.trees.chunks(entry.content):
-                    yield chunk.name
