@@ -8,6 +8,7 @@ import typer
 
 from limpet import __version__
 from limpet.cli import agents, sandboxes
+from limpet.cli.check import check
 from limpet.cli.doctor import doctor
 from limpet.cli.output import err
 from limpet.cli.snapshots import snapshots
@@ -64,6 +65,7 @@ def serve(
 
 
 app.command(rich_help_panel=_MACHINE)(doctor)
+app.command(rich_help_panel=_MACHINE)(check)
 
 
 @app.callback(invoke_without_command=True)

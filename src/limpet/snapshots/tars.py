@@ -51,7 +51,7 @@ class TarStore:
 
     async def why_unusable(self, head: Head) -> str | None:
         """Why the tar cannot be what was saved, by its size alone; None when it can."""
-        seen = await self._store.head(_key(head))
+        seen = await self._store.head(stored_tar_key(head))
         if seen is not None and seen.size_bytes == head.size_bytes:
             return None
         return "its bytes are gone" if seen is None else "its size is not what was saved"
@@ -62,7 +62,7 @@ class TarStore:
         The last chunk is held back until size and BLAKE3 are known to be right, so that a reader
         of a damaged tar never sees its end.
         """
-        chunks = await self._store.get(_key(head))
+        chunks = await self._store.get(stored_tar_key(head))
         if chunks is None:
             raise SnapshotDamagedError(f"The bytes of snapshot {head.snapshot} are gone")
         return self._checked(head, chunks)
@@ -145,7 +145,8 @@ def _legacy_head(ref: BranchRef, seen: StoredObject, summary: TarSummary) -> Hea
     )
 
 
-def _key(head: Head) -> str:
+def stored_tar_key(head: Head) -> str:
+    """Where the bytes of a snapshot of kind `tar` lie."""
     if head.lineage == MAIN and head.generation == LEGACY_GENERATION:
         return legacy_tar_key(head.ref.org, head.ref.agent, head.ref.branch)
     return tar_key(head.ref.org, head.ref.agent, head.ref.branch, head.snapshot)
