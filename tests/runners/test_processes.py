@@ -153,6 +153,23 @@ async def test_a_shell_that_forks_without_end_is_ended(tmp_path: Path) -> None:
         assert not tied_to(tmp_path)
 
 
+async def test_one_that_starts_behind_the_back_of_a_look_is_ended(tmp_path: Path) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def find() -> set[ProcessId]:
+        found = set(tied_to(tmp_path))
+        if not started:
+            started.append(subprocess.Popen(["sleep", "1000"], env={"HOME": str(tmp_path)}))
+        return found
+
+    try:
+        assert not await end_all(find, 30)
+        assert not tied_to(tmp_path)
+    finally:
+        started[0].kill()
+        started[0].wait()
+
+
 async def test_what_cannot_be_ended_is_told() -> None:
     with child(*SLEEPER) as process:
         found = identify(process.pid)

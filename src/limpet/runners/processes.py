@@ -22,6 +22,7 @@ import anyio.to_thread
 PROC: Final = Path("/proc")
 _TYING: Final = frozenset({b"HOME", b"APP_ROOT", b"SANDBOX_ROOT", b"WORKDIR"})
 _ROUND_S: Final = 0.02
+_UNSURE_LOOKS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +155,28 @@ async def end_all(find: Callable[[], set[ProcessId]], timeout_s: float) -> set[P
     """Kill all that `find` gives until it gives none; what is left after `timeout_s`.
 
     They are stopped first, over and over until no new one shows up, so that a process that forks
-    without end cannot outrun it.
+    without end cannot outrun it. A look while processes start proves little: one that was listed
+    may have ended and left a child behind that was not. So it is one without such starts, or
+    several in a row, that ends the search.
     """
     deadline = time.monotonic() + timeout_s
+    unsure_looks = 0
     while True:
+        before = _newest_pid()
         left = await anyio.to_thread.run_sync(_kill_round, find)
-        if not left or time.monotonic() > deadline:
+        unsure_looks = 0 if left else unsure_looks + 1
+        is_sure = not left and before is not None and before == _newest_pid()
+        if is_sure or unsure_looks == _UNSURE_LOOKS or time.monotonic() > deadline:
             return left
         await anyio.sleep(_ROUND_S)  # others' children: nothing can be awaited for all of them
+
+
+def _newest_pid() -> int | None:
+    """The pid that was given last; None where that is not told."""
+    try:
+        return int((PROC / "loadavg").read_text().split()[4])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _kill_round(find: Callable[[], set[ProcessId]]) -> set[ProcessId]:
@@ -197,7 +212,10 @@ def _tie(row: Process, inside: bytes) -> bytes | None:
         if name in _TYING and _lies_in(value, inside):
             return value
         has_home = has_home or name == b"HOME"
-    if has_home or row.terminal or row.parent > 1:
+    if has_home or row.terminal:
+        return None
+    now = _row(row.id.pid)  # its parent may have ended since the table was read
+    if now is None or now.id != row.id or now.parent > 1:
         return None
     try:
         where = os.fsencode((PROC / str(row.id.pid) / "cwd").readlink())
