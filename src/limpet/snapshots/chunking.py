@@ -9,7 +9,7 @@ from limpet.snapshots.blobs import MAX_BLOB_BYTES
 
 MIN_CHUNK_BYTES: Final = 64 << 10
 AVERAGE_CHUNK_BYTES: Final = 256 << 10
-_BUFFER_BYTES: Final = 8 << 20
+_BUFFER_BYTES: Final = 4 << 20
 
 
 def cut(pieces: Iterable[bytes]) -> Iterator[bytes]:

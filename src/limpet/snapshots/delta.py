@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol, Self
 
@@ -18,21 +18,16 @@ from limpet.snapshots.node import Root
 from limpet.snapshots.outgoing import Outgoing
 from limpet.snapshots.receipt import Receipt
 from limpet.snapshots.scan import Scan
-from limpet.snapshots.statcache import StatCaches
-from limpet.snapshots.survey import SurveyedFolder, open_workspace
-from limpet.snapshots.tar_format import Progress, show
+from limpet.snapshots.statcache import StatCache, StatCaches
+from limpet.snapshots.survey import open_workspace
+from limpet.snapshots.tar_format import Progress
 from limpet.snapshots.tree import NOT_SAVED, RESERVED, is_empty
 from limpet.snapshots.wire import StreamWriter
+from limpet.snapshots.workspace_size import check_size
 
 FROZEN_AT_MOST_S: Final = 1.0
-_LARGEST_SHOWN: Final = 10
-
-
-class WorkspaceTooLargeError(LimpetError):
-    """The workspace holds more than may be saved; nothing was sent."""
-
-    code = "workspace_too_large"
-    status = 413
+_HELD_AT_MOST_BYTES: Final = 32 << 20
+"""What is found while all stands still is sent later, from memory."""
 
 
 class Freezer(Protocol):
@@ -45,6 +40,10 @@ class Freezer(Protocol):
     def thaw(self) -> None:
         """Let them go on."""
         ...
+
+
+class _TooLongError(Exception):
+    """All stood still for as long as it may."""
 
 
 def stream_delta(
@@ -133,29 +132,38 @@ class DeltaStream:
 
     def _run(self) -> Iterator[bytes]:
         started_s = time.monotonic()
-        cache = self._caches.open(self._base) if self._base else None
-        outgoing = Outgoing(cache)
         writer = StreamWriter("save")
-        workspace_fd = open_workspace(self._workspace)
-        try:
-            scan = Scan(workspace_fd, self._exclude_top, cache, outgoing)
-            self._check_size(scan)
+        with contextlib.ExitStack() as opened:
+            cache = self._open(self._base, opened)
+            outgoing = Outgoing(cache)
+            opened.callback(outgoing.close)
+            workspace_fd = open_workspace(self._workspace)
+            opened.callback(os.close, workspace_fd)
+            scan = Scan(workspace_fd, self._exclude_top, cache, outgoing, spare=self._caches.folder)
+            if self._limit_bytes is not None:
+                check_size(scan, self._limit_bytes)
             yield self._sent(writer.header({"base": self._base if cache else None, **self._fields}))
-            yield from self._through(scan, outgoing, writer)
-            live = not scan.unchanged
-            scan.write_cache(self._caches)
-            if live and self._freezer is not None:
-                again = yield from self._frozen(scan, workspace_fd, outgoing, writer)
-                if again is not None:
-                    again.remarks.dropped += scan.remarks.dropped
-                    scan, live = again, False
+            for _ in scan.run():
+                for frame in outgoing.ready():
+                    yield self._sent(writer.frame(frame))
+            live = True
+            if self._keep(scan) and not scan.unchanged and self._freezer is not None:
+                known = self._open(scan.root.digest, opened)
+                if known is not None:
+                    ready: list[bytes] = []
+                    again = self._look_frozen(self._freezer, workspace_fd, known, outgoing, ready)
+                    for frame in ready:
+                        yield self._sent(writer.frame(frame))
+                    if again is not None:
+                        scan, live = again, False
+                        self._keep(scan)
             for frame in outgoing.drain():
                 yield self._sent(writer.frame(frame))
             receipt = scan.remarks.receipt(
                 "save",
                 entries=scan.entries,
-                files=scan.files,
-                bytes=scan.size_bytes,
+                files=scan.tally.files,
+                bytes=scan.tally.size_bytes,
                 duration_ms=int((time.monotonic() - started_s) * 1000),
             )
             receipt = dataclasses.replace(receipt, blake3=scan.root.digest, live=live)
@@ -164,79 +172,57 @@ class DeltaStream:
             receipt = dataclasses.replace(receipt, size_bytes=self._sent_bytes)
             self._done = scan.root, receipt
             yield end
-        finally:
-            os.close(workspace_fd)
-            outgoing.close()
-            if cache is not None:
-                cache.close()
 
-    def _through(self, scan: Scan, outgoing: Outgoing, writer: StreamWriter) -> Iterator[bytes]:
-        for _ in scan.run():
-            for frame in outgoing.ready():
-                yield self._sent(writer.frame(frame))
+    def _open(self, digest: str | None, opened: contextlib.ExitStack) -> StatCache | None:
+        cache = self._caches.open(digest) if digest else None
+        return None if cache is None else opened.enter_context(cache)
 
-    def _frozen(
-        self, scan: Scan, workspace_fd: int, outgoing: Outgoing, writer: StreamWriter
-    ) -> "Generator[bytes, None, Scan | None]":
-        """Look again with every process stopped; gives that scan, or None when it took too long."""
-        assert self._freezer is not None
-        known = self._caches.open(scan.root.digest)
-        if known is None or not self._freezer.freeze():
-            return None
-        thaw_at_s = time.monotonic() + FROZEN_AT_MOST_S
-        ready: list[bytes] = []
-        in_time = True
+    def _look_frozen(
+        self,
+        freezer: Freezer,
+        workspace_fd: int,
+        known: StatCache,
+        outgoing: Outgoing,
+        ready: list[bytes],
+    ) -> Scan | None:
+        """Look again with every process stopped; None when that cannot be, or took too long.
+
+        What is to be sent goes to `ready`: who reads the stream may be slow.
+        """
         try:
-            again = Scan(workspace_fd, self._exclude_top, known, outgoing)
-            with contextlib.closing(again.run()) as steps:
-                for _ in steps:
-                    # Nothing is sent while all stands still: who reads the stream may be slow.
-                    ready.extend(outgoing.ready())
-                    in_time = time.monotonic() < thaw_at_s
-                    if not in_time:
-                        break
-        finally:
-            self._freezer.thaw()
-            known.close()
-        for frame in ready:
-            yield self._sent(writer.frame(frame))
-        if not in_time:
+            if not freezer.freeze():
+                return None
+            thaw_at_s = time.monotonic() + FROZEN_AT_MOST_S
+
+            def go_on() -> None:
+                if time.monotonic() > thaw_at_s or sum(map(len, ready)) > _HELD_AT_MOST_BYTES:
+                    raise _TooLongError
+
+            with contextlib.suppress(_TooLongError):
+                spare = self._caches.folder
+                again = Scan(
+                    workspace_fd, self._exclude_top, known, outgoing, spare=spare, go_on=go_on
+                )
+                with contextlib.closing(again.run()) as steps:
+                    for _ in steps:
+                        ready.extend(outgoing.ready())
+                        go_on()
+                return again
             return None
-        again.write_cache(self._caches)
-        return again
+        finally:
+            freezer.thaw()
+
+    def _keep(self, scan: Scan) -> bool:
+        """Keep what was seen for the next save; without it that reads more, and is as right."""
+        try:
+            scan.write_cache(self._caches)
+        except OSError:
+            scan.remarks.count("not_cached")
+            return False
+        return True
 
     def _sent(self, chunk: bytes) -> bytes:
         self._sent_bytes += len(chunk)
         if self._on_progress is not None:
             self._on_progress(self._sent_bytes, 0)
         return chunk
-
-    def _check_size(self, scan: Scan) -> None:
-        if self._limit_bytes is None or scan.size_bytes <= self._limit_bytes:
-            return
-        largest = largest_folders(scan.folders)
-        listed = ", ".join(f"{show(path) or '.'} ({size:,} bytes)" for path, size in largest)
-        raise WorkspaceTooLargeError(
-            f"The workspace holds {scan.size_bytes:,} bytes; {self._limit_bytes:,} may be saved. "
-            f"Its largest folders: {listed}",
-            hint="Delete what is not needed, or move it to tmp/, which is never saved.",
-        )
-
-
-def largest_folders(folders: list[SurveyedFolder]) -> list[tuple[bytes, int]]:
-    """The ten folders that hold the most, with what is below them; each the innermost such one.
-
-    A folder is passed over when one below it holds most of the same bytes.
-    """
-    totals = [folder.size_bytes for folder in folders]
-    heaviest = [0] * len(folders)
-    for number in range(len(folders) - 1, 0, -1):
-        parent = folders[number].parent
-        totals[parent] += totals[number]
-        heaviest[parent] = max(heaviest[parent], totals[number])
-    found = [
-        (total, folders[number].path)
-        for number, total in enumerate(totals)
-        if total and 10 * heaviest[number] < 9 * total
-    ]
-    return [(path, total) for total, path in sorted(found, reverse=True)[:_LARGEST_SHOWN]]

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from limpet.snapshots.blobs import BlobHash, BlobKind
 from limpet.snapshots.frame import FrameDraft, encode_frame
-from limpet.snapshots.statcache import Chunks, StatCache
+from limpet.snapshots.statcache import StatCache
 
 WORKERS: Final = 2
 _WAITING: Final = 8
@@ -35,10 +35,6 @@ class Outgoing:
         """Do something else in one of the threads."""
         return self._pool.submit(work)
 
-    def has_data(self, name: BlobHash) -> bool:
-        """Whether the other side has a data blob, or will have."""
-        return name in self._data()
-
     def data(self, blob: bytes | memoryview, name: BlobHash) -> None:
         """Send a data blob, unless it is there. A view must stay valid until it is sent."""
         known = self._data()
@@ -49,8 +45,7 @@ class Outgoing:
     def tree(self, blob: bytes, name: BlobHash) -> None:
         """Send a tree blob, unless it is there."""
         if self._known_trees is None:
-            self._learn()
-        assert self._known_trees is not None
+            self._known_trees = self._base.tree_blobs() if self._base is not None else set()
         if name not in self._known_trees:
             self._known_trees.add(name)
             self._add("tree", blob)
@@ -90,21 +85,7 @@ class Outgoing:
             self._drafts[kind] = FrameDraft(kind)
 
     def _data(self) -> set[bytes]:
+        """Looked up only when there is something to send."""
         if self._known_data is None:
-            self._learn()
-        assert self._known_data is not None
+            self._known_data = self._base.data_blobs() if self._base is not None else set()
         return self._known_data
-
-    def _learn(self) -> None:
-        """What the base's tree names; looked up only when there is something to send."""
-        data: set[bytes] = set()
-        trees: set[bytes] = set()
-        if self._base is not None:
-            for _, folder in self._base.folders():
-                trees.update(folder.nodes)
-                for content in folder.contents():
-                    if isinstance(content, bytes):
-                        data.add(content)
-                    elif isinstance(content, Chunks):
-                        data.update(one.name for one in content.references)
-        self._known_data, self._known_trees = data, trees

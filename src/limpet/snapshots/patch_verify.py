@@ -30,8 +30,9 @@ from limpet.snapshots.statcache import (
     LinkTarget,
     StatCaches,
     encode_contents,
+    folders_of,
 )
-from limpet.snapshots.survey import folders_of, open_below
+from limpet.snapshots.survey import open_below
 from limpet.snapshots.tree import settled_clock_ns
 from limpet.snapshots.trees import TreeBlobs
 

@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from limpet.snapshots.native import EntryStat, pack_records, parse_records
+from limpet.snapshots.native import EntryStat, parse_records
 from limpet.snapshots.node import (
     EMPTY_FILE,
     FILE,
@@ -22,14 +22,13 @@ from limpet.snapshots.node import (
 from limpet.snapshots.remarks import Remarks
 from limpet.snapshots.statcache import (
     NO_DATA,
-    CachedFolder,
     Chunks,
     EntryContent,
     LinkTarget,
     StatCaches,
-    encode_contents,
+    cached_folder,
 )
-from limpet.snapshots.survey import folders_of, open_workspace, survey
+from limpet.snapshots.survey import Looking, open_workspace, survey
 from limpet.snapshots.tree import NOT_SAVED, RESERVED, settled_clock_ns
 from limpet.snapshots.trees import TreeBlobs
 
@@ -39,61 +38,63 @@ def seed(caches: StatCaches, workspace: Path, root: Root, trees: TreeBlobs) -> N
 
     An entry that is not as it should be is left to be read at the next save. Raises `OSError`.
     """
-    exclude_top = {os.fsencode(name) for name in (*NOT_SAVED, RESERVED)}
+    exclude_top = frozenset(os.fsencode(name) for name in (*NOT_SAVED, RESERVED))
     nodes = {b"": root.node}
     workspace_fd = open_workspace(workspace)
     try:
-        found = survey(workspace_fd, exclude_top, None, Remarks())
+        found = survey(Looking(workspace_fd, None, exclude_top), Remarks())
     finally:
         os.close(workspace_fd)
+    told = _Told(root, trees)
     with caches.create() as writer:
         for folder in found.folders:
             node = nodes.pop(folder.path, None)
             if node is None or folder.records is None:
                 continue
-            told = {entry.name: entry for entry in trees.entries(node)}
-            for entry in told.values():
+            entries = {entry.name: entry for entry in trees.entries(node)}
+            for entry in entries.values():
                 if entry.kind == FOLDER and entry.hash is not None:
-                    below = folder.path + b"/" + entry.name if folder.path else entry.name
-                    nodes[below] = entry.hash
+                    nodes[folder.path_of(entry.name)] = entry.hash
             stats = parse_records(folder.records)
-            contents = [_content(one, told.get(one.name), trees, root) for one in stats]
-            sure = [
-                one if content is not None or stat.S_ISDIR(one.mode) else one._replace(ctime_ns=0)
-                for one, content in zip(stats, contents, strict=True)
-            ]
-            known = CachedFolder(
-                pack_records(sure),
-                folders_of(stats),
-                tuple(trees.nodes_of(node)),
-                folder.files,
-                folder.size_bytes,
-                any(one.nlink > 1 and not stat.S_ISDIR(one.mode) for one in stats),
-                encode_contents(contents),
-            )
-            writer.add(folder.path, known)
+            contents = [told.content(one, entries.get(one.name)) for one in stats]
+            writer.add(folder.path, cached_folder(stats, contents, trees.nodes_of(node)))
         # Whatever is written from here on must be told apart from what was seen.
         settled_clock_ns(caches.folder)
         writer.commit(root.digest)
 
 
-def _content(status: EntryStat, entry: Entry | None, trees: TreeBlobs, root: Root) -> EntryContent:
-    """What the trees say of an entry that looks as they say; None otherwise."""
-    if entry is not None and entry.kind == HARD_LINK:
-        assert entry.target is not None
-        entry = trees.find(root.node, entry.target)
-    if entry is None or entry.mtime_ns != status.mtime_ns:
+class _Told:
+    """What the trees say of entries that look as they say."""
+
+    def __init__(self, root: Root, trees: TreeBlobs) -> None:
+        self._root = root
+        self._trees = trees
+        self._files: dict[tuple[int, int], Entry] = {}
+        """Files with several names, by device and inode."""
+
+    def content(self, status: EntryStat, entry: Entry | None) -> EntryContent:
+        """What an entry holds; None for a folder, and for what is not as it should be."""
+        if entry is not None and status.nlink > 1 and not stat.S_ISDIR(status.mode):
+            key = status.dev, status.ino
+            if entry.kind != HARD_LINK:
+                self._files[key] = entry
+            elif key in self._files:
+                entry = self._files[key]
+            else:
+                assert entry.target is not None
+                entry = self._trees.find(self._root.node, entry.target)
+        if entry is None or entry.mtime_ns != status.mtime_ns:
+            return None
+        if entry.kind == SYMLINK:
+            assert entry.target is not None
+            return LinkTarget(entry.target) if stat.S_ISLNK(status.mode) else None
+        looks = stat.S_ISREG(status.mode), status.size, status.mode & MAX_MODE
+        if looks != (True, entry.size, entry.mode):
+            return None
+        if entry.kind == EMPTY_FILE:
+            return NO_DATA
+        if entry.kind == FILE:
+            return entry.hash
+        if entry.kind == LISTED_FILE and entry.content is not None:
+            return Chunks(entry.content.segments, tuple(self._trees.chunks(entry.content)))
         return None
-    if entry.kind == SYMLINK:
-        assert entry.target is not None
-        return LinkTarget(entry.target) if stat.S_ISLNK(status.mode) else None
-    looks = stat.S_ISREG(status.mode), status.size, status.mode & MAX_MODE
-    if looks != (True, entry.size, entry.mode):
-        return None
-    if entry.kind == EMPTY_FILE:
-        return NO_DATA
-    if entry.kind == FILE:
-        return entry.hash
-    if entry.kind == LISTED_FILE and entry.content is not None:
-        return Chunks(entry.content.segments, tuple(trees.chunks(entry.content)))
-    return None

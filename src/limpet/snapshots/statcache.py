@@ -3,9 +3,12 @@
 A cache belongs to one state, named by its root digest, and lies in the daemon's `state/`, never in
 a snapshot. It holds each folder's packed listing, so that an unchanged folder is one comparison,
 and beside it the folder's node and the content of each file. It is only ever a hint: one that is
-missing, damaged or of another state means a full read; one entry that may lie (it was written so
+missing, damaged or of another state means a full read; an entry that may lie (it was written so
 late that a later write could leave its times as they are: git's 'racy' rule) is stored so that it
 never compares equal.
+
+A file of ours: magic; of each folder its listing, contents, sub-folders' names and nodes; a row for
+each folder, their paths, sums, the root digest, and the BLAKE3 of all that.
 """
 
 import contextlib
@@ -13,55 +16,66 @@ import mmap
 import os
 import re
 import secrets
+import stat
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final, NamedTuple, Self
 
 from blake3 import blake3
 
 from limpet.snapshots.blobs import HASH_BYTES, BlobHash
-from limpet.snapshots.node import Reference
+from limpet.snapshots.entry_contents import (
+    NO_DATA,
+    Chunks,
+    Drops,
+    EntryContent,
+    LinkTarget,
+    NoData,
+    chunked,
+    decode_contents,
+    decode_drops,
+    encode_contents,
+    has_chunked,
+    small_blobs,
+)
+from limpet.snapshots.native import EntryStat, pack_records, parse_records
+from limpet.snapshots.node_encode import content_of
+from limpet.snapshots.tally import NOTHING, TALLY_FORMAT, Tally, Totals, tally_of
 
-MAGIC: Final = b"limpet stat cache 1\n"
-_FOLDER: Final = struct.Struct("<IIIIIIQB")
-"""Lengths of path, records, sub-folders, nodes and contents; files, their bytes; flags."""
-_SEGMENT: Final = struct.Struct("<QQ")
-_REFERENCE: Final = struct.Struct("<32sI")
-_ALWAYS_LOOK: Final = 1
-_NONE, _EMPTY, _BLOB, _LISTED, _TARGET = 0, 1, 2, 3, 4
-_NAME: Final = re.compile(r"[0-9a-f]{64}")
+__all__ = [
+    "NO_DATA", "CachedFolder", "Chunks", "Drops", "EntryContent", "LinkTarget", "NoData",
+    "StatCache", "StatCacheWriter", "StatCaches", "cached_folder", "encode_contents", "folders_of",
+    "never_equal",
+]  # fmt: skip
+
+MAGIC: Final = b"limpet stat cache 2\n"
+_ROW: Final = struct.Struct("<QIIIIB3x" + TALLY_FORMAT)
+"""Where a folder's part begins; the lengths of its listing, contents, names and nodes; whether to
+look at it always; its tally."""
+_END: Final = struct.Struct("<QIQ" + TALLY_FORMAT + "64s")
+"""Where the rows begin, how many there are, the length of all paths; the sums; the root digest."""
+_HELD: Final = 256
+_LOOK, _CHUNKED = 1, 2
+"""Flags of a row: to be looked at always; with files of several blobs."""
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class LinkTarget:
-    """What a symlink says."""
-
-    target: bytes
+def folders_of(entries: Sequence[EntryStat]) -> tuple[bytes, ...]:
+    """The sub-folders by name, the last first: as a walk takes them from a stack."""
+    return tuple(entry.name for entry in reversed(entries) if stat.S_ISDIR(entry.mode))
 
 
-@dataclass(frozen=True, slots=True)
-class Chunks:
-    """A file of several blobs, or with holes: where its data lies, and all its data blobs."""
-
-    segments: tuple[tuple[int, int], ...]
-    references: tuple[Reference, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NoData:
-    """The content of an empty file."""
-
-
-NO_DATA: Final = NoData()
-EntryContent = BlobHash | Chunks | NoData | LinkTarget | None
-"""A file's only blob, the list of its blobs, nothing in it, a link's target; None: not known."""
+def never_equal(entry: EntryStat) -> EntryStat:
+    """The entry as a cache keeps it when it must be read again whatever it looks like then."""
+    return entry._replace(ctime_ns=0)
 
 
 @dataclass(frozen=True, slots=True)
 class CachedFolder:
-    """One folder as it was. `contents` has one item for each entry of the listing, in its order."""
+    """One folder as it was. Its contents have one item for each entry of its listing, in order."""
 
     records: bytes
     folders: tuple[bytes, ...]
@@ -74,6 +88,8 @@ class CachedFolder:
     always_look: bool
     """Whether there is something in it that no listing tells: hard links, what was skipped."""
     packed_contents: bytes
+    tally: Tally = NOTHING
+    """What else lies right in it."""
 
     @property
     def node(self) -> BlobHash:
@@ -82,34 +98,57 @@ class CachedFolder:
 
     def contents(self) -> list[EntryContent]:
         """The content of each entry; None for a folder, and for what must be read again."""
-        found: list[EntryContent] = []
-        data, at = self.packed_contents, 0
-        while at < len(data):
-            kind = data[at]
-            at += 1
-            if kind == _NONE:
-                found.append(None)
-            elif kind == _EMPTY:
-                found.append(NO_DATA)
-            elif kind == _BLOB:
-                found.append(BlobHash(data[at : at + HASH_BYTES]))
-                at += HASH_BYTES
-            else:
-                (length,) = struct.unpack_from("<I", data, at)
-                at += 4
-                extra = data[at : at + length]
-                at += length
-                found.append(LinkTarget(extra) if kind == _TARGET else _chunks_of(extra))
-        return found
+        return decode_contents(self.packed_contents)
+
+    def drops(self) -> dict[int, Drops]:
+        """By their places, the entries with attributes that are not carried."""
+        return decode_drops(self.packed_contents)
+
+
+def cached_folder(
+    entries: Sequence[EntryStat], contents: Sequence[EntryContent], nodes: Iterable[BlobHash]
+) -> CachedFolder:
+    """A folder that nobody writes to, as it was just listed.
+
+    An entry without content that is no folder is kept so that it is read the next time.
+    """
+    sure = (
+        one if content is not None or stat.S_ISDIR(one.mode) else never_equal(one)
+        for one, content in zip(entries, contents, strict=True)
+    )
+    tally = tally_of(entries, {})
+    return CachedFolder(
+        pack_records(sure),
+        folders_of(entries),
+        tuple(nodes),
+        tally.files,
+        tally.size_bytes,
+        any(one.nlink > 1 and not stat.S_ISDIR(one.mode) for one in entries),
+        encode_contents(contents),
+        tally,
+    )
+
+
+class Seen(NamedTuple):
+    """A folder of a cache that looks as it did."""
+
+    row: int
+    folders: tuple[bytes, ...]
+    always_look: bool
 
 
 class StatCache:
-    """A cache that was opened; folders are looked up by path. Close it."""
+    """A cache that was opened; folders are looked up by path. Close it. Any thread may read."""
 
-    def __init__(self, data: mmap.mmap, places: dict[bytes, int], root_digest: str) -> None:
+    def __init__(self, data: mmap.mmap, root_digest: str) -> None:
         self._data = data
-        self._places = places
         self.root_digest = root_digest
+        self._rows_at, rows, paths_bytes, *told = _END.unpack_from(data, _end_of(data))
+        self.sums = Tally(*told[:-1])
+        """What the whole workspace holds."""
+        paths_at = self._rows_at + _ROW.size * rows
+        paths = data[paths_at : paths_at + paths_bytes].split(b"\0") if rows else []
+        self._rows = dict(zip(paths, count(), strict=False))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -122,19 +161,123 @@ class StatCache:
         self.close()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._rows)
+
+    def rows(self) -> Iterable[tuple[bytes, int]]:
+        """Every folder's path and number, in the order in which they were written."""
+        return self._rows.items()
+
+    def row(self, path: bytes) -> int:
+        """The number of the folder at a relative path; -1 when there is none."""
+        return self._rows.get(path, -1)
+
+    def seen(self, path: bytes, records: bytes) -> Seen | None:
+        """The folder at a path, when this was its listing."""
+        row = self._rows.get(path)
+        if row is None:
+            return None
+        at, listing, contents, names, _, flags, *_ = _ROW.unpack_from(
+            self._data, self._rows_at + _ROW.size * row
+        )
+        if listing != len(records) or self._data[at : at + listing] != records:
+            return None
+        at += listing + contents
+        below = tuple(self._data[at : at + names].split(b"/")) if names else ()
+        return Seen(row, below, bool(flags & _LOOK))
+
+    def at(self, row: int) -> CachedFolder:
+        """The folder of that number."""
+        at, listing, contents, names, nodes, flags, *told = _ROW.unpack_from(
+            self._data, self._rows_at + _ROW.size * row
+        )
+        data = self._data
+        records = data[at : at + listing]
+        at += listing
+        packed = data[at : at + contents]
+        at += contents
+        below = tuple(data[at : at + names].split(b"/")) if names else ()
+        at += names
+        hashes = tuple(
+            BlobHash(data[start : start + HASH_BYTES])
+            for start in range(at, at + HASH_BYTES * nodes, HASH_BYTES)
+        )
+        tally = Tally(*told)
+        return CachedFolder(
+            records,
+            below,
+            hashes,
+            tally.files,
+            tally.size_bytes,
+            bool(flags & _LOOK),
+            packed,
+            tally,
+        )
 
     def folder(self, path: bytes) -> CachedFolder | None:
         """What is known of the folder at a relative path, or None."""
-        at = self._places.get(path)
-        if at is None:
-            return None
-        return _folder_at(self._data, at)[1]
+        row = self._rows.get(path)
+        return None if row is None else self.at(row)
 
     def folders(self) -> Iterator[tuple[bytes, CachedFolder]]:
-        """Every folder, in the order in which it was walked."""
-        for at in self._places.values():
-            yield _folder_at(self._data, at)
+        """Every folder, in the order in which they were written."""
+        for path, row in self._rows.items():
+            yield path, self.at(row)
+
+    def tally(self, row: int) -> Sequence[int]:
+        """What lies right in a folder, in the order of a `Tally`."""
+        return _ROW.unpack_from(self._data, self._rows_at + _ROW.size * row)[6:]
+
+    def node(self, row: int) -> BlobHash:
+        """A folder's node."""
+        at, listing, contents, names, *_ = _ROW.unpack_from(
+            self._data, self._rows_at + _ROW.size * row
+        )
+        at += listing + contents + names
+        return BlobHash(self._data[at : at + HASH_BYTES])
+
+    def packed(self, row: int) -> tuple[tuple[int, ...], bytes]:
+        """The folder of that number as it lies here, for another cache."""
+        told = _ROW.unpack_from(self._data, self._rows_at + _ROW.size * row)
+        at, listing, contents, names, nodes, *_ = told
+        return told, self._data[at : at + listing + contents + names + HASH_BYTES * nodes]
+
+    def looked_at(self) -> Iterator[tuple[bytes, int]]:
+        """The folders of which a listing does not tell all, with their numbers."""
+        for path, row in self._rows.items():
+            if _ROW.unpack_from(self._data, self._rows_at + _ROW.size * row)[5] & _LOOK:
+                yield path, row
+
+    def data_blobs(self) -> set[bytes]:
+        """The names of all data blobs of this state."""
+        found: set[bytes] = set()
+        data = self._data
+        for row in range(len(self)):
+            at, listing, contents, _, _, flags, *_ = _ROW.unpack_from(
+                data, self._rows_at + _ROW.size * row
+            )
+            at += listing
+            packed = data[at : at + contents]
+            found.update(small_blobs(packed))
+            if flags & _CHUNKED:
+                for content in chunked(packed):
+                    found.update(one.name for one in content.references)
+        return found
+
+    def tree_blobs(self) -> set[bytes]:
+        """The names of all tree blobs of this state: nodes and chunk tables."""
+        found: set[bytes] = set()
+        data = self._data
+        for row in range(len(self)):
+            at, listing, contents, names, nodes, flags, *_ = _ROW.unpack_from(
+                data, self._rows_at + _ROW.size * row
+            )
+            start = at + listing + contents + names
+            end = start + HASH_BYTES * nodes
+            found.update(data[one : one + HASH_BYTES] for one in range(start, end, HASH_BYTES))
+            if flags & _CHUNKED:
+                for content in chunked(data[at + listing : at + listing + contents]):
+                    content_of(content.references, (), lambda _, name: found.add(name))
+        return found
 
 
 class StatCaches:
@@ -145,32 +288,31 @@ class StatCaches:
 
     def open(self, root_digest: str) -> StatCache | None:
         """The cache of a state; None when there is none, or when it is not whole."""
-        if not _NAME.fullmatch(root_digest):
+        if not _DIGEST.fullmatch(root_digest):
             return None
         try:
             with (self.folder / root_digest).open("rb") as file:
                 data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError):
             return None
-        try:
-            places = _places(data, root_digest)
-            if places is not None:
-                return StatCache(data, places, root_digest)
-        except struct.error:
-            pass
+        if _is_whole(data, root_digest):
+            return StatCache(data, root_digest)
         data.close()
         return None
 
-    def create(self) -> "StatCacheWriter":
-        """A cache to be written; nothing is to be seen of it before `commit`."""
+    def create(self, sums: Tally | None = None) -> "StatCacheWriter":
+        """A cache to be written; nothing is to be seen of it before `commit`.
+
+        `sums` is what the whole workspace holds, where that is known already.
+        """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return StatCacheWriter(self.folder)
+        return StatCacheWriter(self.folder, sums)
 
     def copy(self, cache: "StatCache", root_digest: str) -> None:
         """The same folders under another root digest: only the top's own looks differ."""
-        with self.create() as writer:
-            for path, folder in cache.folders():
-                writer.add(path, folder)
+        with self.create(cache.sums) as writer:
+            for path, row in cache.rows():
+                writer.copy(path, cache, row)
             writer.commit(root_digest)
 
     def forget_all_but(self, *root_digests: str) -> None:
@@ -182,37 +324,61 @@ class StatCaches:
 
 
 class StatCacheWriter:
-    """Takes folders and keeps none of them in memory. Close it."""
+    """Takes folders and keeps little of them in memory. Close it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sums: Tally | None) -> None:
         self._folder = folder
+        self._sums = sums
         self._path = folder / f".new-{secrets.token_hex(8)}"
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._file: BinaryIO = os.fdopen(fd, "wb", buffering=1 << 20)
+        self._file: BinaryIO = os.fdopen(fd, "wb")
         self._digest = blake3()
+        self._at = 0
+        self._held: list[bytes | bytearray] = []
+        self._rows = bytearray()
+        self._paths: list[bytes] = []
+        self._totals = Totals()
         self._put(MAGIC)
 
     def add(self, path: bytes, folder: CachedFolder) -> None:
         """One folder; in any order, but each once."""
-        names = b"\0".join(folder.folders)
-        header = _FOLDER.pack(
-            len(path),
+        names = b"/".join(folder.folders)
+        tally = folder.tally._replace(files=folder.files, size_bytes=folder.size_bytes)
+        self._rows += _ROW.pack(
+            self._at,
             len(folder.records),
+            len(folder.packed_contents),
             len(names),
             len(folder.nodes),
-            len(folder.packed_contents),
-            folder.files,
-            folder.size_bytes,
-            _ALWAYS_LOOK if folder.always_look else 0,
+            _LOOK * folder.always_look | _CHUNKED * has_chunked(folder.packed_contents),
+            *tally,
         )
-        self._put(
-            b"".join((header, path, folder.records, names, *folder.nodes, folder.packed_contents))
-        )
+        self._paths.append(path)
+        if self._sums is None:
+            self._totals.add(tally)
+            if folder.always_look:
+                self._totals.add_links(parse_records(folder.records), folder.drops())
+        self._put(b"".join((folder.records, folder.packed_contents, names, *folder.nodes)))
+
+    def copy(self, path: bytes, cache: StatCache, row: int) -> None:
+        """One folder as another cache has it."""
+        if self._sums is None:
+            self.add(path, cache.at(row))
+            return
+        told, data = cache.packed(row)
+        self._rows += _ROW.pack(self._at, *told[1:])
+        self._paths.append(path)
+        self._put(data)
 
     def commit(self, root_digest: str) -> None:
         """All folders are in: this is the cache of that state."""
-        self._put(_FOLDER.pack(0xFFFFFFFF, 0, 0, 0, 0, 0, 0, 0))
-        self._put(root_digest.encode())
+        paths = b"\0".join(self._paths)
+        sums = self._totals.whole() if self._sums is None else self._sums
+        end = _END.pack(self._at, len(self._paths), len(paths), *sums, root_digest.encode())
+        self._put(self._rows)
+        self._put(paths)
+        self._put(end)
+        self._flush()
         self._file.write(self._digest.digest())
         self._file.close()
         self._path.rename(self._folder / root_digest)
@@ -225,85 +391,33 @@ class StatCacheWriter:
 
     def close(self) -> None:
         """Without a commit before, nothing is left."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+        try:
+            self._file.close()
+        finally:
+            self._path.unlink(missing_ok=True)
 
-    def _put(self, data: bytes) -> None:
-        self._digest.update(data)
-        self._file.write(data)
+    def _put(self, data: bytes | bytearray) -> None:
+        self._held.append(data)
+        self._at += len(data)
+        if len(self._held) >= _HELD:
+            self._flush()
 
-
-def encode_contents(contents: Iterable[EntryContent]) -> bytes:
-    """The contents of a folder's entries, in their order, as a cache holds them."""
-    parts: list[bytes] = []
-    for content in contents:
-        if isinstance(content, bytes):
-            parts.append(b"\x02" + content)
-        elif content is None:
-            parts.append(b"\x00")
-        elif isinstance(content, NoData):
-            parts.append(b"\x01")
-        elif isinstance(content, Chunks):
-            extra = b"".join(
-                (
-                    struct.pack("<I", len(content.segments)),
-                    *(_SEGMENT.pack(*segment) for segment in content.segments),
-                    *(_REFERENCE.pack(*one) for one in content.references),
-                )
-            )
-            parts.append(b"\x03" + struct.pack("<I", len(extra)) + extra)
-        else:
-            parts.append(b"\x04" + struct.pack("<I", len(content.target)) + content.target)
-    return b"".join(parts)
+    def _flush(self) -> None:
+        held, self._held = b"".join(self._held), []
+        self._digest.update(held)
+        self._file.write(held)
 
 
-def _chunks_of(extra: bytes) -> Chunks:
-    (count,) = struct.unpack_from("<I", extra)
-    at = 4 + _SEGMENT.size * count
-    references = _REFERENCE.iter_unpack(extra[at:])
-    return Chunks(
-        tuple(_SEGMENT.iter_unpack(extra[4:at])),
-        tuple(Reference(BlobHash(name), length) for name, length in references),
-    )
+def _end_of(data: mmap.mmap) -> int:
+    return len(data) - HASH_BYTES - _END.size
 
 
-def _folder_at(data: mmap.mmap, at: int) -> tuple[bytes, CachedFolder]:
-    told = _FOLDER.unpack_from(data, at)
-    path_bytes, record_bytes, name_bytes, node_count, content_bytes, files, size, flags = told
-    at += _FOLDER.size
-    path = data[at : at + path_bytes]
-    at += path_bytes
-    records = data[at : at + record_bytes]
-    at += record_bytes
-    names = data[at : at + name_bytes]
-    at += name_bytes
-    nodes = tuple(
-        BlobHash(data[start : start + HASH_BYTES])
-        for start in range(at, at + HASH_BYTES * node_count, HASH_BYTES)
-    )
-    at += HASH_BYTES * node_count
-    folders = tuple(names.split(b"\0")) if names else ()
-    contents = data[at : at + content_bytes]
-    always_look = bool(flags & _ALWAYS_LOOK)
-    return path, CachedFolder(records, folders, nodes, files, size, always_look, contents)
-
-
-def _places(data: mmap.mmap, root_digest: str) -> dict[bytes, int] | None:
-    """Where each folder begins; None when the file is not the whole cache of that state."""
+def _is_whole(data: mmap.mmap, root_digest: str) -> bool:
+    """Whether this is the whole cache of that state."""
+    at = _end_of(data)
+    if at < len(MAGIC) or data[: len(MAGIC)] != MAGIC:
+        return False
     end = len(data) - HASH_BYTES
-    if end < len(MAGIC) or data[: len(MAGIC)] != MAGIC:
-        return None
     with memoryview(data) as view, view[:end] as whole:
         digest = blake3(whole).digest()
-    if digest != data[end:]:
-        return None
-    places: dict[bytes, int] = {}
-    at = len(MAGIC)
-    while True:
-        path, records, names, nodes, contents, _, _, _ = _FOLDER.unpack_from(data, at)
-        if path == 0xFFFFFFFF:
-            break
-        start = at + _FOLDER.size
-        places[data[start : start + path]] = at
-        at = start + path + records + names + HASH_BYTES * nodes + contents
-    return places if data[at + _FOLDER.size : end] == root_digest.encode() else None
+    return digest == data[end:] and data[end - 64 : end] == root_digest.encode()

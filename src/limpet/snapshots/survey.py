@@ -1,234 +1,330 @@
 """The stat walk before a save: every folder's listing, and which folders are as they were.
 
 Nothing is read here but folders. An unchanged folder costs one listing and one comparison; what is
-kept in memory grows with what changed.
+kept in memory grows with what changed. A large tree is walked by two threads.
 """
 
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from limpet.snapshots.native import EntryStat, pack_records, parse_records, scan_folder
+from limpet.snapshots.attributes import drops_of
+from limpet.snapshots.entry_contents import Drops
+from limpet.snapshots.native import pack_records, parse_records, scan_folder
 from limpet.snapshots.native.records import within
 from limpet.snapshots.remarks import Remarks
-from limpet.snapshots.statcache import CachedFolder, StatCache
+from limpet.snapshots.statcache import StatCache, folders_of
 from limpet.snapshots.tar_format import MAX_DEPTH, MAX_PATH_BYTES
 from limpet.snapshots.tree import OPEN_FOLDER
+from limpet.snapshots.walkers import Walkers
 
-_KEPT_OPEN: Final = 64
+_KEPT_OPEN: Final = 48
+_ASK_EVERY: Final = 64
+_NAME: Final = attrgetter("name")
+_LARGE: Final = 256
+"""From this many folders on a second thread helps."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class SurveyedFolder:
-    """One folder of a workspace. `records` is None when it is exactly as `cached` says."""
+    """One folder of a workspace. `records` is None when it is exactly as row `row` of the cache."""
 
     path: bytes
     name: bytes
-    parent: int
-    """The place of its parent in the survey; -1 for the root."""
-    dev: int
-    ino: int
-    mode: int
-    mtime_ns: int
+    parent: "SurveyedFolder | None"
     records: bytes | None
-    cached: CachedFolder | None
-    files: int
-    """How many files lie right in it, and their sizes together."""
-    size_bytes: int
+    row: int
+    """The number of its path in the cache, whatever lay there; -1 when it is new."""
+    always_look: bool
     late: bool
     """Whether it is to be read after all that is not: what lies in a git repository's `objects`,
-    since refs and index must name nothing that was not there yet when the objects were read."""
+    since refs and index must name nothing that was not there yet when the objects were listed."""
+    drops: Drops | None = None
+    """What is not carried of it; None when it looks as the cache says."""
+    size_bytes: int = 0
+    """The sizes of all files right in it together, when it has changed."""
+    lost: bool = False
+    """Whether a sub-folder could not be listed and is left out."""
+    below: list["SurveyedFolder"] = field(default_factory=list)
+    number: int = 0
+    """Its place in `Survey.folders`."""
+
+    def path_of(self, name: bytes) -> bytes:
+        """The path of one of its entries."""
+        return self.path + b"/" + name if self.path else name
 
 
 @dataclass(slots=True)
 class Survey:
-    """All folders: each before those below it, those of one folder by name."""
+    """All folders: each before those below it, by name; those that are late after all others."""
 
-    folders: list[SurveyedFolder] = field(default_factory=list)
-    changed: bool = False
+    folders: list[SurveyedFolder]
+    late_roots: list[SurveyedFolder]
+    mode: int
+    mtime_ns: int
+    """The looks of the workspace's own folder."""
+    changed: bool
     """Whether anything at all is not as the cache says, the root's own looks aside."""
 
 
-def survey(
-    workspace_fd: int,
-    exclude_top: Collection[bytes],
-    cache: StatCache | None,
-    remarks: Remarks,
-) -> Survey:
+@dataclass(slots=True)
+class Looking:
+    """What a walk goes by. `go_on` is called now and then, in any thread, and may end it."""
+
+    root_fd: int
+    cache: StatCache | None
+    exclude_top: frozenset[bytes] = frozenset()
+    go_on: Callable[[], None] = lambda: None
+
+
+def survey(looking: Looking, remarks: Remarks) -> Survey:
     """Walk the workspace. What cannot be listed becomes a remark and is left out.
 
     Raises `OSError` when the workspace itself cannot be read.
     """
-    return _Walk(workspace_fd, frozenset(exclude_top), cache, remarks).run()
+    status = os.fstat(looking.root_fd)
+    walk = _Walk(looking, status.st_dev)
+    top = walk.from_top()
+    walk.the_late()
+    walk.tell(remarks)
+    folders = _all_of(top, walk.late_roots)
+    cache = looking.cache
+    changed = walk.changed or cache is None or len(folders) != len(cache)
+    return Survey(folders, walk.late_roots, status.st_mode, within(status.st_mtime_ns), changed)
 
 
-class _Walk:
-    def __init__(
-        self,
-        root_fd: int,
-        exclude_top: frozenset[bytes],
-        cache: StatCache | None,
-        remarks: Remarks,
-    ) -> None:
-        self.root_fd = root_fd
-        self.exclude_top = exclude_top
-        self.cache = cache
-        self.remarks = remarks
-        self.found = Survey()
-        self.device = 0
-        self.seen = 0
-        self.repositories: set[int] = set()
+def survey_late(looking: Looking, found: Survey, remarks: Remarks) -> None:
+    """List anew what is late, since what comes before it has been read by now."""
+    walk = _Walk(looking, os.fstat(looking.root_fd).st_dev)
+    for root in found.late_roots:
+        assert root.parent is not None
+        root.parent.below.remove(root)
+        walk.postponed.append((root.parent, root.name))
+    walk.the_late()
+    walk.tell(remarks)
+    found.late_roots = walk.late_roots
+    found.folders = _all_of(found.folders[0], walk.late_roots)
 
-    def run(self) -> Survey:
-        status = os.fstat(self.root_fd)
-        self.device = status.st_dev
-        fd = os.open(".", OPEN_FOLDER, dir_fd=self.root_fd)
-        chain = [_Open(fd, 0, self._list(fd, b"", b"", -1, status))]
-        try:
-            while chain:
-                if not self._descend(chain):
-                    self._leave(chain)
-        finally:
-            for level in chain:
-                if level.fd >= 0:
-                    os.close(level.fd)
-        if self.cache is not None and self.seen != len(self.cache):
-            self.found.changed = True
-        return self.found
 
-    def _descend(self, chain: "list[_Open]") -> bool:
-        """Go down into the next sub-folder; False when there is none left."""
-        level = chain[-1]
-        if not level.todo:
-            return False
-        name = level.todo.pop()
-        parent = self.found.folders[level.folder]
-        path = parent.path + b"/" + name if parent.path else name
-        depth = len(chain)
-        if depth > MAX_DEPTH or len(path) > MAX_PATH_BYTES:
-            self.remarks.unreadable(path, "lies too deep")
-            self.found.changed = True
-            return True
-        try:
-            fd = os.open(name, OPEN_FOLDER, dir_fd=level.fd)
-        except OSError as error:
-            self._unreadable(path, error)
-            return True
-        try:
-            status = os.fstat(fd)
-            if status.st_dev != self.device:
-                self.remarks.unreadable(path, "another file system is mounted here")
-                self.found.changed = True
-                os.close(fd)
-                return True
-            todo = self._list(fd, path, name, level.folder, status)
-        except OSError as error:
-            os.close(fd)
-            self._unreadable(path, error)
-            return True
-        chain.append(_Open(fd, len(self.found.folders) - 1, todo))
-        if len(chain) > _KEPT_OPEN and chain[-_KEPT_OPEN].fd >= 0:
-            parked = chain[-_KEPT_OPEN]
-            os.close(parked.fd)
-            parked.fd = -1
-        return True
-
-    def _leave(self, chain: "list[_Open]") -> None:
-        gone = chain.pop()
-        if chain and chain[-1].fd < 0:
-            level = chain[-1]
-            folder = self.found.folders[level.folder]
-            fd = -1
-            try:
-                fd = os.open("..", OPEN_FOLDER, dir_fd=gone.fd)
-                status = os.fstat(fd)
-                moved = (status.st_dev, status.st_ino) != (folder.dev, folder.ino)
-            except OSError:
-                moved = True
-            if moved:
-                if fd >= 0:
-                    os.close(fd)
-                try:
-                    fd = open_below(self.root_fd, folder.path)
-                except OSError as error:
-                    for name in level.todo:
-                        self._unreadable(folder.path + b"/" + name, error)
-                    level.todo.clear()
-                    fd = os.open(".", OPEN_FOLDER, dir_fd=self.root_fd)
-            level.fd = fd
-        os.close(gone.fd)
-
-    def _list(
-        self, fd: int, path: bytes, name: bytes, parent: int, status: os.stat_result
-    ) -> list[bytes]:
-        """Note a folder; gives its sub-folders, the last to be walked first."""
-        listing = scan_folder(fd)
-        records = listing.records
-        if not path:
-            records = _without(records, self.exclude_top)
-        cached = self.cache.folder(path) if self.cache is not None else None
-        same = cached is not None and cached.records == records and not listing.errors
-        self.seen += cached is not None
-        folder = SurveyedFolder(
-            path,
-            name,
-            parent,
-            status.st_dev,
-            status.st_ino,
-            status.st_mode,
-            within(status.st_mtime_ns),
-            None if same else records,
-            cached,
-            0,
-            0,
-            parent >= 0 and (self.found.folders[parent].late or self._is_objects(name, parent)),
-        )
-        self.found.folders.append(folder)
-        for entry, error in listing.errors:
-            where = path + b"/" + entry if path else entry
-            self._unreadable(where, OSError(error, os.strerror(error)))
-        if same:
-            assert cached is not None
-            self.found.changed |= cached.always_look
-            folder.files, folder.size_bytes = cached.files, cached.size_bytes
-            return self._below(cached.folders)
-        self.found.changed = True
-        entries = parse_records(records)
-        sizes = [entry.size for entry in entries if stat.S_ISREG(entry.mode)]
-        folder.files, folder.size_bytes = len(sizes), sum(sizes)
-        return self._below(folders_of(entries))
-
-    def _is_objects(self, name: bytes, parent: int) -> bool:
-        return name == b"objects" and parent in self.repositories
-
-    def _below(self, names: tuple[bytes, ...]) -> list[bytes]:
-        """The sub-folders of the folder that was noted last, to be walked."""
-        if b"objects" in names and b"refs" in names:
-            self.repositories.add(len(self.found.folders) - 1)
-        return list(names)
-
-    def _unreadable(self, path: bytes, error: OSError) -> None:
-        self.found.changed = True
-        if isinstance(error, FileNotFoundError):
-            self.remarks.count("vanished")
-            return
-        self.remarks.unreadable(path, error.strerror or str(error))
+def _all_of(top: SurveyedFolder, late_roots: list[SurveyedFolder]) -> list[SurveyedFolder]:
+    found: list[SurveyedFolder] = []
+    late_roots.sort(key=lambda folder: walk_key(folder.path))
+    for start in (top, *late_roots):
+        todo = [start]
+        while todo:
+            folder = todo.pop()
+            folder.number = len(found)
+            found.append(folder)
+            below = folder.below
+            if len(below) > 1:
+                below.sort(key=_NAME, reverse=True)
+            todo += [child for child in below if child.late == folder.late]
+    return found
 
 
 @dataclass(slots=True)
 class _Open:
+    """A folder on the way down, and which of those in it are still to be walked."""
+
     fd: int
     """-1 while parked."""
-    folder: int
+    folder: SurveyedFolder
     todo: list[bytes]
+    depth: int
+    identity: tuple[int, int] = (0, 0)
+    """Known while parked."""
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
-def folders_of(entries: list[EntryStat]) -> tuple[bytes, ...]:
-    """The sub-folders by name, the last first: as a walk takes them from a stack."""
-    return tuple(entry.name for entry in reversed(entries) if stat.S_ISDIR(entry.mode))
+class _Walk:
+    def __init__(self, looking: Looking, device: int) -> None:
+        self.looking = looking
+        self.device = device
+        self.changed = self.late = False
+        self.late_roots: list[SurveyedFolder] = []
+        self.postponed: list[tuple[SurveyedFolder, bytes]] = []
+        self.failed: list[tuple[bytes, OSError | str]] = []
+        self.walkers = Walkers[_Open](self._walk, _Open.close)
+        self.count = 0
+
+    def from_top(self) -> SurveyedFolder:
+        fd = os.open(".", OPEN_FOLDER, dir_fd=self.looking.root_fd)
+        try:
+            top, todo = self._list(fd, b"", b"", None, late=False)
+        except BaseException:
+            os.close(fd)
+            raise
+        self.walkers.run(_Open(fd, top, todo, 0))
+        return top
+
+    def the_late(self) -> None:
+        self.late = True
+        for parent, name in self.postponed:
+            try:
+                fd = open_below(self.looking.root_fd, parent.path)
+            except OSError as error:
+                self._lose(parent, name, error)
+                continue
+            depth = len(parent.path.split(b"/")) if parent.path else 0
+            self.walkers.run(_Open(fd, parent, [name], depth))
+
+    def tell(self, remarks: Remarks) -> None:
+        """Make remarks of what could not be listed."""
+        for path, why in sorted(self.failed, key=lambda one: one[0]):
+            if isinstance(why, FileNotFoundError):
+                remarks.count("vanished")
+            else:
+                text = why if isinstance(why, str) else why.strerror or str(why)
+                remarks.unreadable(path, text)
+
+    def _walk(self, start: _Open) -> None:
+        chain = [start]
+        try:
+            while chain:
+                if chain[-1].todo:
+                    self._descend(chain)
+                else:
+                    self._leave(chain)
+        finally:
+            for level in chain:
+                level.close()
+
+    def _descend(self, chain: list[_Open]) -> None:
+        """Go down into the next sub-folder."""
+        if self.walkers.hungry:
+            self._share(chain)
+        level = chain[-1]
+        if not level.todo:
+            return
+        name = level.todo.pop()
+        parent = level.folder
+        path = parent.path + b"/" + name if parent.path else name
+        if level.depth >= MAX_DEPTH or len(path) > MAX_PATH_BYTES:
+            self._lose(parent, name, "lies too deep")
+            return
+        self.count += 1
+        if not self.count % _ASK_EVERY:
+            self._pause()
+        fd = -1
+        try:
+            fd = os.open(name, OPEN_FOLDER, dir_fd=level.fd)
+            folder, todo = self._list(fd, path, name, parent, late=self.late)
+        except OSError as error:
+            self._lose(parent, name, error)
+            if fd >= 0:
+                os.close(fd)
+            return
+        except BaseException:
+            if fd >= 0:
+                os.close(fd)
+            raise
+        parent.below.append(folder)
+        if self.late and not parent.late:
+            self.late_roots.append(folder)
+        if not todo:
+            os.close(fd)
+            return
+        chain.append(_Open(fd, folder, todo, level.depth + 1))
+        if len(chain) > _KEPT_OPEN and chain[-_KEPT_OPEN].fd >= 0:
+            parked = chain[-_KEPT_OPEN]
+            status = os.fstat(parked.fd)
+            parked.identity = status.st_dev, status.st_ino
+            parked.close()
+
+    def _leave(self, chain: list[_Open]) -> None:
+        gone = chain.pop()
+        try:
+            if chain and chain[-1].fd < 0 and chain[-1].todo:
+                self._open_again(chain[-1], gone.fd)
+        finally:
+            gone.close()
+
+    def _open_again(self, level: _Open, child_fd: int) -> None:
+        for where, path in ((child_fd, b".."), (self.looking.root_fd, level.folder.path)):
+            if where < 0:
+                continue
+            try:
+                fd = os.open(path, OPEN_FOLDER, dir_fd=where) if path == b".." else -1
+                fd = open_below(where, path) if fd < 0 else fd
+            except OSError:
+                continue
+            status = os.fstat(fd)
+            if (status.st_dev, status.st_ino) == level.identity:
+                level.fd = fd
+                return
+            os.close(fd)
+        for name in level.todo:
+            self._lose(level.folder, name, "the folder was moved while it was read")
+        level.todo.clear()
+
+    def _list(
+        self, fd: int, path: bytes, name: bytes, parent: SurveyedFolder | None, *, late: bool
+    ) -> tuple[SurveyedFolder, list[bytes]]:
+        """List a folder; gives its sub-folders too, the last to be walked first."""
+        looking = self.looking
+        cache = looking.cache
+        records, errors = scan_folder(fd)
+        if not path and looking.exclude_top:
+            records = _without(records, looking.exclude_top)
+        seen = cache.seen(path, records) if cache is not None and not errors else None
+        if seen is not None:
+            names = list(seen.folders)
+            folder = SurveyedFolder(path, name, parent, None, seen.row, seen.always_look, late)
+        else:
+            if os.fstat(fd).st_dev != self.device:
+                raise OSError(0, "another file system is mounted here")
+            self.changed = True
+            for entry, error in errors:
+                self._fail(
+                    path + b"/" + entry if path else entry, OSError(error, os.strerror(error))
+                )
+            entries = parse_records(records)
+            names = list(folders_of(entries))
+            row = cache.row(path) if cache is not None else -1
+            folder = SurveyedFolder(path, name, parent, records, row, False, late)
+            folder.size_bytes = sum(one.size for one in entries if stat.S_ISREG(one.mode))
+        if parent is not None and parent.records is not None:
+            folder.drops = drops_of(fd)
+        if len(names) > 1 and not late and b"objects" in names and b"refs" in names:
+            names.remove(b"objects")
+            self.postponed.append((folder, b"objects"))
+        return folder, names
+
+    def _share(self, chain: list[_Open]) -> None:
+        """Give a large part of what is still to be walked to another thread."""
+        for level in chain:
+            if level.fd >= 0 and (len(level.todo) > 1 or (level.todo and level is not chain[-1])):
+                start = _Open(os.dup(level.fd), level.folder, [level.todo.pop(0)], level.depth)
+                self.walkers.offer(start)
+                return
+
+    def _pause(self) -> None:
+        self.looking.go_on()
+        if self.walkers.broken:
+            raise InterruptedError
+        if self.count >= _LARGE:
+            self.walkers.enlist()
+
+    def _lose(self, parent: SurveyedFolder, name: bytes, why: OSError | str) -> None:
+        parent.lost = True
+        self._fail(parent.path_of(name), why)
+
+    def _fail(self, path: bytes, why: OSError | str) -> None:
+        self.changed = True
+        self.failed.append((path, why))
+
+
+def walk_key(path: bytes) -> bytes:
+    """Sorts the paths of folders as a walk meets them."""
+    return path.replace(b"/", b"\0")
 
 
 def _without(records: bytes, names: frozenset[bytes]) -> bytes:
@@ -239,17 +335,10 @@ def _without(records: bytes, names: frozenset[bytes]) -> bytes:
 
 
 def open_below(root_fd: int, path: bytes) -> int:
-    """Open the folder at a relative path of any length, following no link."""
+    """Open the folder at a relative path of any length, following no link on the way."""
     fd = os.open(".", OPEN_FOLDER, dir_fd=root_fd)
-    if not path:
-        return fd
     try:
-        if len(path) < 4000:
-            # Every part but the last could be a link: the caller compares identities.
-            deeper = os.open(path, OPEN_FOLDER, dir_fd=fd)
-            os.close(fd)
-            return deeper
-        for part in path.split(b"/"):
+        for part in path.split(b"/") if path else ():
             deeper = os.open(part, OPEN_FOLDER, dir_fd=fd)
             os.close(fd)
             fd = deeper
