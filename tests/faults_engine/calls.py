@@ -23,6 +23,7 @@ from pathlib import Path
 from limpet.errors import LimpetError
 from limpet.snapshots.restore_tree import restore_stream
 from limpet.snapshots.root import SandboxRoot
+from limpet.snapshots.seeding import Seeding
 from limpet.snapshots.swap import new_staging_folder, recover, swap
 from limpet.snapshots.tree import delete_tree
 from tests.snapshots.engine import Engine
@@ -150,8 +151,12 @@ def act_restore(folder: Path) -> None:
     root.prepare()
     staged = new_staging_folder(root)
     chunks = iter(engine.stream(head))
-    restore_stream(chunks, staged, caches=engine.caches, expect_root=head.blake3)
-    delete_tree(swap(root, staged))
+    seedings: list[Seeding] = []
+    restore_stream(chunks, staged, expect_root=head.blake3, on_restored=seedings.append)
+    trash = swap(root, staged)
+    seedings[0].settle(engine.workspace, root.state)
+    seedings[0].write(engine.caches, engine.workspace)
+    delete_tree(trash)
 
 
 def judge_restore(folder: Path, worked: bool) -> None:

@@ -11,10 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from limpet.snapshots.delta import stream_delta
 from limpet.snapshots.restore_tree import restore_stream
-from limpet.snapshots.statcache import StatCaches
-from limpet.snapshots.wire import StreamFrame, StreamReader
 from tests.snapshots.packed_trees import pack_folder
 from tests.snapshots.trees import (
     File,
@@ -170,30 +167,3 @@ def test_progress_is_told(tmp_path: Path) -> None:
     )
     assert told[-1][0] == len(stream)
     assert threading.active_count() == 1
-
-
-def test_the_save_after_a_restore_reads_nothing(tmp_path: Path) -> None:
-    tree = Folder({
-        b"d": Folder({b"f": File(b"x" * 5000), b"e": File(), b"l": Link(b"f")}),
-        b"hard": Hard(b"d/f"), b"holey": File(segments=[(8192, b"y")], size=100_000),
-    })  # fmt: skip
-    snapshot = pack_folder(build(tmp_path / "source", tree))
-    caches = StatCaches(tmp_path / "caches")
-    digest = snapshot.root.digest
-    receipt = restore_stream([snapshot.stream()], tmp_path / "into", caches=caches)
-    assert receipt.blake3 == digest
-    delta = stream_delta(tmp_path / "into", caches=caches, base=digest, fields={})
-    reader = StreamReader("save")
-    kinds = {type(record) for chunk in delta for record in reader.feed(chunk)}
-    assert delta.unchanged
-    assert StreamFrame not in kinds
-
-
-def test_a_cache_that_cannot_be_written_is_told_and_no_reason_to_fail(tmp_path: Path) -> None:
-    source = build(tmp_path / "source", Folder({b"f": File(b"x")}))
-    (tmp_path / "caches").write_text("no folder")
-    receipt = restore_stream(
-        [pack_folder(source).stream()], tmp_path / "into", caches=StatCaches(tmp_path / "caches")
-    )
-    assert receipt.counts["unseeded"] == 1
-    assert describe(tmp_path / "into") == describe(source)

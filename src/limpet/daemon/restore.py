@@ -23,6 +23,7 @@ from limpet.errors import InvalidInputError, LimpetError
 from limpet.snapshots.patch import apply_patch, fetch
 from limpet.snapshots.receipt import Receipt, Remark
 from limpet.snapshots.restore_tree import restore_stream
+from limpet.snapshots.seeding import Seeding
 from limpet.snapshots.space import full_error, is_full
 from limpet.snapshots.swap import heal_locks, new_staging_folder, recover, swap
 from limpet.snapshots.tar_format import BLOCK, checksum_matches
@@ -93,13 +94,20 @@ async def restore(ctx: DaemonContext, _: object, request: Request) -> Restored:
         service.plans.give_up()
         staged = new_staging_folder(ctx.root)
         try:
-            receipt = await _stage(ctx, service, request, asked, staged)
+            receipt, seeding = await _stage(ctx, service, request, asked, staged)
 
             def place() -> tuple[Receipt, tuple[Path, ...]]:
-                return receipt, (swap(ctx.root, staged),)
+                trash = swap(ctx.root, staged)
+                if seeding is not None:
+                    with contextlib.suppress(OSError):  # the next save reads everything
+                        seeding.settle(ctx.settings.app_root, ctx.root.state)
+                return receipt, (trash,)
 
             # From here on a client that goes away changes nothing any more.
-            return await asyncio.shield(_put_in_place(ctx, service, asked, place))
+            done = await asyncio.shield(_put_in_place(ctx, service, asked, place))
+            if seeding is not None:
+                service.seed_later(seeding)
+            return done
         except BaseException as error:
             service.tell("failed", error=str(error) or type(error).__name__)
             raise
@@ -135,8 +143,9 @@ async def _patch(
 
 async def _stage(
     ctx: DaemonContext, service: SnapshotService, request: Request, asked: Asked, staged: Path
-) -> Receipt:
+) -> tuple[Receipt, Seeding | None]:
     """Extract and verify into `staged` while everything runs."""
+    seedings: list[Seeding] = []
     service.tell("extracting", bytes=0, total=asked.size_bytes)
     progress = service.progress("extracting")
 
@@ -145,9 +154,9 @@ async def _stage(
             receipt = restore_stream(
                 chunks,
                 staged,
-                caches=service.caches,
                 expect_root=asked.blake3,
                 on_progress=progress,
+                on_restored=seedings.append,
             )
         else:
             receipt = extract_tar(
@@ -166,7 +175,8 @@ async def _stage(
             relocated=receipt.relocated or ctx.settings.relocated,
         )
 
-    return await fed(service, request, extract, tar=not asked.packed)
+    receipt = await fed(service, request, extract, tar=not asked.packed)
+    return receipt, seedings[0] if seedings else None
 
 
 async def fed(

@@ -29,6 +29,7 @@ from limpet.daemon.routes import Route
 from limpet.errors import ConflictError, InvalidInputError
 from limpet.snapshots.delta import DeltaStream, Freezer, stream_delta
 from limpet.snapshots.patch import PatchPlan
+from limpet.snapshots.seeding import Seeding
 from limpet.snapshots.statcache import StatCaches
 from limpet.snapshots.tar_format import Progress
 from limpet.snapshots.tar_write import TarStream, stream_tar
@@ -149,6 +150,16 @@ class SnapshotService:
     def run(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         """Do blocking work of the operation in its thread."""
         return self._loop.run_in_executor(self._executor, work)
+
+    def seed_later(self, seeding: Seeding) -> None:
+        """Let the stat caches know what was restored, before the next operation begins."""
+        self.run(lambda: self._seed(seeding))
+
+    def _seed(self, seeding: Seeding) -> None:
+        try:
+            seeding.write(self.caches, self._ctx.settings.app_root)
+        except OSError as error:  # the next save reads everything
+            print(f"limpet-daemon: no stat cache: {error}", file=sys.stderr)  # noqa: T201
 
     def delete_later(self, *trees: Path) -> None:
         """Delete what swaps left, in a thread that nobody waits for."""

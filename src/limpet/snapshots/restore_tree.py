@@ -8,7 +8,7 @@ error leaves nothing behind.
 import contextlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -23,15 +23,12 @@ from limpet.snapshots.finishing import (
 )
 from limpet.snapshots.incoming import Incoming
 from limpet.snapshots.judge import JudgedTree, RestoreLimits
-from limpet.snapshots.node import Root
 from limpet.snapshots.placing import Placing
 from limpet.snapshots.receipt import Receipt
-from limpet.snapshots.seeding import seed
+from limpet.snapshots.seeding import Seeding
 from limpet.snapshots.space import full_error, is_full, require_space
-from limpet.snapshots.statcache import StatCaches
 from limpet.snapshots.tar_format import Progress
 from limpet.snapshots.tree import OPEN_FOLDER, delete_tree
-from limpet.snapshots.trees import TreeBlobs
 
 RESTORE_STEPS: Final = (
     "restore-judged", "restore-folders", "restore-frame", "restore-files", "restore-links",
@@ -44,16 +41,16 @@ def restore_stream(
     chunks: Iterable[bytes],
     into: Path,
     *,
-    caches: StatCaches | None = None,
     expect_root: str | None = None,
     limits: RestoreLimits | None = None,
     on_progress: Progress | None = None,
+    on_restored: Callable[[Seeding], None] = lambda _: None,
 ) -> Receipt:
     """Restore a snapshot into `into`, which must not exist; gives the receipt.
 
     `chunks` is one stream of flow `restore`, in pieces of any size; `expect_root` the root digest
-    (hex) that it must have; `caches` get to know the files, so that the next save need not read
-    them; `on_progress` is told of bytes of the stream and entries of the tree.
+    (hex) that it must have; `on_progress` is told of bytes of the stream and entries of the tree;
+    `on_restored` gets at the end what lets a stat cache know the files.
     Raises `SnapshotDamagedError` (`StreamBrokenError`, `BadNodeError`), `TooMuchError`,
     `NotEnoughSpaceError`, `InvalidInputError` or `OSError`; then `into` is gone again.
     """
@@ -70,13 +67,13 @@ def restore_stream(
         raise (full_error(error) if is_full(error) else error) from error
     try:
         _make(tree, incoming, into)
-        seeded = caches is None or seeds(caches, into, tree.root, incoming.trees)
     except BaseException as error:
         with contextlib.suppress(OSError):
             delete_tree(into)
         if isinstance(error, OSError) and is_full(error):
             raise full_error(error) from error
         raise
+    on_restored(Seeding(tree.root, incoming.trees))
     return Receipt(
         "restore",
         entries=tree.entries,
@@ -86,7 +83,7 @@ def restore_stream(
         blake3=tree.root.digest,
         duration_ms=int((time.monotonic() - started) * 1000),
         complete=True,
-        counts=_counts(tree, seeded=seeded),
+        counts=_counts(tree),
         live=False,
     )
 
@@ -109,19 +106,6 @@ def _make(tree: JudgedTree, incoming: Incoming, into: Path) -> None:
         os.close(root_fd)
 
 
-def seeds(caches: StatCaches, workspace: Path, root: Root, trees: TreeBlobs) -> bool:
-    """Seed a stat cache; False when that cannot be: the next save reads everything then."""
-    try:
-        seed(caches, workspace, root, trees)
-    except OSError:
-        return False
-    return True
-
-
-def _counts(tree: JudgedTree, *, seeded: bool) -> dict[str, int]:
-    found = {
-        "symlinks": len(tree.symlinks),
-        "hard_links": len(tree.hard_links),
-        "unseeded": not seeded,
-    }
-    return {what: int(number) for what, number in found.items() if number}
+def _counts(tree: JudgedTree) -> dict[str, int]:
+    found = {"symlinks": len(tree.symlinks), "hard_links": len(tree.hard_links)}
+    return {what: number for what, number in found.items() if number}
