@@ -293,3 +293,12 @@ def test_a_mode_alone_that_changed_sends_no_data(saves: Saves) -> None:
     state = saves.save()
     assert not state.sent_data
     assert state.tree[b"/a"][2] == stat.S_IMODE(0o755)
+
+
+@pytest.mark.parametrize("log", ["-wal", "-journal"])
+def test_a_folder_of_a_database_and_its_log_alone_is_saved(saves: Saves, log: str) -> None:
+    for database in (b"old", b"new"):
+        make(saves.workspace, {"d/work.db": database, f"d/work.db{log}": database + b" log"})
+        state = saves.save()
+        assert state.tree[b"/d/work.db"][1] == database
+        assert state.tree[f"/d/work.db{log}".encode()][1] == database + b" log"

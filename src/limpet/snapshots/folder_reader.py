@@ -86,9 +86,9 @@ class FolderReader:
             for group in together:
                 yield from self._read(fd, look, group)
             for place in wanted:
-                entry = look.entry(place)
                 if place in apart:
                     continue
+                entry = look.entry(place)
                 if stat.S_ISLNK(entry.mode):
                     self._read_link(fd, look, place)
                 elif entry.size > MAX_BLOB_BYTES or _may_have_holes(entry):
