@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from limpet.errors import NotFoundError
+from limpet.snapshots.blobs import hash_of
 from limpet.snapshots.delta import stream_delta
 from limpet.snapshots.file_clock import FileClock
 from limpet.snapshots.mapped import MappedFiles
-from limpet.snapshots.native import parse_records
-from limpet.snapshots.statcache import StatCaches
+from limpet.snapshots.native import EntryStat, parse_records
+from limpet.snapshots.node import Reference
+from limpet.snapshots.node_encode import content_of
+from limpet.snapshots.statcache import Chunks, StatCaches, cached_folder
 from limpet.snapshots.walkers import Walkers
 from limpet.snapshots.workspace_size import WorkspaceTooLargeError
 from tests.snapshots.saves import Saves
@@ -302,3 +305,33 @@ def test_a_folder_of_a_database_and_its_log_alone_is_saved(saves: Saves, log: st
         state = saves.save()
         assert state.tree[b"/d/work.db"][1] == database
         assert state.tree[f"/d/work.db{log}".encode()][1] == database + b" log"
+
+
+def test_what_a_further_name_of_a_file_held_once_is_not_taken_as_sent(tmp_path: Path) -> None:
+    """Names that were read at different moments: the state holds what the first of them held."""
+    chunks = {
+        name: Chunks((), tuple(Reference(hash_of(name + bytes([n])), 9) for n in range(70)))
+        for name in (b"first", b"later")
+    }
+
+    def names(*told: tuple[bytes, bytes]) -> list[EntryStat]:
+        return [
+            EntryStat(stat.S_IFREG | 0o644, 2, 7, 1 if b"small" in name else 2, 5, 1, 1, 8, name)
+            for name, _ in told
+        ]
+
+    caches = StatCaches(tmp_path / "caches")
+    with caches.create() as writer:
+        for path, held in ((b"a-b", b"later"), (b"a/c", b"first")):
+            told = names((b"large", held), (b"small", held))
+            contents = [chunks[held], hash_of(held)]
+            writer.add(path, cached_folder(told, contents, [hash_of(path)]))
+        writer.commit("0" * 64)
+    cache = caches.open("0" * 64)
+    assert cache is not None
+    tables: set[bytes] = set()
+    content_of(chunks[b"first"].references, (), lambda _, name: tables.add(name))
+    with cache:
+        first = {one.name for one in chunks[b"first"].references}
+        assert cache.data_blobs() == {hash_of(b"first"), *first}
+        assert cache.tree_blobs() == {hash_of(b"a-b"), hash_of(b"a/c"), *tables}

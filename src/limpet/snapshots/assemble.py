@@ -122,8 +122,10 @@ class Assembly:
         encode_folder(entries, emit)
         nodes.reverse()
         tally = tally_of(stats, known.drops())
+        linked = any(one.nlink > 1 and not stat.S_ISDIR(one.mode) for one in stats)
         return replace(
             known,
+            always_look=known.always_look or linked,
             folders=folders_of(stats),
             nodes=tuple(nodes),
             files=tally.files,

@@ -18,7 +18,7 @@ import re
 import secrets
 import stat
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -250,15 +250,18 @@ class StatCache:
     def data_blobs(self) -> set[bytes]:
         """The names of all data blobs of this state."""
         found: set[bytes] = set()
-        data = self._data
+        further = self._further_names()
         for row in range(len(self)):
-            at, listing, contents, _, _, flags, *_ = _ROW.unpack_from(
-                data, self._rows_at + _ROW.size * row
-            )
-            at += listing
-            packed = data[at : at + contents]
+            _, packed, _, chunks = self._parts(row)
+            if row in further:
+                for content in _without(packed, further[row]):
+                    if isinstance(content, bytes):
+                        found.add(content)
+                    elif isinstance(content, Chunks):
+                        found.update(one.name for one in content.references)
+                continue
             found.update(small_blobs(packed))
-            if flags & _CHUNKED:
+            if chunks:
                 for content in chunked(packed):
                     found.update(one.name for one in content.references)
         return found
@@ -266,18 +269,57 @@ class StatCache:
     def tree_blobs(self) -> set[bytes]:
         """The names of all tree blobs of this state: nodes and chunk tables."""
         found: set[bytes] = set()
-        data = self._data
+        further = self._further_names()
         for row in range(len(self)):
-            at, listing, contents, names, nodes, flags, *_ = _ROW.unpack_from(
-                data, self._rows_at + _ROW.size * row
-            )
-            start = at + listing + contents + names
-            end = start + HASH_BYTES * nodes
-            found.update(data[one : one + HASH_BYTES] for one in range(start, end, HASH_BYTES))
-            if flags & _CHUNKED:
-                for content in chunked(data[at + listing : at + listing + contents]):
-                    content_of(content.references, (), lambda _, name: found.add(name))
+            _, packed, nodes, chunks = self._parts(row)
+            found.update(nodes[at : at + HASH_BYTES] for at in range(0, len(nodes), HASH_BYTES))
+            if chunks:
+                for content in _without(packed, further.get(row, set())):
+                    if isinstance(content, Chunks):
+                        content_of(content.references, (), lambda _, name: found.add(name))
         return found
+
+    def _parts(self, row: int) -> tuple[bytes, bytes, bytes, bool]:
+        """A folder's listing, contents and nodes, and whether it has files of several blobs."""
+        data = self._data
+        at, listing, contents, names, nodes, flags, *_ = _ROW.unpack_from(
+            data, self._rows_at + _ROW.size * row
+        )
+        middle, end = at + listing, at + listing + contents
+        after = end + names
+        return (
+            data[at:middle],
+            data[middle:end],
+            data[after : after + HASH_BYTES * nodes],
+            bool(flags & _CHUNKED),
+        )
+
+    def _further_names(self) -> dict[int, set[int]]:
+        """The places of hard links by row: of a file with several names all but the first one.
+
+        The state holds what is known of the first. Of a further name that was read at another
+        moment something else may be known, which is nowhere in the state.
+        """
+        first: dict[tuple[int, int], tuple[list[bytes], bytes, int, int]] = {}
+        found: dict[int, set[int]] = {}
+        for path, row in self.looked_at():
+            parts = path.split(b"/")
+            for place, entry in enumerate(parse_records(self._parts(row)[0])):
+                if entry.nlink == 1 or stat.S_ISDIR(entry.mode):
+                    continue
+                this = parts, entry.name, row, place
+                other = first.setdefault((entry.dev, entry.ino), this)
+                if other is not this:
+                    first[entry.dev, entry.ino] = min(this, other)
+                    *_, row_of_later, later = max(this, other)
+                    found.setdefault(row_of_later, set()).add(later)
+        return found
+
+
+def _without(packed: bytes, places: Collection[int]) -> Iterator[EntryContent]:
+    for place, content in enumerate(decode_contents(packed)):
+        if place not in places:
+            yield content
 
 
 class StatCaches:
