@@ -11,6 +11,11 @@ from tests.faults.report import Counts
 from tests.faults_engine import calls
 
 ALL = 1_000_000
+TESTS = (
+    "tests/faults_engine/test_objects.py",
+    "tests/snapshots/test_consolidate.py",
+    "tests/faults_engine/test_moving.py",
+)
 
 
 def main() -> int:
@@ -18,14 +23,13 @@ def main() -> int:
     seed = int(os.environ.setdefault("SEED", str(int(time.time()))))
     os.environ.setdefault("LIMPET_FLIPS", "60")
     os.environ.setdefault("LIMPET_SAVES", "1000")
+    os.environ.setdefault("LIMPET_ROUNDS", "40")
     started = time.monotonic()
-    say("faults-engine: damaged objects, and a thousand saves")
+    say("faults-engine: damaged objects, a thousand saves, a workspace that never stands still")
     counts = Counts()
     code = int(
         pytest.main(
-            ["-q", "-p", "no:cacheprovider", "--timeout=0", "tests/faults_engine/test_objects.py",
-             "tests/snapshots/test_consolidate.py",
-             *sys.argv[1:]],
+            ["-q", "-p", "no:cacheprovider", "--timeout=0", *TESTS, *sys.argv[1:]],
             plugins=[counts],
         )
     )  # fmt: skip
@@ -39,7 +43,7 @@ def main() -> int:
     told = json.loads(last) if last.startswith("{") else {}
     failed = counts.failed + told.get("cases", 0) - told.get("held", 0)
     say(
-        f"faults-engine: {counts.held + counts.failed} object tests, {told.get('cases', 0)} failing"
+        f"faults-engine: {counts.held + counts.failed} tests, {told.get('cases', 0)} failing"
         f" calls ({told.get('killed', 0)} killed, {told.get('refused', 0)} refused,"
         f" {told.get('worked', 0)} went on), {failed} failed, {time.monotonic() - started:.0f} s,"
         f" seed {seed}"

@@ -25,6 +25,8 @@ class Engine:
     ref: BranchRef = REF
     head: Head | None = None
     last: Saved | None = None
+    freezer: Freezer | None = None
+    """Of saves."""
     workspace: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +55,7 @@ class Engine:
         async def run() -> Saved:
             return await self.repository.save_packed(
                 self.ref,
-                over(self.delta(base=base)),
+                over(self.delta(base=base, freezer=self.freezer)),
                 base=base,
                 reason=reason,  # type: ignore[arg-type]
                 parent=parent,
