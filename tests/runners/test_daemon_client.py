@@ -1,6 +1,6 @@
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -292,34 +292,56 @@ async def test_a_restore_whose_source_fails_raises_the_sources_error_and_never_e
         assert await ended != "clean"
 
 
-async def test_a_restore_that_is_refused_at_once_sends_no_body() -> None:
-    async def expect(_request: web.Request) -> web.StreamResponse:
-        return web.json_response({"error": "another is running"}, status=409)
+@asynccontextmanager
+async def picky_daemon(refusals: list[int], received: list[bytes]) -> AsyncGenerator[DaemonClient]:
+    """A daemon that refuses restores with these statuses before it asks for a body."""
 
-    started = False
+    async def expect(request: web.Request) -> web.StreamResponse | None:
+        if refusals:
+            return web.json_response({"error": "refused"}, status=refusals.pop(0))
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return None
 
-    async def chunks() -> AsyncIterator[bytes]:
-        nonlocal started
-        started = True
-        yield b"x"
+    async def handler(request: web.Request) -> web.StreamResponse:
+        received.append(await request.read())
+        return web.json_response({"ok": True})
 
     app = web.Application()
-
-    async def handler(_request: web.Request) -> web.StreamResponse:
-        raise AssertionError("the body was asked for")
-
     app.router.add_route("POST", "/_sandbox/snapshot/restore", handler, expect_handler=expect)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         async with DaemonClient(f"http://127.0.0.1:{runner.addresses[0][1]}", "t") as client:
-            with pytest.raises(DaemonError) as caught:
-                await client.restore(chunks())
+            yield client
     finally:
         await runner.cleanup()
-    assert caught.value.daemon_status == 409
+
+
+async def test_a_restore_that_is_refused_at_once_sends_no_body() -> None:
+    started: list[bool] = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        started.append(True)
+        yield b"x"
+
+    for status, headers in ((422, {}), (409, {"X-Limpet-Plan": "gone"})):
+        async with picky_daemon([status], []) as client:
+            with pytest.raises(DaemonError) as caught:
+                await client.restore(chunks(), headers)
+        assert caught.value.daemon_status == status
     assert not started
+
+
+async def test_a_restore_waits_for_a_daemon_that_still_gives_up_another_one() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"whole"
+
+    received: list[bytes] = []
+    async with picky_daemon([409, 409], received) as client:
+        assert await client.restore(chunks()) == {"ok": True}
+    assert received == [b"whole"]
 
 
 async def test_events_stream_as_they_come() -> None:

@@ -8,6 +8,7 @@ everything else has one, by kind. No library's exception leaves this module.
 import asyncio
 import json as jsonlib
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,8 +28,11 @@ TAR: Final = "application/x-tar"
 HEALTH_TIMEOUT_S: Final = 0.5
 QUICK_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 5.0
+BUSY_PATIENCE_S: Final = 10.0
+"""How long a daemon whose turn is taken is asked again before a restore."""
 MAX_JSON_BYTES: Final = 64 * 1024 * 1024
 _MAX_ERROR_BYTES: Final = 64 * 1024
+_BUSY_PAUSE_S: Final = 0.1
 _PATH = re.compile(r"/[!-~]*")
 _NOT_FORWARDED: Final = frozenset(
     {
@@ -60,7 +64,8 @@ class Health:
     """What a daemon says of itself.
 
     `ready` is whether the app's dev server runs; `running` the orchestrator's step, or None;
-    `packed` whether it speaks packed snapshots, as daemons of the first versions do not.
+    `phase` how far its setup is (empty from a daemon that does not tell); `packed` whether it
+    speaks packed snapshots, as daemons of the first versions do not.
     """
 
     ready: bool
@@ -69,6 +74,7 @@ class Health:
     running: str | None
     pending: tuple[str, ...]
     version: str
+    phase: str = ""
     packed: bool = False
 
 
@@ -153,6 +159,7 @@ class DaemonClient:
             running=running if isinstance(running, str) else None,
             pending=tuple(str(step) for step in pending) if isinstance(pending, list) else (),
             version=str(answer.get("version", "")),
+            phase=str(answer.get("phase", "")),
             packed=isinstance(formats, list) and PACKED in formats,
         )
 
@@ -253,23 +260,30 @@ class DaemonClient:
 
         `chunks` is a tar or, when `packed`, a restore stream. What it raises is raised here as it
         is; the daemon then sees a broken body and changes nothing. The body is only sent when the
-        daemon is ready to take it.
+        daemon is ready to take it: one that is still giving up an earlier try is waited for.
         """
         source = _Source(chunks)
-        answer_headers = {"Content-Type": PACKED if packed else TAR} | dict(headers or {})
-        try:
-            async with self.request(
-                "POST",
-                f"{PREFIX}/snapshot/restore",
-                headers=answer_headers,
-                body=source.chunks(),
-                expect_continue=True,
-            ) as answer:
-                return await _json_of(answer)
-        except DaemonUnreachableError:
-            if source.error is not None:
-                raise source.error from None
-            raise
+        sent_headers = {"Content-Type": PACKED if packed else TAR} | dict(headers or {})
+        waits_until_s = time.monotonic() + BUSY_PATIENCE_S
+        while True:
+            try:
+                async with self.request(
+                    "POST",
+                    f"{PREFIX}/snapshot/restore",
+                    headers=sent_headers,
+                    body=source.chunks(),
+                    expect_continue=True,
+                ) as answer:
+                    return await _json_of(answer)
+            except DaemonUnreachableError:
+                if source.error is not None:
+                    raise source.error from None
+                raise
+            except DaemonError as error:
+                is_busy = error.daemon_status == 409 and "X-Limpet-Plan" not in sent_headers
+                if not is_busy or source.begun or time.monotonic() > waits_until_s:
+                    raise
+            await asyncio.sleep(_BUSY_PAUSE_S)
 
     @asynccontextmanager
     async def plan_restore(
@@ -388,9 +402,11 @@ class _Source:
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self._chunks = chunks
+        self.begun = False
         self.error: Exception | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        self.begun = True
         try:
             async for chunk in self._chunks:
                 yield chunk
