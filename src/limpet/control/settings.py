@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     """None: SQLite in the data folder."""
     templates_dir: Path | None = None
+    template_builds: bool = True
+    """Whether a template that was used is installed once more, aside, for all that come after."""
     max_request_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
     """Of a JSON request's body; streams (imports, file transfers) have limits of their own."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

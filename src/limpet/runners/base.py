@@ -21,12 +21,16 @@ class Isolation:
 
 @dataclass(frozen=True, slots=True)
 class SandboxId:
-    """The identity of a sandbox: the same triple gives the same handle everywhere."""
+    """The identity of a sandbox: the same triple gives the same handle everywhere.
+
+    A `transient` one ends with the control plane that started it: none after it adopts it.
+    """
 
     org: OrgId
     agent: AgentId
     branch: Branch
     handle: Handle
+    transient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,13 @@ class Runner(Protocol):
 
     @property
     def isolation(self) -> Isolation: ...
+
+    async def runtime(self) -> str:
+        """What its sandboxes run apps with, such as `node v22.1.0`: installed packages rely on it.
+
+        Empty when that is not known.
+        """
+        ...
 
     async def ensure(self, sandbox: SandboxId, options: EnsureOptions) -> Provisioned:
         """The sandbox, started or adopted; two callers at once get the same one."""

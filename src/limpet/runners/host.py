@@ -103,6 +103,7 @@ class HostRunner:
         self._stop_grace_s = stop_grace_s
         self._slots: dict[Handle, _Slot] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._runtime: str | None = None
         environ = dict(os.environ if environ is None else environ)
         self._isolation = _decided(isolation, environ, visible)
         shut_in = None
@@ -126,6 +127,12 @@ class HostRunner:
         if len(handle) > MAX_HANDLE_LENGTH or not _HANDLE.fullmatch(handle):
             raise NotFoundError(f"{handle[:80]!r} is not a sandbox's handle")
         return self._roots / handle
+
+    async def runtime(self) -> str:
+        """Which node this machine's sandboxes find."""
+        if self._runtime is None:
+            self._runtime = await anyio.to_thread.run_sync(self._launcher.runtime)
+        return self._runtime
 
     async def ensure(self, sandbox: SandboxId, options: EnsureOptions) -> Provisioned:
         """The sandbox, started or adopted; two callers at once get the same one.
@@ -355,7 +362,8 @@ class HostRunner:
             )
             # On record first, the token after: see limpet.runners.spawn.
             await anyio.to_thread.run_sync(self._pid_files.write, record)
-            await self._state.put(sandbox, record.as_dict())
+            if not sandbox.transient:
+                await self._state.put(sandbox, record.as_dict())
             doors.hand_over(token)
         except RunnerError as error:
             raise RunnerError(error.message + said(slot.log), hint=error.hint) from error

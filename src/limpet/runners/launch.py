@@ -2,6 +2,8 @@
 
 import functools
 import os
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,7 @@ from limpet.runners.daemon_log import DaemonLog
 
 _ATTEMPT_S: Final = 2.0
 _MAX_PAUSE_S: Final = 0.25
+_TOOL_ANSWERS_WITHIN_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,30 @@ class Launcher:
     etc: Path
     app_origins: tuple[str, ...] = ()
 
+    def runtime(self) -> str:
+        """Which node sandboxes find, such as `node v22.1.0`; empty when none. Blocks."""
+        node = shutil.which("node", path=self._path)
+        if node is None:
+            return ""
+        try:
+            done = subprocess.run(
+                [node, "--version"],
+                env=environment.allowed(self.environ),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_TOOL_ANSWERS_WITHIN_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return f"node {done.stdout.strip()}" if done.returncode == 0 else ""
+
+    @property
+    def _path(self) -> str:
+        own_venv = Path(sys.prefix) if sys.prefix != sys.base_prefix else None
+        return os.pathsep.join(environment.tool_path(self.environ, own_venv))
+
     def start(self, root: Path, boot_id: BootId, doors: spawn.Doors, log_fd: int) -> spawn.Spawned:
         """Start a daemon for the sandbox at `root`. Blocks. Raises `RunnerError` or `OSError`."""
         listen_fd, token_fd = doors.inherited
@@ -49,10 +76,8 @@ class Launcher:
         )
         shut_in = self.shut_in
         if shut_in is None:
-            own_venv = Path(sys.prefix) if sys.prefix != sys.base_prefix else None
-            path = os.pathsep.join(environment.tool_path(self.environ, own_venv))
             env = make_environment(
-                path=path, sandbox_root=root, relocated=True, own_pid_namespace=False
+                path=self._path, sandbox_root=root, relocated=True, own_pid_namespace=False
             )
             return spawn.start_plain(
                 self.command, env=env, cwd=Path("/"), log_fd=log_fd, pass_fds=doors.inherited

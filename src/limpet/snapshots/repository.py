@@ -11,7 +11,7 @@ A state is packed (docs/format.md) or a plain tar; a tar of the older layout cou
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from limpet.errors import (
 )
 from limpet.ids import OrgId, SnapshotId, new_snapshot_id
 from limpet.snapshots.blob_index import BlobIndex, BlobIndexes
+from limpet.snapshots.edited_tree import Edit, edited_stream
 from limpet.snapshots.faults import reach
 from limpet.snapshots.lineage import (
     MAIN,
@@ -40,8 +41,10 @@ from limpet.snapshots.lineage import (
 )
 from limpet.snapshots.packed_save import PackedSave, StoredSave
 from limpet.snapshots.snapshot_reader import SnapshotReader
+from limpet.snapshots.snapshot_trees import packed_of
 from limpet.snapshots.tars import receipt_of
 from limpet.stores.base import SandboxStore
+from limpet.stores.keys import TEMPLATES_ORG
 
 __all__ = [
     "MAIN",
@@ -167,9 +170,10 @@ class SnapshotRepository(SnapshotReader):
     ) -> Saved:
         """Store a `save` stream as the generation after `expected_generation`.
 
-        `base` is the state of this org that the stream may build upon: blobs of its tree may be
-        named without being sent. A state that is the base's own, saved without being asked for,
-        stores nothing and gives the base back. Lost races end as those of `save_tar` do.
+        `base` is the state that the stream may build upon, of this org or of the templates' space:
+        blobs of its tree may be named without being sent. A state that is the base's own, saved
+        without being asked for, stores nothing and gives the base back. Lost races end as those of
+        `save_tar` do.
 
         Raises `StreamBrokenError` or `SnapshotDamagedError` when the stream is cut off or not
         what the format allows, `ForeignBaseError` or `ForeignBlobError` when it relies on what it
@@ -177,7 +181,9 @@ class SnapshotRepository(SnapshotReader):
         again helps), `SaveTooOldError`. No head is left then.
         """
         if base is not None and base.ref.org != ref.org:
-            raise InvalidInputError("A save cannot build upon another org's snapshot")
+            if base.ref.org != TEMPLATES_ORG:
+                raise InvalidInputError("A save cannot build upon another org's snapshot")
+            base = _shared(base)
         started_s = time.monotonic()
         async with self._opened_index(ref.org) as index:
             save = PackedSave(self._packs(ref.org), self._trees, index, base)
@@ -205,6 +211,35 @@ class SnapshotRepository(SnapshotReader):
         if stored.folders is not None:
             self._trees.keep(head, stored.folders)
         return _saved(stored, head)
+
+    async def begin(
+        self, target: Head, edits: Mapping[bytes, Edit], *, ref: BranchRef, fencing: int
+    ) -> Head:
+        """The first snapshot of a branch: `target`, of the templates' space, with some edits.
+
+        Only what the edits change is stored. Raises `PackGoneError` or `SnapshotDamagedError` when
+        the target is not whole any more, and `SaveSupersededError` as `save_packed` does.
+        """
+        trees = await self.trees(target)
+        root, now_ns = packed_of(target).root, time.time_ns()
+        stream = await to_thread.run_sync(
+            lambda: list(edited_stream(root, trees, edits, mtime_ns=now_ns))
+        )
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for chunk in stream:
+                yield chunk
+
+        saved = await self.save_packed(
+            ref,
+            chunks(),
+            base=target,
+            reason="start",
+            parent=None,
+            fencing=fencing,
+            expected_generation=0,
+        )
+        return saved.head
 
     async def adopt(
         self,
@@ -335,4 +370,17 @@ def _says_nothing_new(base: Head, head: Head) -> bool:
         and head.reason in _QUIET
         and (base.ref, base.lineage, base.generation, base.blake3)
         == (head.ref, head.lineage, head.generation - 1, head.blake3)
+    )
+
+
+def _shared(head: Head) -> Head:
+    """A head of the templates' space as other orgs see it: its packs lie there."""
+    packed = packed_of(head)
+    return replace(
+        head,
+        packed=replace(
+            packed,
+            packs=tuple(replace(ref, shared=True) for ref in packed.packs),
+            trees=tuple(replace(ref, shared=True) for ref in packed.trees),
+        ),
     )

@@ -25,6 +25,8 @@ _LINEAGE = re.compile(r"main|side-[0-9a-f]{12}")
 _PACK = re.compile(r"[0-9a-f]{64}")
 TEMPLATES = "_templates"
 """The operator's space, which every org can read."""
+TEMPLATES_ORG = OrgId("~templates")
+"""Stands for that space where an org is asked for; no org can be called so (`~` is in no id)."""
 _SNAPSHOT = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -54,6 +56,8 @@ def safe_org(org: OrgId) -> str:
     Names that begin with `_` are the operator's (`_templates`, `_doctor`), so an org that is called
     so gets a hash.
     """
+    if org == TEMPLATES_ORG:
+        return TEMPLATES
     return _hashed(org) if org.startswith("_") else safe_name(org)
 
 

@@ -99,6 +99,7 @@ class House:
             store_wait_s=self.environ.get("store_wait_s", 0.2),
             idle_s=self.environ.get("idle_s", 60),
             isolation="none",
+            template_builds=self.environ.get("template_builds", False),
         )
         box = SecretBox.open_for(self.settings)
         self.db = Database(self.settings.effective_database_url)

@@ -1,15 +1,18 @@
 """Sandboxes' daemons as the control plane sees them: found by handle, one session for all."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import aiohttp
 
 from limpet.control.sandboxes.decide import Origin
 from limpet.control.saver import Idle
-from limpet.errors import ConflictError
+from limpet.errors import ConflictError, DaemonError
 from limpet.ids import Handle
 from limpet.runners.base import Provisioned, Runner
 from limpet.runners.daemon_client import DaemonClient, new_session
+
+_MOST: Final = 1 << 63
 
 
 class NotRunningError(ConflictError):
@@ -77,6 +80,8 @@ async def origin_of(client: DaemonClient) -> Origin:
 
 
 async def idle_of(client: DaemonClient) -> Idle:
-    """How long ago the last work was, and how much there has been."""
+    """How long ago the last work was, and how much there has been; numbers that can be stored."""
     told = await client.idle()
+    if not (0 <= told.idle_ms < _MOST and 0 <= told.activity_seq < _MOST):
+        raise DaemonError("The sandbox counts its activity beyond all bounds", daemon_status=200)
     return Idle(idle_ms=told.idle_ms, activity_seq=told.activity_seq)

@@ -7,6 +7,7 @@ from limpet.control.sandboxes.daemons import Daemons
 from limpet.control.sandboxes.events import EventHub, SandboxKey
 from limpet.control.sandboxes.leases import Leases
 from limpet.control.sandboxes.rows import SandboxRows
+from limpet.control.sandboxes.template_builds import TemplateBuilds
 from limpet.control.sandboxes.turns import Turns
 from limpet.control.secrets import SecretBox
 from limpet.control.settings import Settings
@@ -42,6 +43,7 @@ class Parts:
     secrets: SecretBox
     events: EventHub
     daemons: Daemons
+    template_builds: TemplateBuilds
     lifecycle: Turns[SandboxKey] = field(default_factory=Turns)
     saves: Turns[SandboxKey] = field(default_factory=Turns)
     saving: set[SandboxKey] = field(default_factory=set)

@@ -37,6 +37,7 @@ from limpet.control.sandboxes.rows import known_generation, known_snapshot
 from limpet.control.sandboxes.saving import Saving
 from limpet.control.sandboxes.streams import counted, from_thread
 from limpet.control.sandboxes.templates_seed import Author, seed_tar
+from limpet.control.templates import Template
 from limpet.errors import (
     ConflictError,
     DaemonError,
@@ -44,7 +45,7 @@ from limpet.errors import (
     SnapshotDamagedError,
     StoreUnavailableError,
 )
-from limpet.ids import BootId, SnapshotId
+from limpet.ids import BootId, Handle, SnapshotId
 from limpet.runners.daemon_client import QUICK_TIMEOUT_S, DaemonClient
 from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.repository import MAIN, Head
@@ -251,7 +252,7 @@ class Restoring:
         if decision.action == "ask":
             raise StoreUnavailableError(decision.message, hint=STORE_HINT)
         if decision.action == "seed":
-            await self._seed(start)
+            return await self._begin(start, decision)
         if decision.action != "restore" or decision.head is None:
             return decision
         if decision.save_aside and start.origin.unsaved:
@@ -286,11 +287,47 @@ class Restoring:
             raise SnapshotDamagedError(f"The snapshot {candidate.snapshot} is gone from the store")
         start.receipt = await restore_into(parts, start.key, start.client, head)
 
-    async def _seed(self, start: _Start) -> None:
-        """Lay the template out in the empty workspace."""
+    async def _begin(self, start: _Start, decision: Decision) -> Decision:
+        """Begin from the agent's template: with all installed where that is at hand."""
         assert start.agent.template is not None
         template = self._parts.templates.get(start.agent.template)
         author = await self.author(start.agent)
+        is_first = decision.outcome == "template" and isinstance(start.lookup, NoSnapshot)
+        if is_first and known_snapshot(start.row) is None:
+            installed = await self._begin_installed(start, template, author)
+            if installed is not None:
+                start.lookup = Found(installed)
+                return replace(decision, action="restore", head=installed, at=installed)
+            await self._parts.template_builds.want(template, Handle(start.row.handle))
+        await self._seed(start, template, author)
+        return decision
+
+    async def _begin_installed(
+        self, start: _Start, template: Template, author: Author
+    ) -> Candidate | None:
+        """Restore the template as it was installed before; None when that cannot be."""
+        builds, ref = self._parts.template_builds, ref_of(start.key)
+        try:
+            found = await builds.find(template)
+            if found is None:
+                return None
+            head = await builds.begin(found, ref, author, fencing=start.row.fencing)
+        except LimpetError as error:
+            log.warning("template_not_at_hand", template=template.name, error=error.message)
+            return None
+        candidate = Candidate(head.snapshot, head.generation)
+        try:
+            start.receipt = await restore_into(self._parts, start.key, start.client, head)
+        except StoreUnavailableError:
+            raise
+        except LimpetError as error:
+            log.warning("template_not_restored", template=template.name, error=error.message)
+            start.lookup = Found(candidate)
+            return None
+        return candidate
+
+    async def _seed(self, start: _Start, template: Template, author: Author) -> None:
+        """Lay the template out in the empty workspace."""
         cache: Path = self._parts.settings.data_dir / "cache" / "templates"
         chunks = from_thread(seed_tar(template, start.key.branch, author, cache))
         told = await start.client.restore(chunks, {})

@@ -16,7 +16,7 @@ from limpet.control.sandboxes.decide import Origin
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.parts import Parts, ref_of
 from limpet.control.sandboxes.rows import key_of
-from limpet.control.sandboxes.streams import without_stalls
+from limpet.control.sandboxes.streams import at_most, without_stalls
 from limpet.control.sandboxes.views import problem_of
 from limpet.errors import (
     ConflictError,
@@ -28,6 +28,7 @@ from limpet.errors import (
 from limpet.ids import BootId, SnapshotId
 from limpet.runners.base import DaemonResponse
 from limpet.runners.daemon_client import PACKED, DaemonClient
+from limpet.snapshots.judge_save import ForeignBlobError
 from limpet.snapshots.packed_save import PackGoneError
 from limpet.snapshots.repository import MAIN, Head, Lineage, SaveReason, SaveSupersededError
 
@@ -35,6 +36,9 @@ log = structlog.get_logger(__name__)
 
 LARGE_SAVE_BYTES: Final = 500_000_000
 """A save that sends more, compressed, is worth a word of warning."""
+MAX_SEQ_DIGITS: Final = 18
+SPARE_BYTES: Final = 64 << 20
+"""What any save may send beyond twice the largest workspace."""
 LOST_RACE = (
     "Another writer saved this branch first. The work here goes to a side lineage; adopt it from "
     "the history when you want it."
@@ -165,11 +169,12 @@ class Saving:
         base = await self._base(key, parent)
         try:
             taken = await self._take(key, client, wanted, base)
-        except PackGoneError as error:
+        except (PackGoneError, ForeignBlobError) as error:
             if base is None:
                 raise
-            # What the last snapshot needs is gone: this one must stand by itself.
-            log.warning("base_is_damaged", snapshot=base.snapshot, error=error.message)
+            # What the last snapshot needs is gone, or the sandbox is wrong about what that holds:
+            # this one must stand by itself.
+            log.warning("saved_without_base", snapshot=base.snapshot, error=error.message)
             taken = await self._take(key, client, wanted, None)
         seq, boot_id, stored = taken.seq, taken.boot_id or BootId(row.boot_id or ""), taken.stored
         if stored is None:
@@ -221,7 +226,9 @@ class Saving:
     ) -> "_Stored":
         """Verify and store what the daemon streams, packed or, from one that is old, as a tar."""
         repository = self._parts.repository
-        body = without_stalls(answer.body)
+        # Beside the workspace itself, what changed while it was read and was read again.
+        most_bytes = 2 * self._parts.settings.max_workspace_bytes + SPARE_BYTES
+        body = at_most(without_stalls(answer.body), most_bytes)
         told: dict[str, Any] = {
             "reason": wanted.reason,
             "parent": wanted.parent,
@@ -314,7 +321,7 @@ def _digest_of(base: Head | None) -> str | None:
 def _seq_at_start(answer: DaemonResponse) -> int:
     """The daemon's activity counter when this save began, as its answer's header says."""
     told = answer.headers.get("X-Limpet-Activity-Seq", "")
-    if not told.isascii() or not told.isdigit():
+    if not told.isascii() or not told.isdigit() or len(told) > MAX_SEQ_DIGITS:
         raise DaemonError(
             "The sandbox did not say where its save began",
             daemon_status=answer.status,

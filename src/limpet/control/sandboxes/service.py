@@ -36,6 +36,7 @@ from limpet.control.sandboxes.restoring import Restoring
 from limpet.control.sandboxes.rows import SandboxRows, key_of
 from limpet.control.sandboxes.saving import NothingToSaveError, Saving
 from limpet.control.sandboxes.starting import Starting
+from limpet.control.sandboxes.template_builds import TemplateBuilds
 from limpet.control.sandboxes.views import receipt_of, snapshot_of, snapshots_of
 from limpet.control.saver import Idle, Tracked, has_unsaved
 from limpet.control.secrets import SecretBox
@@ -69,6 +70,7 @@ class SandboxService:
     ) -> None:
         owner = f"{socket.gethostname()[:32]}-{os.getpid()}-{randomness.token_hex(4)}"
         ttl_s = max(MIN_LEASE_S, LEASE_POLLS * settings.poll_s)
+        daemons = Daemons(runner)
         self.parts = Parts(
             rows=SandboxRows(db),
             leases=Leases(db, owner, ttl_s=ttl_s, exclusive=settings.uses_sqlite),
@@ -78,7 +80,8 @@ class SandboxService:
             templates=templates,
             secrets=secrets,
             events=EventHub(),
-            daemons=Daemons(runner),
+            daemons=daemons,
+            template_builds=TemplateBuilds(runner, repository, settings, daemons),
         )
         self._saving = Saving(self.parts)
         restoring = Restoring(self.parts, self._saving)
@@ -347,6 +350,7 @@ class SandboxService:
         self.parts.closing = True
         self.parts.events.close()
         await self._starting.settle()
+        await self.parts.template_builds.close()
         await self.looking.close()
         await self.parts.daemons.close()
 

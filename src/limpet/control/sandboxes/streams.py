@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import anyio.to_thread
 
 from limpet.errors import UnreachableError
+from limpet.snapshots.judge import TooMuchError
 
 STALL_S = 120.0
 
@@ -31,6 +32,18 @@ async def without_stalls(
                 f"{who} sent nothing for {stall_s:.0f} s in the middle of a snapshot",
                 hint="Nothing was stored. Try again.",
             ) from None
+        yield chunk
+
+
+async def at_most(
+    chunks: AsyncIterator[bytes], limit_bytes: int, *, who: str = "The sandbox"
+) -> AsyncIterator[bytes]:
+    """`chunks`; raises `TooMuchError`, which names `who`, once they are over the limit."""
+    seen = 0
+    async for chunk in chunks:
+        seen += len(chunk)
+        if seen > limit_bytes:
+            raise TooMuchError(f"{who} sent more than {limit_bytes:,} bytes for one snapshot")
         yield chunk
 
 

@@ -75,7 +75,7 @@ def seed_tar(template: Template, branch: str, author: Author, cache: Path) -> It
         shutil.copytree(_base(template, author, cache), workspace / "repo", symlinks=True)
         if (workspace / "repo" / ".git").is_dir():
             name = FALLBACK_BRANCH if is_synthetic(branch) else branch
-            _git(workspace / "repo", "branch", "-m", name)
+            git(workspace / "repo", "branch", "-m", name)
         yield from stream_tar(workspace)
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
@@ -107,18 +107,21 @@ def _base(template: Template, author: Author, cache: Path) -> Path:
 
 
 def _first_commit(repo: Path, template: Template, author: Author) -> None:
-    _git(repo, "init", "--quiet", "--template=", f"--initial-branch={FALLBACK_BRANCH}")
-    _git(repo, "config", "user.name", author.name)
-    _git(repo, "config", "user.email", author.email)
-    _git(repo, "add", "--all")
-    _git(
+    git(repo, "init", "--quiet", "--template=", f"--initial-branch={FALLBACK_BRANCH}")
+    git(repo, "config", "user.name", author.name)
+    git(repo, "config", "user.email", author.email)
+    git(repo, "add", "--all")
+    git(
         repo, "commit", "--quiet", "--no-verify", "--no-gpg-sign",
         "-m", f"Start from the template {template.name}",
     )  # fmt: skip
 
 
-def _git(repo: Path, *arguments: str) -> None:
-    """Run git with nothing of this machine's or user's own configuration."""
+def git(repo: Path, *arguments: str) -> None:
+    """Run git with nothing of this machine's or user's own configuration. Blocks.
+
+    Raises `TemplateFailedError` when it cannot be run, or fails.
+    """
     environ = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": "/nonexistent",
