@@ -9,9 +9,10 @@ import aiohttp
 import pytest
 
 from limpet.control.daemon_proxy import allowed_route
-from limpet.control.sandboxes.streams import StalledError, without_stalls
+from limpet.control.sandboxes.streams import StalledError, at_most, without_stalls
 from limpet.control.vm_events import split_frames
 from limpet.errors import LimpetError, NotFoundError
+from limpet.snapshots.judge import TooMuchError
 from tests.control.sandboxes.live_page import LivePage, live_page
 
 pytestmark = pytest.mark.anyio
@@ -216,3 +217,14 @@ async def test_every_stream_ends_when_the_server_does(tmp_path: Path) -> None:
         assert seen
         async with page.get("/") as answer:
             assert answer.status == 503
+
+
+async def test_a_stream_without_end_is_broken_off_at_its_limit() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"1234"
+
+    chunks = at_most(endless(), 10)
+    assert [await anext(chunks), await anext(chunks)] == [b"1234"] * 2
+    with pytest.raises(TooMuchError, match=r"^The sandbox sent more than 10 bytes"):
+        await anext(chunks)
