@@ -71,7 +71,7 @@ check-web: setup-dev
 	npm --prefix web run --silent test
 
 test: check ## Everything that must hold before a commit, in under 20 minutes
-	$(BIN)/pytest -m 'not fault' $(PYTEST_ARGS)
+	$(BIN)/pytest -m 'not fault and not engine_fault' $(PYTEST_ARGS)
 
 faults-main: setup-dev ## Break the main job in every way its faults table names
 	SEED=$(SEED) $(BIN)/python -m tests.faults.report $(PYTEST_ARGS)

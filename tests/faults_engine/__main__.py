@@ -15,6 +15,7 @@ TESTS = (
     "tests/faults_engine/test_objects.py",
     "tests/snapshots/test_consolidate.py",
     "tests/faults_engine/test_moving.py",
+    "tests/faults_engine/test_hostile_daemon.py",
 )
 
 
@@ -25,7 +26,7 @@ def main() -> int:
     os.environ.setdefault("LIMPET_SAVES", "1000")
     os.environ.setdefault("LIMPET_ROUNDS", "40")
     started = time.monotonic()
-    say("faults-engine: damaged objects, a thousand saves, a workspace that never stands still")
+    say("faults-engine: damaged objects, a thousand saves, what never stands still, what lies")
     counts = Counts()
     code = int(
         pytest.main(
