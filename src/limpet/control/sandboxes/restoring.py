@@ -8,7 +8,7 @@ on without.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,13 @@ from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.parts import Parts, ref_of
 from limpet.control.sandboxes.rows import known_generation, known_snapshot
 from limpet.control.sandboxes.saving import Saving
-from limpet.control.sandboxes.streams import counted, from_thread
+from limpet.control.sandboxes.streams import at_most, counted, from_thread, without_stalls
 from limpet.control.sandboxes.templates_seed import Author, seed_tar
 from limpet.control.templates import Template
 from limpet.errors import (
     ConflictError,
     DaemonError,
+    InvalidInputError,
     LimpetError,
     SnapshotDamagedError,
     StoreUnavailableError,
@@ -53,6 +54,7 @@ from limpet.snapshots.wire import StreamHashes, StreamHeader, StreamReader
 
 log = structlog.get_logger(__name__)
 
+NEEDS_SPARE_BYTES = 1 << 20
 STORE_RETRY_S = 1.0
 STORE_ANSWER_S = 10.0
 STORE_HINT = (
@@ -453,18 +455,31 @@ async def _planned(
     parts: Parts, client: DaemonClient, head: Head, headers: dict[str, str]
 ) -> tuple[str, set[BlobHash]] | None:
     """The daemon's plan of a patch and what that needs; None when a whole restore is as good."""
+    assert head.packed is not None
     trees = await parts.repository.open_packed(head, flow="plan")
+    # Of each blob there is more in an index than its name: nobody needs more names than that.
+    most_bytes = sum(pack.index_bytes for pack in head.packed.packs) + NEEDS_SPARE_BYTES
+    async with client.plan_restore(trees, headers) as answer:
+        try:
+            return await _needs_in(at_most(without_stalls(answer.body), most_bytes))
+        except (SnapshotDamagedError, InvalidInputError) as error:
+            # It is the answer that is broken, not the snapshot.
+            raise DaemonError(
+                f"The sandbox's plan makes no sense: {error.message}", daemon_status=answer.status
+            ) from error
+
+
+async def _needs_in(body: AsyncIterator[bytes]) -> tuple[str, set[BlobHash]] | None:
     reader = StreamReader("needs")
     name: str | None = None
     needs: set[BlobHash] = set()
-    async with client.plan_restore(trees, headers) as answer:
-        async for chunk in answer.body:
-            for record in reader.feed(chunk):
-                if isinstance(record, StreamHeader):
-                    told = record.fields.get("plan")
-                    name = told if isinstance(told, str) else None
-                elif isinstance(record, StreamHashes):
-                    needs.update(record.hashes)
+    async for chunk in body:
+        for record in reader.feed(chunk):
+            if isinstance(record, StreamHeader):
+                told = record.fields.get("plan")
+                name = told if isinstance(told, str) else None
+            elif isinstance(record, StreamHashes):
+                needs.update(record.hashes)
     reader.finish()
     return (name, needs) if name is not None else None
 
