@@ -1,12 +1,13 @@
 """A daemon that speaks the protocol and lies: `state/evil` says how. Started by the host runner.
 
-What it is sent by the control plane it keeps in `state/received`.
+What it is sent by the control plane it keeps in `state/received-...`.
 """
 
 import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from limpet.snapshots.wire import MEDIA_TYPE
-from tests.faults_engine.hostile_streams import CASES, Answer, beyond_base, good, of
+from tests.faults_engine.hostile_streams import CASES, PLANS, Answer, beyond_base, good, of
 
 TOKEN = os.fdopen(int(os.environ["DAEMON_TOKEN_FD"]), "rb").read().decode()
 STATE = Path(os.environ["SANDBOX_ROOT"]) / "state"
@@ -49,16 +50,13 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(told)
         elif self.path.startswith("/_sandbox/snapshot/origin"):
             told = {"snapshot": None, "generation": None, "unsaved": False, "detached": False}
-            self.answer({**told, "empty": evil() != "plans"})
+            self.answer({**told, "empty": evil() not in PLANS})
         else:
             self.answer({"error": "Not found"}, 404)
 
     def do_POST(self) -> None:
-        if self.headers.get("Expect"):
-            pass  # answered by the base class
         body = self.read()
-        with (STATE / "received").open("ab") as out:
-            out.write(body)
+        (STATE / f"received-{time.monotonic_ns()}").write_bytes(body)
         if self.path.startswith("/_sandbox/snapshot/create"):
             base = self.headers.get("X-Limpet-Base")
             case = CASES.get(evil())
@@ -67,8 +65,21 @@ class Handler(BaseHTTPRequestHandler):
             self.stream(case or Answer(of(lambda: good(base)), quick=True))
         elif self.path.startswith("/_sandbox/config"):
             self.answer({"bootId": BOOT, "transition": "none"})
+        elif self.path.startswith("/_sandbox/snapshot/plan"):
+            self.stream(Answer(PLANS[evil()]))
+        elif self.path.startswith("/_sandbox/snapshot/restore"):
+            self.restored()
         else:
             self.answer({})
+
+    def restored(self) -> None:
+        how = evil()
+        if how == "answers an error":
+            self.answer({"error": "x" * 100_000}, 500)
+        elif how == "answers no object":
+            self.answer([1, 2])
+        else:
+            self.answer({"ok": True, "files": 1, "bytes": 1, "receipt": {}})
 
     def read(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":

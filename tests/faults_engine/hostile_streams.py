@@ -254,6 +254,26 @@ def boundaries() -> list[int]:
     return found
 
 
+def needs(*names: BlobHash) -> bytes:
+    writer = StreamWriter("needs")
+    return b"".join([writer.header({"plan": "p"}), *writer.hashes(list(names)), writer.end({})])
+
+
+def endless_needs() -> Iterator[bytes]:
+    writer = StreamWriter("needs")
+    yield writer.header({"plan": "p"})
+    while True:
+        yield from writer.hashes([BlobHash(os.urandom(32)) for _ in range(10_000)])
+
+
+PLANS: dict[str, Callable[[], Iterator[bytes]]] = {
+    "needs what is another's": of(lambda: needs(hash_of(SECRET))),
+    "needs what is another agent's": of(lambda: needs(hash_of(ALSO_SECRET))),
+    "needs without end": endless_needs,
+    "needs that are cut": of(lambda: needs(hash_of(b"good"))[:-40]),
+    "needs that are none": of(lambda: b"<!doctype html>"),
+}
+"""Answers to `/snapshot/plan`."""
 BAD = frozenset({"snapshot_damaged", "bad_node", "stream_broken", "invalid"})
 FOREIGN = frozenset({"foreign_blob"})
 TOO_MUCH = frozenset({"snapshot_too_large"})

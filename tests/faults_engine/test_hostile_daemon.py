@@ -25,6 +25,7 @@ from tests.control.sandboxes import conftest as sandboxes
 from tests.control.sandboxes.conftest import Box, House
 from tests.faults_engine import hostile_streams as hostile
 from tests.faults_engine.suites import Suite
+from tests.snapshots.oracle import read_stream
 from tests.snapshots.packed_streams import in_pieces, save_stream, tree_of
 from tests.snapshots.trees import Description, describe
 
@@ -191,3 +192,33 @@ async def test_every_lie_about_a_workspace_is_refused(plane: Plane) -> None:
     for name in REST:
         await plane.attack(name)
     await plane.recovers()
+
+
+@pytest.mark.parametrize("how", [*hostile.PLANS, "answers an error", "answers no object"])
+async def test_a_sandbox_that_lies_about_a_restore_gets_nothing_of_others(
+    plane: Plane, how: str
+) -> None:
+    """Refused, or restored whole: it is given its own snapshot and nothing else."""
+    await plane.evil(how)
+    peak = Peak()
+    refused = ""
+    try:
+        await plane.box.restore(plane.good.snapshot)
+    except LimpetError as error:
+        refused = error.code
+    assert peak.grown_bytes() <= 150 << 20
+    assert refused in {"", "foreign_blob", "daemon_error"}
+    assert bool(refused) == (not how.startswith("needs ") or "another" in how), refused
+    received = list((await plane.box.root() / "state").glob("received-*"))
+    streams = [path.read_bytes() for path in received]
+    streams = [stream for stream in streams if stream.startswith(b"LSTREAM1")]
+    assert streams
+    for stream in streams:
+        read = read_stream(stream)
+        for kind in (0, 1):
+            for blob in read.blobs(kind).values():
+                assert hostile.SECRET not in blob
+                assert hostile.ALSO_SECRET not in blob
+    assert plane.good.snapshot in {one.id for one in await plane.box.snapshots()}
+    assert await plane.restored(plane.good) == plane.tree
+    SUITE.count("restores with a lying sandbox")
