@@ -55,7 +55,7 @@ demo: setup ## The main job by itself: make, edit, save, kill -9, restore, compa
 
 # --- checks -----------------------------------------------------------------------------------
 
-.PHONY: check check-python check-web test faults-main faults-engine fuzz bench-main
+.PHONY: check check-python check-web test faults-main faults-engine fuzz bench bench-main
 check: check-python check-web ## Format, lint, types, import contract, dead code, the web app's checks
 check-python: setup-dev
 	$(BIN)/ruff format --check src tests bench hatch_build.py
@@ -82,5 +82,7 @@ faults-engine: setup-dev ## Damage every object and fail every disk call of the 
 fuzz: setup-dev ## Fuzz every codec, then 20,000 generated trees through the whole engine
 	SEED=$(SEED) $(BIN)/python -m tests.fuzz
 
+bench: setup-dev ## Snapshots beside tar, restic, borg, squashfs and bare C: tables, pictures, bars reached
+	$(BIN)/python -m bench.snapshots $(BENCH)
 bench-main: setup-dev ## Save and restore the template's workspace beside tar and beside npm ci
 	$(BIN)/python -m bench.main_job

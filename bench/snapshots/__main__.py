@@ -1,0 +1,173 @@
+"""`python -m bench.snapshots`: measure, print, write the JSON and the pictures."""
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from bench.snapshots import workspaces
+from bench.snapshots.cases import COLD, FIRST, Comparison
+from bench.snapshots.measuring import Case, seconds
+from bench.snapshots.memory import peaks
+from bench.snapshots.ours import Limpet
+from bench.snapshots.report import TAR, Measured, lines, write
+from bench.snapshots.sandboxes import begin_many
+from bench.snapshots.tools import PEERS, Floor, Tar, Tool
+from bench.snapshots.whole import whole_way
+
+HERE = Path(__file__).resolve().parent
+GROWTH = ("tiny", "few", "many")
+PARTS = ("peers", "whole", "growth", "memory", "sandboxes")
+NEEDS_BYTES = 12 << 30
+
+
+def options() -> argparse.Namespace:
+    """What was asked for."""
+    asked = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    asked.add_argument("--rounds", type=int, default=5, help="rounds of the comparison (5)")
+    asked.add_argument(
+        "--workspace", choices=workspaces.KINDS, default="npm", help="what is compared (npm)"
+    )
+    asked.add_argument(
+        "--only", action="append", choices=PARTS, help="a part alone; may be given again"
+    )
+    asked.add_argument("--disk", type=Path, help="also once in this folder of a disk, beside tar")
+    asked.add_argument("--scratch", type=Path, default=Path("/dev/shm"), help="a tmpfs (/dev/shm)")
+    asked.add_argument("--sandboxes", type=int, default=1000, help="how many begin (1000)")
+    asked.add_argument("--results", type=Path, default=HERE.parent / "results" / "snapshots.json")
+    asked.add_argument("--images", type=Path, default=HERE.parents[1] / "docs" / "images")
+    return asked.parse_args()
+
+
+def tell(what: str) -> None:
+    """Progress, on a terminal's one line."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{what}", end="", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Measure what was asked for; 0 also when a bar was not reached."""
+    asked = options()
+    free = shutil.disk_usage(asked.scratch).free
+    if free < NEEDS_BYTES and asked.workspace != "tiny":
+        print(f"{asked.scratch} has {free / 1e9:.0f} GB free; 12 are needed (--scratch FOLDER)")
+        return 2
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limpet-bench"
+    cache.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="limpet-bench-", dir=asked.scratch))
+    try:
+        found = measure(asked, cache, scratch)
+    finally:
+        tell("")
+        shutil.rmtree(scratch, ignore_errors=True)
+    print("\n".join(lines(found)))
+    for path in write(found, asked.results, asked.images):
+        print(f"wrote {path}")
+    return 0
+
+
+def measure(asked: argparse.Namespace, cache: Path, scratch: Path) -> Measured:
+    """All parts that were asked for."""
+    parts = asked.only or PARTS
+    load = " ".join(f"{one:.2f}" for one in os.getloadavg())
+    found = Measured(
+        f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, "
+        f"load at start {load}, {asked.rounds} rounds"
+    )
+    tools: list[Tool] = []
+    for tool in PEERS:
+        version = tool.version()
+        found.versions[tool.name] = version or f"not here: apt-get install {tool.packages}"
+        if version is not None:
+            tools.append(tool)
+    floor = Floor(scratch) if shutil.which("cc") else None
+    if floor is None:
+        found.versions["C"] = "no compiler: apt-get install gcc libc6-dev"
+    tell("making the workspace")
+    main_one = workspaces.make(asked.workspace, scratch / "workspace", cache)
+    found.workspaces[asked.workspace] = str(main_one)
+    if "peers" in parts:
+        comparison = Comparison(main_one, scratch, tools, floor, tell)
+        for number in range(asked.rounds):
+            comparison.round(number)
+        found.cases[asked.workspace] = comparison.cases
+        found.changed_bytes = comparison.changed_bytes
+    if "whole" in parts:
+        whole = whole_way(main_one, scratch, max(1, asked.rounds // 2), tell)
+        mine = found.cases.setdefault(asked.workspace, whole)
+        for name, case in whole.items():
+            for tool_name, times in case.times.items():
+                mine[name].times[tool_name] = times
+            mine[name].stored.update(case.stored)
+            mine[name].notes.update(case.notes)
+    if "sandboxes" in parts:
+        tell(f"{asked.sandboxes} sandboxes")
+        found.sandboxes = begin_many(main_one.folder, _fresh(scratch, "many"), asked.sandboxes)
+    if "memory" in parts:
+        tell("memory")
+        found.memory[asked.workspace] = peaks(main_one.folder, _fresh(scratch, "memory"))
+        shutil.rmtree(scratch / "memory")
+    if asked.disk is not None:
+        found.disk = on_disk(asked, main_one)
+    shutil.rmtree(main_one.folder)
+    if "growth" in parts and asked.workspace == "npm":
+        for name in GROWTH:
+            _growth(asked, name, cache, scratch, found, parts)
+    return found
+
+
+def _growth(
+    asked: argparse.Namespace,
+    name: str,
+    cache: Path,
+    scratch: Path,
+    found: Measured,
+    parts: "tuple[str, ...] | list[str]",
+) -> None:
+    tell(f"making the workspace {name}")
+    one = workspaces.make(name, scratch / name, cache)
+    found.workspaces[name] = str(one)
+    comparison = Comparison(one, scratch, [Tar(compressed=False)], None, tell)
+    for number in range(min(3, asked.rounds)):
+        comparison.round(number)
+    found.cases[name] = comparison.cases
+    if "memory" in parts:
+        found.memory[name] = peaks(one.folder, _fresh(scratch, f"memory-{name}"))
+        shutil.rmtree(scratch / f"memory-{name}")
+    shutil.rmtree(one.folder)
+
+
+def _fresh(scratch: Path, name: str) -> Path:
+    (scratch / name).mkdir()
+    return scratch / name
+
+
+def on_disk(asked: argparse.Namespace, workspace: workspaces.Workspace) -> dict[str, Case]:
+    """First save and restore, ours and tar's in turns, each until the disk has it."""
+    folder = Path(tempfile.mkdtemp(prefix="limpet-bench-", dir=asked.disk))
+    cases = {name: Case(name) for name in (FIRST, COLD)}
+    try:
+        for number in range(min(3, asked.rounds)):
+            every: list[Tool] = [Limpet(), Tar(compressed=False)]
+            for tool in every if number % 2 else every[::-1]:
+                tell(f"on the disk: {tool.name}")
+                state = folder / f"{tool.name}-{number}".replace(" ", "-")
+                into = folder / f"{tool.name}-{number}-into".replace(" ", "-")
+                tool.prepare(state)
+                os.sync()
+                took = seconds(partial(tool.save, workspace.folder, state), os.sync)
+                cases[FIRST].add(tool.name, took)
+                took = seconds(partial(tool.restore, state, into), os.sync)
+                cases[COLD].add(tool.name, took)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    assert cases[FIRST].has(TAR)
+    return cases
+
+
+if __name__ == "__main__":
+    sys.exit(main())
