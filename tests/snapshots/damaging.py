@@ -8,6 +8,7 @@ from pathlib import Path
 from limpet.ids import OrgId
 from limpet.snapshots.check import check
 from limpet.snapshots.findings import Finding
+from limpet.snapshots.frame import decode_frame, read_frame_header
 from limpet.snapshots.lineage import Head
 from limpet.snapshots.tar_write import stream_tar
 from limpet.stores.keys import head_key
@@ -53,8 +54,8 @@ class Past:
         work = self.engine.workspace
         (work / "docs").mkdir(parents=True)
         (work / "docs" / "kept").write_bytes(b"kept since the first " * 40)
-        (work / "first").write_bytes(b"only in the first " * 30)
-        (work / "large").write_bytes(os.urandom(5 << 20))
+        (work / "first").write_bytes(os.urandom(1 << 20))
+        (work / "large").write_bytes(os.urandom(4 << 20))
         self._save()
         (work / "first").unlink()
         (work / "second").write_bytes(b"from the second on " * 30)
@@ -94,6 +95,19 @@ class Past:
         """The objects of a kind: heads, packs, trees, tars."""
         return [path for path in objects(self.store) if kind in path.relative_to(self.store).parts]
 
+    def lose(self, name: str, number: int) -> Path:
+        """Damage the frame that holds the first bytes of a file of one of the snapshots."""
+        content = self.looked[number][b"/" + name.encode()][1]
+        assert isinstance(content, bytes)
+        for path in self.objects("packs"):
+            body = path.read_bytes()
+            for start, length in frames_in(body):
+                if content[:100] in decode_frame(body[start : start + length]).raw:
+                    middle = start + length // 2
+                    put(path, body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :])
+                    return path
+        raise LookupError(name)
+
     def key(self, path: Path) -> str:
         return path.relative_to(self.store).as_posix()
 
@@ -110,6 +124,15 @@ def findings(store: Path, org: str = "org", *, read_data: bool = True) -> list[F
         return [finding async for finding in found]
 
     return asyncio.run(run())
+
+
+def frames_in(pack: bytes) -> Iterator[tuple[int, int]]:
+    """Where the frames of a pack that is whole begin, and how long each is."""
+    at = 16
+    while pack[at + 8 : at + 12] == b"LFR1":
+        length = read_frame_header(pack, at).length
+        yield at, length
+        at += length
 
 
 def key_of(head: Head) -> str:

@@ -31,7 +31,8 @@ from limpet.snapshots.tars import TarStore, stored_tar_key
 from limpet.stores.base import SandboxStore, StoredObject
 from limpet.stores.keys import safe_org
 
-Phase = Literal["heads", "packs", "snapshots", "tars"]
+Phase = Literal["heads", "packs", "snapshots", "tars", "repairs"]
+"""Those of a check, and last what a repair does."""
 OnProgress = Callable[[Phase, int, int], None]
 """Told how many of how many things of a phase are done."""
 _PACKS_AT_ONCE: Final = 2
@@ -159,7 +160,7 @@ class Checking:
 
         states = await each(packs, judge, at_once=_PACKS_AT_ONCE)
         self.states = dict(zip(packs, states, strict=True))
-        self._touched = {pack: Touched() for pack in packs if not self.states[pack].sound}
+        self._touched = {pack: Touched() for pack in packs if not self.states[pack].fine}
 
     def _pack_findings(self) -> Iterator[Finding]:
         for pack, state in self.states.items():
@@ -169,7 +170,8 @@ class Checking:
                 if state.seen is None and not touched.count:
                     continue  # pruned meanwhile, or only snapshots that were set aside name it
                 kind: FindingKind = "pack-missing" if state.seen is None else "pack-damaged"
-                what = "; ".join(dict.fromkeys(state.faults)) or "it is not there"
+                faults = dict.fromkeys((*state.misnamed, *state.faults))
+                what = "; ".join(faults) or "it is not there"
                 what = f"{what[0].upper()}{what[1:]}"
                 yield Finding(kind, key, what, tuple(touched.first), touched.count)
             elif pack not in self._named.packs:
@@ -191,9 +193,11 @@ class Checking:
                 if pack in self._touched and not aside:
                     self._touched[pack].add(head)
             lost = await walk.lost(head.packed)
+            if lost is None:
+                continue
             if aside:
                 yield self._aside(stored.key, (SnapshotPlace.of(head),))
-            elif lost is not None:
+            else:
                 count, paths = await to_thread.run_sync(counted, lost)
                 what = (
                     f"Of its content {count:,} {'entry is' if count == 1 else 'entries are'} lost"
@@ -219,11 +223,13 @@ class Checking:
                 continue
             done += 1
             self._tell("tars", done, len(named.tars))
+            seen = listed.get(stored_tar_key(head))
+            found = await self._tar(tars, head, seen)
+            if found is None:
+                continue
             if stored.key in self._set_aside:
                 yield self._aside(stored.key, (SnapshotPlace.of(head),))
-                continue
-            found = await self._tar(tars, head, listed.get(stored_tar_key(head)))
-            if found is not None:
+            if seen is not None or stored.key not in self._set_aside:
                 yield found
         async for finding in self._older_tars():
             yield finding

@@ -49,17 +49,25 @@ class PackId:
 
 @dataclass(slots=True)
 class PackState:
-    """What is known of a pack. It is sound while there are no `faults`."""
+    """What is known of a pack."""
 
     seen: StoredObject | None
     """None: it is not there."""
     index_bytes: int = 0
     faults: list[str] = field(default_factory=list)
+    """What is wrong with its bytes."""
+    misnamed: list[str] = field(default_factory=list)
+    """What heads say of it that is not so."""
 
     @property
     def sound(self) -> bool:
-        """Whether it is there and nothing is wrong with it."""
+        """Whether it is there and, as far as was looked, its bytes are right."""
         return self.seen is not None and not self.faults
+
+    @property
+    def fine(self) -> bool:
+        """Whether it is sound, and named as it is."""
+        return self.sound and not self.misnamed
 
 
 class PackFolder:
@@ -103,10 +111,10 @@ class PackFolder:
 
     async def index(self, pack: PackId, size_bytes: int) -> PackIndex:
         """The index of a pack of this size; `SnapshotDamagedError` when it has none."""
-        tail = await self._part(pack, max(0, size_bytes - _INDEX_GUESS_BYTES), size_bytes)
+        tail = await self.part(pack, max(0, size_bytes - _INDEX_GUESS_BYTES), size_bytes)
         length = index_length(tail[-8:], size_bytes)
         if length > len(tail):
-            tail = await self._part(pack, size_bytes - length, size_bytes)
+            tail = await self.part(pack, size_bytes - length, size_bytes)
         return await to_thread.run_sync(decode_index, tail[-length:], size_bytes)
 
     async def state(
@@ -119,36 +127,38 @@ class PackFolder:
         state = PackState(seen)
         if seen is None:
             return state
+        claims = list(told)
+        misnamed = any(ref.size_bytes != seen.size_bytes for ref in claims)
         try:
-            if whole or pack.kind == "tree":
+            if whole or misnamed or pack.kind == "tree":
                 survey = await self.survey(pack)
                 if survey is None:
                     return PackState(None)
                 state.faults += survey.faults
                 if survey.index is not None:
-                    state.index_bytes = _index_bytes(survey.index)
+                    state.index_bytes = index_bytes(survey.index)
             else:
-                header = await self._part(pack, 0, PACK_HEADER_BYTES)
+                header = await self.part(pack, 0, PACK_HEADER_BYTES)
                 check_pack_header(header, pack.kind)
-                state.index_bytes = _index_bytes(await self.index(pack, seen.size_bytes))
+                state.index_bytes = index_bytes(await self.index(pack, seen.size_bytes))
         except SnapshotDamagedError as error:
             state.faults.append(error.message[0].lower() + error.message[1:])
-        for ref in told:
+        for ref in claims:
             if ref.size_bytes != seen.size_bytes:
-                told_sizes = f"it has {seen.size_bytes:,} bytes, not {ref.size_bytes:,}"
-                state.faults.insert(0, told_sizes)
-            elif not state.faults and ref.index_bytes != state.index_bytes:
-                state.faults.append("its index is not as long as a head says")
+                state.misnamed.append(f"it has {seen.size_bytes:,} bytes, not {ref.size_bytes:,}")
+            elif state.sound and ref.index_bytes != state.index_bytes:
+                state.misnamed.append("its index is not as long as a head says")
         return state
 
-    async def _part(self, pack: PackId, start: int, end: int) -> bytes:
+    async def part(self, pack: PackId, start: int, end: int) -> bytes:
+        """Some bytes of a pack; `SnapshotDamagedError` when it is not there."""
         chunks = await self._store.get(pack.key(self._org), start=start, length=end - start)
         if chunks is None:
             raise SnapshotDamagedError("The pack has gone meanwhile")
         return b"".join([chunk async for chunk in chunks])
 
 
-def _index_bytes(index: PackIndex) -> int:
+def index_bytes(index: PackIndex) -> int:
     """How long the index is in its pack."""
     return 20 + 16 * len(index.frames) + 36 * len(index.sizes) + 32 + 8
 

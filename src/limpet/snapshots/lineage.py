@@ -32,6 +32,7 @@ SaveReason = Literal[
     "import",
     "rollback",
     "start",
+    "repair",
 ]
 HEAD_VERSION = 1
 MAX_HEAD_BYTES = 1 << 20

@@ -11,6 +11,7 @@ const reasons: Record<string, string> = {
   import: "Imported",
   rollback: "Brought back",
   start: "Kept aside at a start",
+  repair: "Kept by a repair of the store",
 };
 
 export const reasonWords = (snapshot: Snapshot) => reasons[snapshot.reason] ?? snapshot.reason;
