@@ -34,10 +34,11 @@ class Workspace:
         return f"{self.name}: {self.entries:,} entries, {self.bytes / 1e6:,.1f} MB"
 
     def change(self, files: int, seed: int) -> int:
-        """Append a line to some files, spread over the tree; the bytes of those files."""
+        """Append a line to some files, of `src` where there is one; the bytes of those files."""
+        top = self.folder / "src"
         every = sorted(
             path
-            for place, _, names in os.walk(self.folder)
+            for place, _, names in os.walk(top if top.is_dir() else self.folder)
             for name in names
             if not (path := Path(place) / name).is_symlink() and 0 < path.lstat().st_size < 20_000
         )
@@ -64,12 +65,27 @@ def install(cache: Path) -> Path:
 
 
 def npm(folder: Path, cache: Path) -> None:
-    """About 42,000 files and 540 MB, with a git repository."""
+    """About 42,000 files and 540 MB, with sources of its own and a git repository."""
     shutil.copytree(install(cache), folder, symlinks=True)
+    _sources(folder / "src")
     git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@limpet.invalid"]
     (folder / ".gitignore").write_text("node_modules\n")
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "Begin"]):
         subprocess.run([*git, *command], cwd=folder, check=True)
+
+
+def _sources(folder: Path) -> None:
+    """200 files of some hundred lines, as people and agents write them."""
+    chance = random.Random(SEED)
+    words = ("render", "value", "state", "list", "item", "load", "save", "user", "page", "error")
+    for number in range(200):
+        lines = []
+        for _ in range(chance.randrange(50, 400)):
+            one, two, three = chance.choices(words, k=3)
+            lines.append(f"  const {one}{chance.randrange(100)} = {two}({three}, {number});")
+        place = folder / f"part-{number // 10}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"file-{number}.ts").write_text("\n".join(lines) + "\n")
 
 
 def tiny(folder: Path, _cache: Path) -> None:

@@ -1,0 +1,93 @@
+"""The benchmark runs, and what it prints follows from what it measured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from bench.snapshots.cases import COLD, CREATE, FIRST, OURS, SAME, TEN, WALK
+from bench.snapshots.drawing import Bar, chart
+from bench.snapshots.measuring import Case
+from bench.snapshots.report import RESTIC, TAR, ZSTD, Measured, bars
+from bench.snapshots.workspaces import Workspace, make
+
+
+def measured(**seconds: float) -> Measured:
+    """A run in which everything took a second but what is told."""
+    found = Measured("here")
+    found.cases["npm"] = {name: Case(name) for name in (FIRST, SAME, TEN, COLD)}
+    for case in found.cases["npm"].values():
+        for tool in (OURS, TAR, ZSTD, RESTIC, WALK, CREATE):
+            for _ in range(3):
+                case.add(tool, seconds.get(tool.split()[-1], 1.0))
+        case.stored[OURS] = 0
+    return found
+
+
+def test_ratios_are_medians_of_the_rounds_own() -> None:
+    case = Case("x", {"a": [1.0, 2.0, 30.0], "b": [1.0, 4.0, 10.0]})
+    assert case.median("a") == 2.0
+    assert case.ratio("a", "b") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reached"),
+    [({"Limpet": 1.0, "tar": 1.0}, False), ({"Limpet": 1.0, "tar": 1.1}, True)],
+)
+def test_a_bar_is_reached_or_it_is_not(seconds: dict[str, float], reached: bool) -> None:
+    told = {what: is_reached for what, _, is_reached in bars(measured(**seconds))}
+    assert told["restore: faster than tar -xf"] is reached
+    assert told["first save: at most half of restic's time"] is False
+
+
+def test_changed_files_are_those_that_people_change(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "packages").mkdir()
+    for number in range(5):
+        (tmp_path / f"src/{number}").write_text("mine\n")
+        (tmp_path / f"packages/{number}").write_text("theirs\n")
+    changed = Workspace.at("x", tmp_path).change(3, 1)
+    longer = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 7]
+    assert {path.parent.name for path in longer} == {"src"}
+    assert changed == sum(path.stat().st_size for path in longer)
+
+
+def test_a_workspace_is_the_same_each_time(tmp_path: Path) -> None:
+    one, other = (make("tiny", tmp_path / name, tmp_path) for name in ("a", "b"))
+    assert (one.entries, one.bytes) == (other.entries, other.bytes)
+    assert all(
+        path.read_bytes() == (other.folder / path.relative_to(one.folder)).read_bytes()
+        for path in one.folder.rglob("f*")
+    )
+
+
+def test_a_chart_is_a_picture() -> None:
+    drawn = chart(
+        "A <chart>", {"one & all": [Bar("a", 1.5, "1.5 s", "ours"), Bar("b", 0, "0")]}, ""
+    )
+    top = ET.fromstring(drawn)
+    assert len(list(top.iter("{http://www.w3.org/2000/svg}rect"))) == 2
+
+
+def test_the_whole_of_it_runs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "bench.snapshots", "--workspace", "tiny", "--rounds", "1",
+            "--only", "peers", "--only", "sandboxes", "--only", "memory", "--sandboxes", "3",
+            "--scratch", str(tmp_path), "--results", str(tmp_path / "results.json"),
+            "--images", str(tmp_path / "images"),
+        ],
+        capture_output=True, text=True, check=False, timeout=120,
+        cwd=Path(__file__).resolve().parents[2],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "1,000 sandboxes" in done.stdout
+    told = json.loads((tmp_path / "results.json").read_text())
+    assert set(told["cases"]["tiny"]) >= {FIRST, SAME, TEN, COLD}
+    assert told["cases"]["tiny"][SAME]["stored_bytes"][OURS] == 0
+    assert len(told["cases"]["tiny"][FIRST]["times_s"][TAR]) == 1
+    assert (tmp_path / "images" / "bench-memory.svg").exists()
+    assert not list(tmp_path.glob("limpet-bench-*"))
