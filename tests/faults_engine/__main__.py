@@ -16,6 +16,7 @@ TESTS = (
     "tests/snapshots/test_consolidate.py",
     "tests/faults_engine/test_moving.py",
     "tests/faults_engine/test_hostile_daemon.py",
+    "tests/faults_engine/test_planted_secrets.py",
 )
 
 
@@ -26,7 +27,7 @@ def main() -> int:
     os.environ.setdefault("LIMPET_SAVES", "1000")
     os.environ.setdefault("LIMPET_ROUNDS", "40")
     started = time.monotonic()
-    say("faults-engine: damaged objects, a thousand saves, what never stands still, what lies")
+    say("faults-engine: damaged objects, a thousand saves, what moves, lies and tells secrets")
     counts = Counts()
     code = int(
         pytest.main(
