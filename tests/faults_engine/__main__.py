@@ -16,6 +16,7 @@ TESTS = (
     "tests/snapshots/test_consolidate.py",
     "tests/faults_engine/test_moving.py",
     "tests/faults_engine/test_hostile_daemon.py",
+    "tests/faults_engine/test_hostile_store.py",
     "tests/faults_engine/test_planted_secrets.py",
 )
 
