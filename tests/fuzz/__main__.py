@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.fuzz.seeds import write_seeds
 from tests.fuzz.targets import TARGETS
 
+TREES = ("tests/fuzz", "tests/snapshots/test_delta_property.py", "tests/snapshots/test_seeding.py")
 _RUNS = re.compile(r"stat::number_of_executed_units:\s*(\d+)|#(\d+)\s+DONE")
 
 
@@ -85,7 +86,7 @@ def fuzz_trees(examples: int, seed: int) -> bool:
     say(f"fuzz: trees, {examples:,} examples a property")
     environ = {**os.environ, "LIMPET_FUZZ_EXAMPLES": str(examples)}
     command = [
-        sys.executable, "-m", "pytest", "-q", "tests/fuzz", "-p", "no:cacheprovider",
+        sys.executable, "-m", "pytest", "-q", *TREES, "-p", "no:cacheprovider",
         f"--hypothesis-seed={seed}", "--timeout=0",
     ]  # fmt: skip
     return subprocess.run(command, env=environ, check=False).returncode == 0
