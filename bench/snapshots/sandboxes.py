@@ -33,7 +33,7 @@ async def _begin_many(workspace: Path, state: Path, count: int) -> dict[str, int
     )  # fmt: skip
     saved = await repository.save_packed(
         BranchRef(TEMPLATES_ORG, AgentId("template"), Branch("0")), from_thread(stream),
-        base=None, reason="start", parent=None, fencing=1, expected_generation=0,
+        base=None, reason="template", parent=None, fencing=1, expected_generation=0,
     )  # fmt: skip
     template_bytes = stored_bytes(state)
     chance = random.Random(1)

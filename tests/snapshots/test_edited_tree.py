@@ -49,7 +49,7 @@ def test_what_is_edited_differs_and_nothing_else(template: Engine) -> None:
             b"new/deep/file": b"",
         },
     )
-    assert (head.ref, head.generation, head.fencing, head.reason) == (REF, 1, 3, "start")
+    assert (head.ref, head.generation, head.fencing, head.reason) == (REF, 1, 3, "template")
     into = restored(template, head, "into")
     assert (into / "repo/.git/HEAD").read_text() == "ref: refs/heads/limpet/calm\n"
     assert (into / "repo/.git/refs/heads/limpet/calm").read_text() == "a4bb65c\n"

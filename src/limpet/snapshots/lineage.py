@@ -32,6 +32,7 @@ SaveReason = Literal[
     "import",
     "rollback",
     "start",
+    "template",
     "repair",
 ]
 HEAD_VERSION = 1

@@ -234,7 +234,7 @@ class SnapshotRepository(SnapshotReader):
             ref,
             chunks(),
             base=target,
-            reason="start",
+            reason="template",
             parent=None,
             fencing=fencing,
             expected_generation=0,

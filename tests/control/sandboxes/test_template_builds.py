@@ -94,7 +94,7 @@ async def test_the_second_sandbox_begins_with_everything_installed(house: House)
     assert second.outcome == "template"
     (head,) = await box.snapshots()
     assert second.snapshot == head.id
-    assert head.reason == "start"
+    assert head.reason == "template"
     await until_up(box)
     assert (await box.root() / "workspace/repo/node_modules/dependency").exists()
     assert "install" not in (await (await box.client()).call("GET", "/_sandbox/logs"))["logs"]

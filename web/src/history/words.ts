@@ -11,6 +11,7 @@ const reasons: Record<string, string> = {
   import: "Imported",
   rollback: "Brought back",
   start: "Kept aside at a start",
+  template: "Began from the template",
   repair: "Kept by a repair of the store",
 };
 

@@ -164,7 +164,7 @@ class TemplateBuilds:
                     ref,
                     answer.body,
                     base=None,
-                    reason="start",
+                    reason="template",
                     parent=None,
                     fencing=1,
                     expected_generation=max((one.generation for one in there.damaged), default=0),
