@@ -20,11 +20,15 @@ class FolderChain:
         self._names: list[bytes] = []
         self._fds: list[int] = []
 
-    def open(self, path: bytes) -> int:
-        """A descriptor of its own of the folder at a relative path; raises `OSError`."""
+    def open(self, path: bytes, *, below: bool = True) -> int:
+        """A descriptor of its own of the folder at a relative path; raises `OSError`.
+
+        `below` is whether folders below it will be asked for.
+        """
         names = path.split(b"/") if path else []
         if len(names) > _KEPT_OPEN:
             return open_below(self._root_fd, path)
+        last = names.pop() if names and not below else None
         common = 0
         for one, other in zip(names, self._names, strict=False):
             if one != other:
@@ -35,7 +39,8 @@ class FolderChain:
             above = self._fds[-1] if self._fds else self._root_fd
             self._fds.append(os.open(name, OPEN_FOLDER, dir_fd=above))
             self._names.append(name)
-        return os.open(".", OPEN_FOLDER, dir_fd=self._fds[-1] if self._fds else self._root_fd)
+        here = self._fds[-1] if self._fds else self._root_fd
+        return os.dup(here) if last is None else os.open(last, OPEN_FOLDER, dir_fd=here)
 
     def close(self) -> None:
         """Close what is open; what `open` gave is the caller's."""

@@ -75,14 +75,14 @@ class FolderReader:
             return
         self.has_read = True
         try:
-            fd = self._chain.open(folder.path)
+            fd = self._chain.open(folder.path, below=bool(folder.below))
         except OSError as error:
             for place in wanted:
                 self._careful.failed(_path(look, place), error)
                 self._lost(look, place)
             return
+        small: list[int] = []
         try:
-            small = []
             for group in together:
                 yield from self._read(fd, look, group)
             for place in wanted:
@@ -95,9 +95,10 @@ class FolderReader:
                     yield from self._read(fd, look, [place])
                 else:
                     small.append(place)
-            yield from self._take(self._small.want(fd, look, small))
-        finally:
+        except BaseException:
             os.close(fd)
+            raise
+        yield from self._take(self._small.want(fd, look, small))
 
     def rest(self) -> Steps:
         """Wait for all that is being read."""

@@ -42,7 +42,12 @@ class _Part:
     entries: list[EntryStat]
 
 
-Hashed = tuple[ReadFiles, list[BlobHash | None]]
+class Hashed(NamedTuple):
+    """What was read of a part. `drops` are those of files that have any, by their numbers."""
+
+    read: ReadFiles
+    names: list[BlobHash | None]
+    drops: dict[int, Drops]
 
 
 @dataclass(slots=True)
@@ -63,14 +68,18 @@ class _Batch:
         )
 
     def read(self) -> list[Hashed]:
-        """Read and hash them; in a thread."""
+        """Read and hash them, and let go of the folders; in a thread."""
         self.read_at_ns = self.clock.now_ns()
-        return [_read_and_hash(part) for part in self.parts]
+        try:
+            return [_read_and_hash(part) for part in self.parts]
+        finally:
+            self.close()
 
     def close(self) -> None:
         for part in self.parts:
-            os.close(part.folder_fd)
-        self.parts = []
+            if part.folder_fd >= 0:
+                os.close(part.folder_fd)
+                part.folder_fd = -1
 
 
 class SmallFiles:
@@ -84,18 +93,27 @@ class SmallFiles:
         self._reading: deque[tuple[_Batch, Future[list[Hashed]]]] = deque()
 
     def want(self, folder_fd: int, look: Look, places: Sequence[int]) -> Iterator[Outcome]:
-        """Read files of a folder; gives what is done by now, of earlier folders mostly."""
+        """Read files of a folder; gives what is done by now, of earlier folders mostly.
+
+        `folder_fd` is taken over.
+        """
         part: _Part | None = None
+        rest = len(places)
+        if not rest:
+            os.close(folder_fd)
         for place in places:
-            if part is None:
-                part = _Part(os.dup(folder_fd), look, [], [])
-                self._gathered.parts.append(part)
             entry = look.entry(place)
+            if part is None:
+                part = _Part(folder_fd, look, [], [])
+                self._gathered.parts.append(part)
+            rest -= 1
             part.places.append(place)
             part.entries.append(entry)
             self._gathered.files += 1
             self._gathered.size_bytes += entry.size
             if self._gathered.full:
+                # It is closed once these were read; a folder's other files need their own.
+                folder_fd = os.dup(folder_fd) if rest else -1
                 self._begin()
                 part = None
         if self._gathered.full:
@@ -128,31 +146,26 @@ class SmallFiles:
         batch, future = self._reading[0]
         results = future.result()
         self._reading.popleft()
-        try:
-            for part, (read, names) in zip(batch.parts, results, strict=True):
-                view = memoryview(read.data).toreadonly()
-                for number, (place, entry) in enumerate(
-                    zip(part.places, part.entries, strict=True)
-                ):
-                    error = read.errnos[number]
-                    if error > 0:
-                        yield Outcome(part.look, place, None, error)
-                        continue
-                    now = _as_read(entry, read, number)
-                    if error == CHANGED or now.ctime_ns >= batch.read_at_ns:
-                        yield Outcome(part.look, place, None, None)
-                        continue
-                    name = names[number]
-                    if name is not None:
-                        at = read.offsets[number]
-                        self._outgoing.data(view[at : at + entry.size], name)
-                    settled = now.ctime_ns < batch.read_at_ns - SETTLED_NS
-                    drops = _drops(part.folder_fd, entry.name) if read.xattrs[number] else NO_DROPS
-                    sure = settled and now.ino not in batch.mapped
-                    content = NO_DATA if name is None else name
-                    yield Outcome(part.look, place, FileRead(now, content, sure, drops), None)
-        finally:
-            batch.close()
+        for part, (read, names, drops) in zip(batch.parts, results, strict=True):
+            view = memoryview(read.data).toreadonly()
+            for number, (place, entry) in enumerate(zip(part.places, part.entries, strict=True)):
+                error = read.errnos[number]
+                if error > 0:
+                    yield Outcome(part.look, place, None, error)
+                    continue
+                now = _as_read(entry, read, number)
+                if error == CHANGED or now.ctime_ns >= batch.read_at_ns:
+                    yield Outcome(part.look, place, None, None)
+                    continue
+                name = names[number]
+                if name is not None:
+                    at = read.offsets[number]
+                    self._outgoing.data(view[at : at + entry.size], name)
+                settled = now.ctime_ns < batch.read_at_ns - SETTLED_NS
+                sure = settled and now.ino not in batch.mapped
+                content = NO_DATA if name is None else name
+                found = FileRead(now, content, sure, drops.get(number, NO_DROPS))
+                yield Outcome(part.look, place, found, None)
 
 
 def _read_and_hash(part: _Part) -> Hashed:
@@ -163,7 +176,12 @@ def _read_and_hash(part: _Part) -> Hashed:
             hash_of(view[at : at + length]) if length else None
             for at, length in zip(read.offsets, read.lengths, strict=True)
         ]
-    return read, hashes
+    drops = {
+        number: _drops(part.folder_fd, name)
+        for number, name in enumerate(names)
+        if read.xattrs[number]
+    }
+    return Hashed(read, hashes, drops)
 
 
 def _as_read(entry: EntryStat, read: ReadFiles, number: int) -> EntryStat:
