@@ -243,7 +243,7 @@ def _try(bubblewrap: Bubblewrap, folder: Path) -> str:
 def _help(program: str) -> str:
     try:
         done = subprocess.run(
-            [program, "--help"], capture_output=True, text=True, timeout=10, check=False
+            [program, "--help"], capture_output=True, text=True, timeout=10, check=False, env={}
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
