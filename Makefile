@@ -76,7 +76,7 @@ test: check ## Everything that must hold before a commit, in under 20 minutes
 faults-main: setup-dev ## Break the main job in every way its faults table names
 	SEED=$(SEED) $(BIN)/python -m tests.faults.report $(PYTEST_ARGS)
 
-faults-engine: setup-dev ## Damage every object and fail every disk call of the snapshot engine
+faults-engine: setup-dev ## Attack the engine: damage, failing calls, moving trees, lies, planted secrets
 	SEED=$(SEED) $(BIN)/python -m tests.faults_engine $(PYTEST_ARGS)
 
 fuzz: setup-dev ## Fuzz every codec, then 20,000 generated trees through the whole engine

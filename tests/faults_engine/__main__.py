@@ -23,7 +23,8 @@ TESTS = (
 
 def main() -> int:
     """0 when everything held."""
-    seed = int(os.environ.setdefault("SEED", str(int(time.time()))))
+    seed = int(os.environ.get("LIMPET_SEED") or os.environ.get("SEED") or time.time())
+    os.environ["SEED"] = os.environ["LIMPET_SEED"] = str(seed)
     os.environ.setdefault("LIMPET_FLIPS", "60")
     os.environ.setdefault("LIMPET_SAVES", "1000")
     os.environ.setdefault("LIMPET_ROUNDS", "40")

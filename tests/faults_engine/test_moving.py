@@ -275,7 +275,7 @@ def save(engine: Engine, freezer: Freezer | None) -> Head:
     return engine.save()
 
 
-@pytest.fixture(params=["memory", "disk"])
+@pytest.fixture(params=["memory", pytest.param("disk", marks=pytest.mark.engine_fault)])
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
     dice = random.Random(f"{SUITE.seed} {request.param}")
     if request.param == "memory":
