@@ -106,7 +106,8 @@ class Search:
 class Watch:
     """Looks at every process again and again, in a thread; what was seen is searched later."""
 
-    def __init__(self, live: LiveLimpet) -> None:
+    def __init__(self, live: LiveLimpet, rest_s: float) -> None:
+        self._rest_s = rest_s
         self.command_lines: set[bytes] = set()
         self.environments: dict[bytes, bytes] = {}
         """By what is in them, and whose they were."""
@@ -125,7 +126,7 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopped.wait(0.003):
+        while not self._stopped.wait(self._rest_s):
             self.rounds += 1
             server = self._live.process.pid if self._live.process else 0
             for name in os.listdir("/proc"):
@@ -375,7 +376,7 @@ def test_what_limpet_holds_in_confidence_is_found_nowhere(tmp_path: Path, fully:
             **QUIET_SAVER,
             "LIMPET_LOG_LEVEL": "debug",
         }
-        with LiveLimpet.temporary(environ) as live, Watch(live) as watch:
+        with LiveLimpet.temporary(environ) as live, Watch(live, 0.003 if fully else 0.03) as watch:
             scene = Scene(live, search, users, key)
             search.add("API key", live.discovery["api_key"])
             sign_in(scene)
