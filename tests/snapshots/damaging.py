@@ -20,12 +20,13 @@ Damage = Callable[[bytes, bytes], bytes | None]
 """From an object's bytes, and another object's of its kind, what lies there instead."""
 
 
-def _flip(part: float) -> Damage:
-    def flip(body: bytes, _: bytes) -> bytes:
-        at = min(len(body) - 1, int(len(body) * part))
-        return body[:at] + bytes([body[at] ^ 0x10]) + body[at + 1 :]
+def changed_at(body: bytes, at: int) -> bytes:
+    """The bytes with another one there."""
+    return body[:at] + bytes([body[at] ^ 0x10]) + body[at + 1 :]
 
-    return flip
+
+def _flip(part: float) -> Damage:
+    return lambda body, _: changed_at(body, min(len(body) - 1, int(len(body) * part)))
 
 
 DAMAGES: dict[str, Damage] = {
@@ -95,16 +96,18 @@ class Past:
         """The objects of a kind: heads, packs, trees, tars."""
         return [path for path in objects(self.store) if kind in path.relative_to(self.store).parts]
 
-    def lose(self, name: str, number: int) -> Path:
-        """Damage the frame that holds the first bytes of a file of one of the snapshots."""
+    def lose(self, name: str, number: int, store: Path | None = None) -> Path:
+        """Damage the frame that holds the first bytes of a file of one of the snapshots.
+
+        `store` is a copy of this one.
+        """
         content = self.looked[number][b"/" + name.encode()][1]
         assert isinstance(content, bytes)
-        for path in self.objects("packs"):
+        for path in sorted(((store or self.store) / "v1/org/packs").iterdir()):
             body = path.read_bytes()
             for start, length in frames_in(body):
                 if content[:100] in decode_frame(body[start : start + length]).raw:
-                    middle = start + length // 2
-                    put(path, body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :])
+                    put(path, changed_at(body, start + length // 2))
                     return path
         raise LookupError(name)
 

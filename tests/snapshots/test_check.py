@@ -14,7 +14,7 @@ from limpet.snapshots.findings import Finding
 from limpet.snapshots.lineage import BranchRef, encode_head
 from limpet.snapshots.stored_heads import orgs_in
 from limpet.stores.local import LocalStore
-from tests.snapshots.damaging import Past, each_damage, findings, key_of, put
+from tests.snapshots.damaging import Past, changed_at, each_damage, findings, key_of, put
 from tests.snapshots.engine import Engine
 from tests.snapshots.golden import listing
 from tests.snapshots.trees import scratch_folder
@@ -93,7 +93,7 @@ def test_the_structure_shows_packs_and_tars_that_are_gone_or_of_another_size(pas
 def test_only_reading_the_data_shows_content_that_changed_in_place(past: Past) -> None:
     largest = max(past.objects("packs"), key=lambda path: path.stat().st_size)
     body = largest.read_bytes()
-    put(largest, body[:100_000] + b"?" + body[100_001:])
+    put(largest, changed_at(body, 100_000))
     assert past.damage(read_data=False) == []
     assert ("pack-damaged", past.key(largest)) in told(past.damage())
 
@@ -131,7 +131,7 @@ def test_a_frame_that_is_damaged_loses_what_is_in_it_and_nothing_else(past: Past
     [first] = _packs(past, 0)
     path = past.store / f"v1/org/packs/{first}"
     body = path.read_bytes()
-    put(path, body[:1000] + b"?" + body[1001:])  # a small frame comes first: of the small files
+    put(path, changed_at(body, 1000))  # a small frame comes first: of the small files
     lost = {one.key: one.paths for one in past.damage() if one.kind == "snapshot-incomplete"}
     assert lost[key_of(past.heads[0])] == ("large",)
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -14,16 +15,19 @@ from pathlib import Path
 
 import pytest
 
-from limpet.ids import OrgId
+from limpet.ids import AgentId, Branch, OrgId
+from limpet.snapshots.edited_tree import Edit
 from limpet.snapshots.findings import SnapshotPlace
-from limpet.snapshots.lineage import MAIN, Head, encode_head
+from limpet.snapshots.lineage import MAIN, BranchRef, Head, encode_head
 from limpet.snapshots.repair import REPAIR_STEPS, RepairReport, repair
 from limpet.snapshots.repository import SnapshotRepository
 from limpet.snapshots.restore_tree import restore_stream
+from limpet.snapshots.stored_heads import orgs_in
 from limpet.snapshots.tar_read import TarLimits, extract_tar
+from limpet.stores.keys import TEMPLATES_ORG
 from limpet.stores.local import LocalStore
 from tests.snapshots import oracle
-from tests.snapshots.damaging import Past, each_damage, findings, frames_in, key_of, put
+from tests.snapshots.damaging import Past, changed_at, each_damage, findings, frames_in, key_of, put
 from tests.snapshots.engine import REF, Engine, objects
 from tests.snapshots.golden import listing
 from tests.snapshots.trees import Description, describe, scratch_folder
@@ -54,8 +58,8 @@ def kept(store: Path) -> Iterator[None]:
             shutil.copytree(folder / "spare", store)
 
 
-def repaired(store: Path) -> RepairReport:
-    return asyncio.run(repair(LocalStore(store), OrgId("org")))
+def repaired(store: Path, org: str = "org") -> RepairReport:
+    return asyncio.run(repair(LocalStore(store), OrgId(org)))
 
 
 def contents(store: Path) -> dict[str, bytes]:
@@ -121,9 +125,9 @@ def assert_all_that_is_left_is_good(past: Past, report: RepairReport) -> None:
     assert (newest and newest.snapshot) == (whole[-1].snapshot if whole else None)
 
 
-def assert_a_second_repair_changes_nothing(store: Path, what: str = "") -> None:
+def assert_a_second_repair_changes_nothing(store: Path, what: str = "", org: str = "org") -> None:
     after = contents(store)
-    assert repaired(store) == RepairReport(), what
+    assert repaired(store, org) == RepairReport(), what
     assert contents(store) == after, what
 
 
@@ -140,6 +144,44 @@ def test_after_any_damage_everything_else_is_whole(past: Past, kind: str) -> Non
             put(path, body)
             assert_all_that_is_left_is_good(past, repaired(past.store))
             assert_a_second_repair_changes_nothing(past.store, name)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_after_two_damages_at_once_everything_else_is_whole(past: Past, seed: int) -> None:
+    dice = random.Random(seed)
+    kinds = [past.objects(kind) for kind in ("heads", "packs", "trees", "tars")]
+    every = [one for paths in kinds for one in each_damage(paths)]
+    done = []
+    for name, path, body in dice.sample(every, 2):
+        put(path, body) if body is not None else path.unlink(missing_ok=True)
+        done.append((name, past.key(path)))
+    assert_all_that_is_left_is_good(past, repaired(past.store))
+    assert_a_second_repair_changes_nothing(past.store, str(done))
+
+
+def test_content_in_a_damaged_pack_that_no_head_names_is_found_there(past: Past) -> None:
+    first = past.heads[0].packed
+    assert first is not None
+    [needed] = [past.store / f"v1/org/packs/{ref.name}" for ref in first.packs]
+    body = needed.read_bytes()
+    other = needed.with_name("0" * 64)
+    put(other, body[:-1])
+    put(needed, None)
+    report = repaired(past.store)
+    assert [place.generation for place in report.whole_again] == [5, 3, 2, 1]
+    assert not report.incomplete
+    assert_all_that_is_left_is_good(past, report)
+
+
+def test_a_snapshot_whose_pack_comes_back_is_whole_again(past: Past) -> None:
+    pack = past.objects("packs")[0]
+    body = pack.read_bytes()
+    put(pack, None)
+    assert repaired(past.store).incomplete
+    assert "snapshot-set-aside" in {one.kind for one in past.findings()}
+    put(pack, body)
+    assert "snapshot-set-aside" not in {one.kind for one in past.findings()}
+    assert_all_that_is_left_is_good(past, repaired(past.store))
 
 
 @pytest.mark.parametrize("kind", ["packs", "trees"])
@@ -209,6 +251,37 @@ def test_content_that_the_templates_hold_too_is_found_there() -> None:
                 assert listing.of_items(read.items) == told[key]
 
 
+def test_a_damaged_pack_of_the_templates_is_mended_for_all_who_name_it() -> None:
+    with scratch_folder() as folder:
+        store = folder / "store"
+        template = Engine(folder, BranchRef(TEMPLATES_ORG, AgentId("webapp"), Branch("host")))
+        template.workspace.mkdir()
+        for name in ("one", "two"):
+            (template.workspace / name).write_bytes(os.urandom(1 << 20))
+        head = template.save()
+        edits: dict[bytes, Edit] = {b"mine": b"of the org"}
+        asyncio.run(template.repository.begin(head, edits, ref=REF, fencing=1))
+        [pack] = (store / "v1/_templates/packs").iterdir()
+        body = pack.read_bytes()
+        put(pack, body[:-1])
+        orgs = asyncio.run(orgs_in(LocalStore(store)))
+        assert orgs == ["org", TEMPLATES_ORG]
+        assert repaired(store, "org").put_back == [f"v1/_templates/packs/{pack.name}"]
+        assert pack.read_bytes() == body
+        assert repaired(store, TEMPLATES_ORG) == RepairReport()
+
+        put(pack, changed_at(body, len(body) // 4))
+        for org in orgs:
+            [note] = repaired(store, org).incomplete
+            assert note.paths == ("one",)
+            assert not [one for one in findings(store, org) if one.damage]
+        [side] = asyncio.run(template.repository.side_lineages(REF))
+        template.restore(side, folder / "back")
+        assert sorted(path.name for path in (folder / "back").iterdir()) == ["mine", "two"]
+        for org in orgs:
+            assert_a_second_repair_changes_nothing(store, org=org)
+
+
 def test_the_rest_of_the_newest_is_kept_aside_when_nothing_newer_is_whole(past: Past) -> None:
     past.lose("large", 0)
     report = repaired(past.store)
@@ -254,7 +327,7 @@ def test_hard_links_to_what_is_lost_go_with_it() -> None:
         head = engine.save()
         [path] = [one for one in objects(folder / "store") if "/packs/" in str(one)]
         body = path.read_bytes()
-        put(path, body[: len(body) // 2] + b"??????" + body[len(body) // 2 + 6 :])
+        put(path, changed_at(body, len(body) // 2))
         report = repaired(folder / "store")
         assert report.incomplete[0].paths == ("a/link", "large")
         [side] = asyncio.run(engine.repository.side_lineages(REF))
@@ -276,8 +349,7 @@ def test_of_a_big_folder_that_lost_a_part_the_rest_is_kept() -> None:
         path = max(trees, key=lambda one: one.stat().st_size)
         body = path.read_bytes()
         start, length = list(frames_in(body))[1]
-        middle = start + length // 2
-        put(path, body[:middle] + b"??????" + body[middle + 6 :])
+        put(path, changed_at(body, start + length // 2))
         report = repaired(folder / "store")
         assert report.incomplete[0].paths[0] == "many/"
         [side] = asyncio.run(engine.repository.side_lineages(REF))

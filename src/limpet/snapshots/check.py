@@ -167,7 +167,7 @@ class Checking:
             key = pack.key(self._org)
             touched = self._touched.get(pack)
             if touched is not None:
-                if state.seen is None and not touched.count:
+                if not touched.count and (state.seen is None or pack.shared):
                     continue  # pruned meanwhile, or only snapshots that were set aside name it
                 kind: FindingKind = "pack-missing" if state.seen is None else "pack-damaged"
                 faults = dict.fromkeys((*state.misnamed, *state.faults))

@@ -26,8 +26,8 @@ from limpet.snapshots.damaged_space import DamagedSpace, HeadNote
 from limpet.snapshots.faults import reach
 from limpet.snapshots.findings import PATHS_LISTED, Finding, SnapshotPlace
 from limpet.snapshots.lineage import Head, Lineage, Packed
+from limpet.snapshots.pack import PackRef
 from limpet.snapshots.pack_maker import PackMaker
-from limpet.snapshots.pack_store import PackStore
 from limpet.snapshots.pack_survey import made_again, survey_pack
 from limpet.snapshots.repair_heads import HeadRepair
 from limpet.snapshots.salvage import salvage
@@ -35,7 +35,7 @@ from limpet.snapshots.sound_packs import Needed, SoundPacks, needed
 from limpet.snapshots.stored_heads import StoredHead, read_heads
 from limpet.snapshots.tar_format import show
 from limpet.snapshots.tars import stored_tar_key
-from limpet.stores.base import ReplaceIf, SandboxStore
+from limpet.stores.base import SandboxStore
 
 REPAIR_STEPS: Final = (
     "repair-pack-put-back", "repair-pack-made", "repair-copy-kept", "repair-head-pointed",
@@ -71,7 +71,7 @@ async def repair(
     one that finds no damage changes nothing. May raise `StoreUnavailableError` or
     `NotEnoughSpaceError`.
     """
-    sound = await to_thread.run_sync(lambda: SoundPacks(PackFolder(store, org)))
+    sound = await to_thread.run_sync(lambda: SoundPacks(store, org))
     try:
         return await _Repairing(store, org, sound, on_progress).run()
     finally:
@@ -88,34 +88,33 @@ class _Repairing:
         self._store = store
         self._org = org
         self._folder = PackFolder(store, org)
-        self._packs = PackStore(store, org)
         self._damaged = DamagedSpace(store, org)
-        self._heads = HeadRepair(store, org)
+        self._heads = HeadRepair(store, org, sound)
         self._checking = Checking(store, org, read_data=True, on_progress=on_progress)
         self._on_progress = on_progress
         self._bad: dict[str, Finding] = {}
         """What is wrong with heads and tars, by their keys."""
         self._lost_of: set[str] = set()
         """Heads of snapshots that were not whole when this began."""
-        self._touched: set[PackId] = set()
-        """Packs that were damaged, missing or named wrongly when this began."""
+        self._sound_before: dict[PackId, PackRef] = {}
         self._nothing_newer = True
 
     async def run(self) -> RepairReport:
         if not await self._look():
             return self._report
         states = self._checking.states
-        self._touched = {pack for pack, state in states.items() if not state.fine}
         for pack, state in states.items():
             if state.sound and state.seen is not None:
                 await self._sound.add(pack, state.seen.size_bytes)
+        self._sound_before = dict(self._sound.refs)
         damaged = [pack for pack, state in states.items() if state.seen and not state.sound]
         damaged = [pack for pack in damaged if not await self._put_back(pack)]
         for pack in damaged:
             await self._pack_what_is_whole(pack)
         await self._repair_heads()
         for pack in damaged:
-            if not pack.shared:  # others of the templates' are repaired with the templates
+            # One of the templates' is repaired with the templates.
+            if not pack.shared and pack not in self._sound.refs:
                 await self._move(pack.key(self._org))
         for key, finding in self._bad.items():
             if finding.kind == "tar-damaged":
@@ -140,22 +139,18 @@ class _Repairing:
         data = await self._folder.bytes_of(pack)
         if data is None:
             return False
-        key = pack.key(self._org)
         survey = await to_thread.run_sync(survey_pack, data, pack.kind, pack.name)
 
         def find(name: BlobHash) -> bytes | None:
             return from_thread.run(self._sound.blob, pack.kind, name)
 
         made = await to_thread.run_sync(made_again, survey, data, find)
-        seen = await self._store.head(key)
-        if made is None or seen is None:
+        if made is None:
             return False
-        await self._store.put(key, b"".join(made.chunks), condition=ReplaceIf(seen.etag))
+        await self._sound.put(made, shared=pack.shared)
         reach("repair-pack-put-back")
-        if await self._is_sound_now(pack):
-            self._report.put_back.append(key)
-            return True
-        return False
+        self._report.put_back.append(pack.key(self._org))
+        return True
 
     async def _pack_what_is_whole(self, pack: PackId) -> None:
         """Pack the frames that are whole anew, whoever needs them."""
@@ -164,21 +159,9 @@ class _Repairing:
         for frame in survey.frames if survey is not None else ():
             maker.add_frame(frame.data, frame.hashes, frame.sizes)
         for made in maker.take_finished(last=True):
-            is_new = await self._packs.put(made)
-            reach("repair-pack-made")
-            again = PackId.of(pack.kind, made.ref)
-            if await self._is_sound_now(again) and is_new:
-                self._report.made.append(again.key(self._org))
-
-    async def _is_sound_now(self, pack: PackId) -> bool:
-        """Look at what was just stored; what is sound may be relied upon."""
-        seen = await self._store.head(pack.key(self._org))
-        state = await self._folder.state(pack, seen, (), whole=True)
-        self._checking.states[pack] = state
-        if not state.sound or seen is None:
-            return False
-        await self._sound.add(pack, seen.size_bytes)
-        return True
+            if await self._sound.put(made):
+                reach("repair-pack-made")
+                self._report.made.append(PackId.of(pack.kind, made.ref).key(self._org))
 
     # -- heads ---------------------------------------------------------------------------------
 
@@ -225,10 +208,9 @@ class _Repairing:
     ) -> bool:
         packs = packs_of(packed)
         was_lost = stored.key in self._lost_of
-        if not was_lost and self._touched.isdisjoint(packs):
+        if not was_lost and packs.items() <= self._sound_before.items():
             return True
-        states = self._checking.states
-        if was_lost or not all(states[pack].fine for pack in packs):
+        if was_lost or not packs.items() <= self._sound.refs.items():
             found = await needed(packed, self._sound)
             if found.lost:
                 if note is None:

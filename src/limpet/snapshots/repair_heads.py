@@ -14,11 +14,10 @@ from limpet.snapshots.heads import HeadStore
 from limpet.snapshots.lineage import Head, Lineage, Packed, encode_head
 from limpet.snapshots.pack import PackRef
 from limpet.snapshots.pack_maker import PackMaker
-from limpet.snapshots.pack_store import PackStore
 from limpet.snapshots.receipt import Receipt, Remark
 from limpet.snapshots.remarks import LISTED
 from limpet.snapshots.salvage import Salvaged
-from limpet.snapshots.sound_packs import Needed
+from limpet.snapshots.sound_packs import Needed, SoundPacks
 from limpet.snapshots.stored_heads import StoredHead
 from limpet.snapshots.tar_format import show
 from limpet.stores.base import ReplaceIf, SandboxStore
@@ -27,10 +26,10 @@ from limpet.stores.base import ReplaceIf, SandboxStore
 class HeadRepair:
     """Changes heads of one org, in ways that can be done again after being cut short."""
 
-    def __init__(self, store: SandboxStore, org: OrgId) -> None:
+    def __init__(self, store: SandboxStore, org: OrgId, sound: SoundPacks) -> None:
         self._store = store
         self._heads = HeadStore(store)
-        self._packs = PackStore(store, org)
+        self._sound = sound
         self._damaged = DamagedSpace(store, org)
 
     async def point_at(self, stored: StoredHead, head: Head, found: Needed) -> None:
@@ -57,7 +56,8 @@ class HeadRepair:
         stored_bytes = 0
         made: list[PackRef] = []
         for pack in maker.take_finished(last=True):
-            stored_bytes += await self._packs.put(pack)
+            if await self._sound.put(pack):
+                stored_bytes += pack.ref.size_bytes
             made.append(pack.ref)
         trees = tuple(dict.fromkeys((*_refs(found, "tree"), *made)))
         packed = Packed(rest.root, _refs(found, "data"), trees, stored_bytes, rest.counts)

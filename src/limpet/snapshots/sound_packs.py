@@ -12,14 +12,16 @@ from typing import Final
 
 from anyio import to_thread
 
-from limpet.errors import NotEnoughSpaceError, SnapshotDamagedError
+from limpet.errors import NotEnoughSpaceError, SnapshotDamagedError, StoreUnavailableError
+from limpet.ids import OrgId
 from limpet.snapshots.blobs import HASH_BYTES, BlobHash, BlobKind
 from limpet.snapshots.check_packs import PackFolder, PackId, index_bytes, packs_of
 from limpet.snapshots.frame import decode_frame
 from limpet.snapshots.lineage import Packed
 from limpet.snapshots.node import FILE, FOLDER, LISTED_FILE, Branches, Entry, decode_node
-from limpet.snapshots.pack import FramePlace, PackIndex, PackRef
+from limpet.snapshots.pack import FinishedPack, FramePlace, PackIndex, PackRef
 from limpet.snapshots.trees import TreeBlobs
+from limpet.stores.base import Condition, ReplaceIf, SandboxStore
 
 _AT_ONCE: Final = 500
 
@@ -31,8 +33,10 @@ class SoundPacks:
     it cannot be written, `NotEnoughSpaceError` is raised.
     """
 
-    def __init__(self, folder: PackFolder) -> None:
-        self._folder = folder
+    def __init__(self, store: SandboxStore, org: OrgId) -> None:
+        self._store = store
+        self._org = org
+        self._folder = PackFolder(store, org)
         self._packs: list[PackId] = []
         self.refs: dict[PackId, PackRef] = {}
         """The packs that were taken in, as heads name them."""
@@ -55,6 +59,22 @@ class SoundPacks:
         index = await self._folder.index(pack, size_bytes)
         await to_thread.run_sync(self._add, pack, index)
         self.refs[pack] = PackRef(pack.name, size_bytes, index_bytes(index), pack.shared)
+
+    async def put(self, made: FinishedPack, *, shared: bool = False) -> bool:
+        """Store a pack, over what lies in its place damaged, and take it in; whether it is new."""
+        pack = PackId(made.kind, made.ref.name, shared)
+        if await self._is_there(pack):
+            return False
+        key = pack.key(self._org)
+        seen = await self._store.head(key)
+        condition: Condition = "create-only" if seen is None else ReplaceIf(seen.etag)
+        await self._store.put(key, b"".join(made.chunks), condition=condition)
+        if not await self._is_there(pack):
+            raise StoreUnavailableError(
+                f"The store did not keep {key} as it was put",
+                hint="`limpet doctor --store` looks for what is wrong.",
+            )
+        return True
 
     async def index(self, pack: PackId) -> PackIndex:
         """The index of a pack that was taken in."""
@@ -92,6 +112,14 @@ class SoundPacks:
                     if found == name:
                         return blob
         return None
+
+    async def _is_there(self, pack: PackId) -> bool:
+        seen = await self._store.head(pack.key(self._org))
+        state = await self._folder.state(pack, seen, (), whole=True)
+        if not state.sound or seen is None:
+            return False
+        await self.add(pack, seen.size_bytes)
+        return True
 
     def _add(self, pack: PackId, index: PackIndex) -> None:
         number, hashes = len(self._packs), index.hashes

@@ -17,7 +17,7 @@ from limpet.snapshots.lineage import (
     decode_head,
 )
 from limpet.stores.base import SandboxStore
-from limpet.stores.keys import head_key, safe_org
+from limpet.stores.keys import TEMPLATES, TEMPLATES_ORG, head_key, safe_org
 
 _AT_ONCE: Final = 16
 _GROUP: Final = 64
@@ -79,7 +79,7 @@ def judge_head(key: str, body: bytes) -> StoredHead:
 
 
 async def orgs_in(store: SandboxStore) -> list[OrgId]:
-    """Every org that has anything in the store and whose name can be told.
+    """Every org that has anything in the store and whose name can be told, the templates' last.
 
     A name that is no safe one lies there as a hash: its heads tell what it is.
     """
@@ -88,7 +88,10 @@ async def orgs_in(store: SandboxStore) -> list[OrgId]:
         folder = one.key.split("/")[1]
         if found.get(folder) is not None:
             continue
-        if "~" not in folder:
+        if folder == TEMPLATES:
+            if is_head_key(one.key):
+                found[folder] = TEMPLATES_ORG
+        elif "~" not in folder:
             if not folder.startswith("_"):  # the operator's
                 found[folder] = OrgId(folder)
         elif is_head_key(one.key):
