@@ -18,6 +18,7 @@ from limpet.errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from limpet.cli.repair import Reports
     from limpet.ids import OrgId
     from limpet.snapshots.check import OnProgress
     from limpet.snapshots.findings import Finding
@@ -38,13 +39,35 @@ def check(
         Path | None,
         typer.Option("--store", help="A folder with snapshots, not the configured store."),
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Read every byte and mend what can be mended, while no server runs.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Look for damage in all snapshots; exit code 1 when there is some."""
+    """Look for damage in all snapshots, and with --repair mend it.
+
+    Without --repair nothing is written. Exit code 0: no damage; 1: damage.
+
+    A repair deletes nothing. What can be whole is whole afterwards; of a
+    snapshot that lost something the rest is kept aside; what is damaged is
+    moved out of the way. It may be broken off at any time and done again.
+    Exit code 0: nothing was damaged, or all of it is mended; 6: something
+    is lost, and what.
+    """
+    if repair:
+        _repair(store, org, json=json)
+    else:
+        _check(store, org, read_data=read_data, json=json)
+
+
+def _check(store: Path | None, org: str | None, *, read_data: bool, json: bool) -> None:
     import anyio
 
     found: list[tuple[OrgId, Finding]] = []
-
     opened = _opened(store)
 
     async def run() -> int:
@@ -55,10 +78,36 @@ def check(
 
     orgs = anyio.run(run)
     if not orgs and not json:
-        err.print(f"There are no snapshots in {opened.where}", style="dim", soft_wrap=True)
+        _say_that_there_is_nothing(opened)
         return
     _print(found, orgs, read_data=read_data, json=json)
     raise typer.Exit(1 if any(one.damage for _, one in found) else 0)
+
+
+def _repair(store: Path | None, org: str | None, *, json: bool) -> None:
+    import anyio
+
+    from limpet.cli.repair import LOST_EXIT_CODE, alone, is_lost, print_repairs, repair_all
+    from limpet.sdk.connection import data_folder
+
+    opened = _opened(store)
+
+    async def run() -> "tuple[int, Reports]":
+        orgs = await _orgs(opened, org)
+        with _progress(quiet=json) as advance:
+            return len(orgs), await repair_all(opened, orgs, advance)
+
+    with alone(data_folder(os.environ), store):
+        orgs, reports = anyio.run(run)
+    if not orgs and not json:
+        _say_that_there_is_nothing(opened)
+        return
+    print_repairs(reports, orgs, json=json)
+    raise typer.Exit(LOST_EXIT_CODE if is_lost(reports) else 0)
+
+
+def _say_that_there_is_nothing(store: "SandboxStore") -> None:
+    err.print(f"There are no snapshots in {store.where}", style="dim", soft_wrap=True)
 
 
 async def _findings(
@@ -106,7 +155,8 @@ def _progress(*, quiet: bool) -> "Iterator[OnProgress]":
         task = bar.add_task("looking", total=None)
 
         def advance(phase: str, finished: int, total: int) -> None:
-            bar.update(task, description=f"checking {phase}", completed=finished, total=total)
+            doing = "repairing" if phase == "repairs" else f"checking {phase}"
+            bar.update(task, description=doing, completed=finished, total=total)
 
         yield advance
 
@@ -142,6 +192,10 @@ def _print(
     aside = f", {others:,} worth knowing" if others else ""
     if damage:
         out.print(plain(f"{told}: {damage:,} damaged, {touched:,} snapshots touched{aside}"))
+        err.print(
+            "`limpet check --repair` mends what can be mended, while no `limpet serve` runs.",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
     else:
         done(f"{told}: no damage{aside}")
 
