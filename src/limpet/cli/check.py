@@ -18,10 +18,10 @@ from limpet.errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from limpet.cli.repair import Reports
     from limpet.ids import OrgId
     from limpet.snapshots.check import OnProgress
     from limpet.snapshots.findings import Finding
+    from limpet.snapshots.repair import RepairReport
     from limpet.stores.base import SandboxStore
 
 _SHOWN = 200
@@ -90,15 +90,17 @@ def _repair(store: Path | None, org: str | None, *, json: bool) -> None:
     from limpet.cli.repair import LOST_EXIT_CODE, alone, is_lost, print_repairs, repair_all
     from limpet.sdk.connection import data_folder
 
+    reports: list[tuple[OrgId, RepairReport]] = []
     opened = _opened(store)
 
-    async def run() -> "tuple[int, Reports]":
+    async def run() -> int:
         orgs = await _orgs(opened, org)
         with _progress(quiet=json) as advance:
-            return len(orgs), await repair_all(opened, orgs, advance)
+            reports.extend(await repair_all(opened, orgs, advance))
+        return len(orgs)
 
     with alone(data_folder(os.environ), store):
-        orgs, reports = anyio.run(run)
+        orgs = anyio.run(run)
     if not orgs and not json:
         _say_that_there_is_nothing(opened)
         return
