@@ -116,6 +116,20 @@ def test_every_polite_signal_ends_it_cleanly(tmp_path: Path, number: signal.Sign
     database.close()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_also_when_nobody_reads_what_it_prints(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    server = Server(tmp_path)
+    assert server.process.stdout
+    assert server.process.stderr
+    server.process.stdout.close()
+    server.process.stderr.close()
+    server.process.send_signal(number)
+    assert server.process.wait(60) == 0
+    assert not (tmp_path / "server.json").exists()
+
+
 def test_a_second_server_says_who_has_the_folder(tmp_path: Path) -> None:
     with served(tmp_path / "data") as server:
         code, complaint = refused(tmp_path / "data")

@@ -141,6 +141,27 @@ def test_term_ends_every_process_and_the_daemon_with_0(daemon: DaemonProcess, re
     assert not pids_in(repo)
 
 
+def test_term_ends_it_also_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "limpet.daemon"],
+        env={
+            **os.environ, "DAEMON_TOKEN": TOKEN, "APP_ROOT": str(tmp_path / "root/workspace"),
+            "DAEMON_HOST": f"unix:{path}",
+        },
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.close()
+    try:
+        poll_until("the socket", lambda: _says_ok(path), 30)
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_the_daemon_stays_out_of_the_workspace_and_keeps_no_secret(
     daemon: DaemonProcess, root: Path
 ) -> None:

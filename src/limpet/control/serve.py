@@ -16,6 +16,7 @@ from typing import TextIO
 import structlog
 import uvicorn
 
+from limpet.console import outlive_readers
 from limpet.control.app import Limpet
 from limpet.control.data_folder import announced
 from limpet.control.db import EMBEDDED_ORG, EMBEDDED_USER
@@ -31,6 +32,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def main(*, port: int | None = None, data_dir: Path | None = None) -> int:
     """Serve until a signal; the process's exit code. `port` is insisted on, 0 is any free one."""
+    outlive_readers()
     try:
         settings = Settings.load(port=port, data_dir=data_dir)
         configure_logging(settings)
@@ -169,6 +171,5 @@ def _greet(limpet: Limpet, listening: Listening) -> None:
 
 
 def _say(text: str, *, file: TextIO | None = None) -> None:
-    """For the person at the terminal; a closed one is no reason to stop."""
-    with contextlib.suppress(OSError):
-        print(text, file=file, flush=True)
+    """For the person at the terminal."""
+    print(text, file=file, flush=True)

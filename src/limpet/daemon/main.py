@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from limpet.console import outlive_readers
 from limpet.daemon import (
     files,
     git,
@@ -58,6 +59,7 @@ _SECRETS = ("DAEMON_TOKEN", "DAEMON_TOKEN_FD")
 
 def main() -> None:
     """Run the daemon until SIGTERM."""
+    outlive_readers()
     try:
         settings = DaemonSettings.from_environ(os.environ)
         for name in _SECRETS:
