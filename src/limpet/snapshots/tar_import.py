@@ -25,10 +25,7 @@ _TOLD: Final = ("skipped", "torn", "healed", "dropped")
 
 
 class TarUnreadableError(InvalidInputError):
-    """A tar holds files or folders that are closed to who imports it, so that they cannot be read.
-
-    As a snapshot of the plain form (`save_tar`) it loses nothing.
-    """
+    """A tar holds files or folders that are closed to who imports it: they cannot be read."""
 
     code = "tar_unreadable"
 
@@ -154,7 +151,7 @@ def _receipt(ours: Mapping[str, Any], original: Mapping[str, Any] | None) -> dic
     if unreadable:
         raise TarUnreadableError(
             f"{unreadable:,} entries of the tar are closed to the user that Limpet runs as",
-            hint="It can be kept as a plain tar.",
+            hint="Make them readable for their owner (chmod -R u+rwX) and pack the tar again.",
         )
     if original is None:
         return dict(ours)

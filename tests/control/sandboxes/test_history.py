@@ -206,6 +206,50 @@ async def test_what_is_exported_can_be_imported_elsewhere(box: Box, house: House
     assert (imported.reason, imported.lineage, imported.is_head) == ("import", "main", True)
     assert await other.outcome() == "restored"
     assert await other.read("a.txt") == "one"
+    assert list((house.data_dir / "imports").iterdir()) == []
+
+
+async def test_an_import_stores_what_the_org_does_not_have(box: Box, house: House) -> None:
+    await box.start()
+    await box.write("a.txt", "one" * 50_000)
+    saved = await box.save()
+    _, chunks = await box.service.export(box.key.org, box.key.agent, None, SnapshotId(saved.id))
+    tar = b"".join([chunk async for chunk in chunks])
+    other = await house.agent()
+    imported = await other.service.import_(other.key.org, other.key.agent, None, pieces(tar))
+    assert imported.stored_bytes < 1000
+    assert imported.receipt is not None
+    assert imported.receipt.complete
+
+
+async def test_an_import_that_is_cut_off_leaves_nothing(box: Box, house: House) -> None:
+    tar = foreign_tar("repo/b.txt")
+
+    async def cut() -> AsyncIterator[bytes]:
+        yield tar[:600]
+        raise ConnectionResetError("gone")
+
+    with pytest.raises(ConnectionResetError):
+        await box.service.import_(box.key.org, box.key.agent, None, cut())
+    assert await box.snapshots() == []
+    assert list((house.data_dir / "imports").iterdir()) == []
+
+
+async def test_what_a_killed_import_left_is_deleted_at_the_next_start(house: House) -> None:
+    left = house.data_dir / "imports" / "import-x" / "workspace"
+    left.mkdir(parents=True)
+    (left / "file").write_text("x")
+    (left.parent).chmod(0o500)
+    await house.reopen()
+    assert not (house.data_dir / "imports").exists()
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/absolute", "repo/../../escaped"])
+async def test_an_import_that_leads_out_is_refused(box: Box, house: House, name: str) -> None:
+    with pytest.raises((SnapshotDamagedError, InvalidInputError)):
+        await box.service.import_(box.key.org, box.key.agent, None, pieces(foreign_tar(name)))
+    assert await box.snapshots() == []
+    assert not list(house.data_dir.rglob("escaped"))
 
 
 async def test_an_import_into_a_running_sandbox_is_offered_not_forced_on_it(box: Box) -> None:

@@ -4,8 +4,10 @@ Going back never rewrites history: the present is saved first, and what was gone
 new head. Adopting a side lineage's snapshot is the same act.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from limpet.control.db import SandboxRow
@@ -27,6 +29,8 @@ from limpet.control.sandboxes.streams import without_stalls
 from limpet.errors import NotFoundError, StoreUnavailableError
 from limpet.ids import SnapshotId
 from limpet.snapshots.repository import MAIN, Head, SaveReason
+from limpet.snapshots.tar_import import import_tar
+from limpet.snapshots.tree import delete_tree
 
 IMPORT_HINT = (
     "Import again with the right store. If the snapshots are lost for good, start the sandbox "
@@ -50,6 +54,18 @@ class History:
         self._parts = parts
         self._saving = saving
         self._restoring = restoring
+
+    def forget_imports(self) -> None:
+        """Delete what imports that were cut off have left; before there are any. Blocks."""
+        delete_tree(self._imports)
+
+    @property
+    def _imports(self) -> Path:
+        return self._parts.settings.data_dir / "imports"
+
+    def _scratch(self) -> Path:
+        self._imports.mkdir(mode=0o700, exist_ok=True)
+        return self._imports
 
     async def all(self, key: SandboxKey) -> tuple[list[Head], Head | None]:
         """Every snapshot of all lineages, newest first, and the one that a start would restore."""
@@ -87,8 +103,8 @@ class History:
                 parts.on_change(key)
 
     async def put_in(self, key: SandboxKey, chunks: AsyncIterator[bytes]) -> Head:
-        """Store a tar of somebody's as a snapshot: the head, or, while the sandbox runs, a side
-        lineage to be adopted, since its present state is what its branch's head grows from.
+        """Store a tar of somebody's as a packed snapshot: the head, or, while the sandbox runs, a
+        side lineage to be adopted, since its present state is what its branch's head grows from.
 
         Into a store that has lost the branch's snapshots no new head is put: it is likely the
         wrong one.
@@ -108,9 +124,11 @@ class History:
                     if isinstance(lookup, NoSnapshot) and known_snapshot(row) is not None:
                         raise StoreUnavailableError(STORE_EMPTY, hint=IMPORT_HINT)
                     top, parent = _end_of(lookup, row)
-                head = await parts.repository.save_tar(
+                head = await import_tar(
+                    parts.repository,
                     ref_of(key),
                     without_stalls(chunks, who="The sender"),
+                    await asyncio.to_thread(self._scratch),
                     reason="import",
                     parent=SnapshotId(parent) if parent else None,
                     fencing=fencing,

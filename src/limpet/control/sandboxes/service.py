@@ -306,6 +306,7 @@ class SandboxService:
 
     async def adopt_at_boot(self) -> None:
         """Find the sandboxes that survived us, and write down which did not."""
+        await asyncio.to_thread(self._history.forget_imports)
         for key, wish in await boot.adopt_all(self.parts):
             try:
                 await (
