@@ -84,5 +84,5 @@ fuzz: setup-dev ## Fuzz every codec, then 20,000 generated trees through the who
 
 bench: setup-dev ## Snapshots beside tar, restic, borg, squashfs and bare C: tables, pictures, bars reached
 	$(BIN)/python -m bench.snapshots $(BENCH)
-bench-main: setup-dev ## Save and restore the template's workspace beside tar and beside npm ci
+bench-main: setup-dev ## What a person waits for: the tile, an evicted sandbox, beside installing by hand
 	$(BIN)/python -m bench.main_job
