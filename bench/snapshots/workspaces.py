@@ -40,7 +40,7 @@ class Workspace:
             path
             for place, _, names in os.walk(top if top.is_dir() else self.folder)
             for name in names
-            if not (path := Path(place) / name).is_symlink() and 0 < path.lstat().st_size < 20_000
+            if not (path := Path(place) / name).is_symlink() and path.lstat().st_size > 0
         )
         changed = 0
         for path in random.Random(seed).sample(every, files):
