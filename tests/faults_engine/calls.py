@@ -1,9 +1,10 @@
-"""Every call that changes the disk, during a save and a restore, killed or failed one by one.
+"""Every call that changes the disk, during save, restore and repair, killed or failed one by one.
 
 Run with the preloaded library (`run_under_preload`): `python -m tests.faults_engine.calls SAMPLE
 SEED`. Each case is a fork that works on a copy; afterwards the promises are looked at: the head is
 the old one or the new one and restores bit for bit, the next save works, the workspace is the old
-tree or the new one, a canary beside it is untouched.
+tree or the new one, a canary beside it is untouched. What holds of a repair is in `repairs`; a
+check makes no such call at all.
 """
 
 import ctypes
@@ -26,6 +27,7 @@ from limpet.snapshots.root import SandboxRoot
 from limpet.snapshots.seeding import Seeding
 from limpet.snapshots.swap import new_staging_folder, recover, swap
 from limpet.snapshots.tree import delete_tree
+from tests.faults_engine import repairs
 from tests.snapshots.engine import Engine
 from tests.snapshots.trees import Description, describe
 
@@ -52,8 +54,11 @@ class Scenario:
     """A state to begin with (in a folder), what is done to it, and what must hold afterwards."""
 
     name: str
+    prepare: Callable[[Path], None]
     act: Callable[[Path], None]
     judge: Callable[[Path, bool], None]
+    writes: bool = True
+    """Whether it changes the disk when all goes well."""
 
 
 # -- the state --------------------------------------------------------------------------------
@@ -181,8 +186,10 @@ def judge_restore(folder: Path, worked: bool) -> None:
 
 
 SCENARIOS = (
-    Scenario("save", act_save, judge_save),
-    Scenario("restore", act_restore, judge_restore),
+    Scenario("save", prepare, act_save, judge_save),
+    Scenario("restore", prepare, act_restore, judge_restore),
+    Scenario("check", repairs.prepare, repairs.act_check, repairs.judge_check, writes=False),
+    Scenario("repair", repairs.prepare, repairs.act_repair, repairs.judge_repair),
 )
 
 
@@ -228,10 +235,14 @@ def main() -> int:
     shm = Path("/dev/shm")
     base = Path(tempfile.mkdtemp(prefix="limpet-calls-", dir=shm if shm.is_dir() else None))
     counts = {"cases": 0, "held": 0, "killed": 0, "refused": 0, "worked": 0, "calls": 0}
+    states: dict[Callable[[Path], None], Path] = {}
     try:
-        prepare(base / "state" if (base / "state").mkdir() is None else base)
         for scenario in SCENARIOS:
-            calls = measure(base, scenario)
+            if scenario.prepare not in states:
+                states[scenario.prepare] = Path(tempfile.mkdtemp(prefix="state-", dir=base))
+                scenario.prepare(states[scenario.prepare])
+            state = states[scenario.prepare]
+            calls = measure(state, scenario)
             counts["calls"] += calls
             for how, error in HOW.items():
                 every = range(1, calls + 1)
@@ -239,7 +250,7 @@ def main() -> int:
                 for at in chosen:
                     counts["cases"] += 1
                     try:
-                        outcome = case(base, scenario, at, error)
+                        outcome = case(state, scenario, at, error)
                     except BaseException:  # noqa: BLE001 - one that does not hold is counted
                         sys.stdout.write(f"{scenario.name}, call {at}, {how}: does not hold\n")
                         traceback.print_exc(file=sys.stdout)
@@ -252,18 +263,19 @@ def main() -> int:
     return int(counts["held"] != counts["cases"])
 
 
-def measure(base: Path, scenario: Scenario) -> int:
+def measure(state: Path, scenario: Scenario) -> int:
     """How many calls the act makes when all goes well."""
-    folder = copy(base)
+    folder = copy(state)
     outcome, calls = attempt(folder, scenario.act, 0, 0)
     assert outcome == "worked", outcome
+    assert bool(calls) == scenario.writes, f"{scenario.name} makes {calls} calls"
     scenario.judge(folder, True)
     shutil.rmtree(folder)
     return calls
 
 
-def case(base: Path, scenario: Scenario, at: int, error: int) -> str:
-    folder = copy(base)
+def case(state: Path, scenario: Scenario, at: int, error: int) -> str:
+    folder = copy(state)
     try:
         outcome, _ = attempt(folder, scenario.act, at, error)
         assert outcome != "broke", "it ended with an error that is none of ours"
@@ -273,9 +285,9 @@ def case(base: Path, scenario: Scenario, at: int, error: int) -> str:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def copy(base: Path) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="case-", dir=base))
-    shutil.copytree(base / "state", folder, symlinks=True, dirs_exist_ok=True)
+def copy(state: Path) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="case-", dir=state.parent))
+    shutil.copytree(state, folder, symlinks=True, dirs_exist_ok=True)
     return folder
 
 

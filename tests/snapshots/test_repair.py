@@ -15,13 +15,17 @@ from pathlib import Path
 
 import pytest
 
+from limpet.errors import NotEnoughSpaceError
 from limpet.ids import AgentId, Branch, OrgId
+from limpet.snapshots.blobs import hash_of
 from limpet.snapshots.edited_tree import Edit
 from limpet.snapshots.findings import SnapshotPlace
 from limpet.snapshots.lineage import MAIN, BranchRef, Head, encode_head
+from limpet.snapshots.pack_maker import PackMaker
 from limpet.snapshots.repair import REPAIR_STEPS, RepairReport, repair
 from limpet.snapshots.repository import SnapshotRepository
 from limpet.snapshots.restore_tree import restore_stream
+from limpet.snapshots.sound_packs import SoundPacks
 from limpet.snapshots.stored_heads import orgs_in
 from limpet.snapshots.tar_read import TarLimits, extract_tar
 from limpet.stores.keys import TEMPLATES_ORG
@@ -31,6 +35,8 @@ from tests.snapshots.damaging import Past, changed_at, each_damage, findings, fr
 from tests.snapshots.engine import REF, Engine, objects
 from tests.snapshots.golden import listing
 from tests.snapshots.trees import Description, describe, scratch_folder
+
+SHORT_OR_FULL = [False, pytest.param(True, marks=pytest.mark.engine_fault)]
 
 
 @pytest.fixture(scope="module")
@@ -138,36 +144,48 @@ def test_where_nothing_is_wrong_nothing_is_changed(past: Past) -> None:
 
 
 @pytest.mark.parametrize("kind", ["heads", "packs", "trees", "tars"])
-def test_after_any_damage_everything_else_is_whole(past: Past, kind: str) -> None:
-    for name, path, body in each_damage(past.objects(kind)):
+@pytest.mark.parametrize("fully", SHORT_OR_FULL, ids=["short", "full"])
+def test_after_any_damage_everything_else_is_whole(past: Past, kind: str, fully: bool) -> None:
+    paths = past.objects(kind)
+    every = list(each_damage(paths))
+    for name, path, body in every if fully else every[:: len(paths)]:  # each damage once
         with kept(past.store):
             put(path, body)
             assert_all_that_is_left_is_good(past, repaired(past.store))
             assert_a_second_repair_changes_nothing(past.store, name)
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_after_two_damages_at_once_everything_else_is_whole(past: Past, seed: int) -> None:
-    dice = random.Random(seed)
+@pytest.mark.parametrize("fully", SHORT_OR_FULL, ids=["short", "full"])
+def test_after_two_damages_at_once_everything_else_is_whole(past: Past, fully: bool) -> None:
     kinds = [past.objects(kind) for kind in ("heads", "packs", "trees", "tars")]
     every = [one for paths in kinds for one in each_damage(paths)]
-    done = []
-    for name, path, body in dice.sample(every, 2):
-        put(path, body) if body is not None else path.unlink(missing_ok=True)
-        done.append((name, past.key(path)))
-    assert_all_that_is_left_is_good(past, repaired(past.store))
-    assert_a_second_repair_changes_nothing(past.store, str(done))
+    dice = random.Random(1)
+    for _ in range(200 if fully else 10):
+        with kept(past.store):
+            done = []
+            for name, path, body in dice.sample(every, 2):
+                path.unlink(missing_ok=True)
+                if body is not None:
+                    path.write_bytes(body)
+                done.append((name, past.key(path)))
+            assert_all_that_is_left_is_good(past, repaired(past.store))
+            assert_a_second_repair_changes_nothing(past.store, str(done))
 
 
-def test_content_in_a_damaged_pack_that_no_head_names_is_found_there(past: Past) -> None:
+@pytest.mark.parametrize("there", [False, True])
+def test_content_in_a_damaged_pack_that_no_head_names_is_found_there(
+    past: Past, there: bool
+) -> None:
     first = past.heads[0].packed
     assert first is not None
     [needed] = [past.store / f"v1/org/packs/{ref.name}" for ref in first.packs]
     body = needed.read_bytes()
     other = needed.with_name("0" * 64)
     put(other, body[:-1])
-    put(needed, None)
+    put(needed, changed_at(body, len(body) // 2) if there else None)
     report = repaired(past.store)
+    assert past.key(needed) in report.made
+    assert needed.read_bytes() == body, "the name tells that it is the same pack"
     assert [place.generation for place in report.whole_again] == [5, 3, 2, 1]
     assert not report.incomplete
     assert_all_that_is_left_is_good(past, report)
@@ -337,6 +355,25 @@ def test_hard_links_to_what_is_lost_go_with_it() -> None:
         assert not [one for one in findings(folder / "store") if one.damage]
 
 
+def test_a_snapshot_whose_folder_is_none_is_set_aside(past: Past) -> None:
+    head = past.heads[4]
+    assert head.packed is not None
+    maker = PackMaker("tree")
+    maker.add_blob(hash_of(b"no folder"), b"no folder")
+    [pack] = maker.take_finished(last=True)
+    (past.store / f"v1/org/trees/{pack.ref.name}").write_bytes(b"".join(pack.chunks))
+    root = replace(head.packed.root, node=hash_of(b"no folder"))
+    packed = replace(head.packed, root=root, trees=(*head.packed.trees, pack.ref))
+    changed = encode_head(replace(head, packed=packed, blake3=root.digest))
+    put(past.store / key_of(head), changed)
+    report = repaired(past.store)
+    assert [(note.key, note.paths, note.kept_in) for note in report.incomplete] == [
+        (key_of(head), (".",), None)
+    ]
+    assert past.damage() == []
+    assert_a_second_repair_changes_nothing(past.store)
+
+
 def test_of_a_big_folder_that_lost_a_part_the_rest_is_kept() -> None:
     with scratch_folder() as folder:
         engine = Engine(folder)
@@ -400,6 +437,24 @@ def test_one_that_is_killed_anywhere_can_be_done_again(past: Past, step: str) ->
             assert _lasting(contents(past.store)) == expected
             assert_all_that_is_left_is_good(past, report)
             assert_a_second_repair_changes_nothing(past.store)
+
+
+def test_one_that_is_killed_after_it_kept_the_rest_keeps_no_more_the_next_time(past: Past) -> None:
+    past.lose("large", 0)
+    put(past.objects("tars")[0], None)
+    assert _killed(past.store, "repair-note-kept@1")
+    report = repaired(past.store)
+    assert [note.kept_in for note in report.incomplete] == [None, None, None, None]
+    [side] = asyncio.run(SnapshotRepository(LocalStore(past.store)).side_lineages(REF))
+    assert side.parent == past.heads[4].snapshot
+    assert_a_second_repair_changes_nothing(past.store)
+
+
+def test_a_repair_that_cannot_look_blobs_up_takes_none_for_lost(past: Past) -> None:
+    sound = SoundPacks(LocalStore(past.store), OrgId("org"))
+    sound.close()
+    with pytest.raises(NotEnoughSpaceError):
+        asyncio.run(sound.find("data", [hash_of(b"anything")]))
 
 
 def _killed(store: Path, point: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from anyio import to_thread
 from blake3 import blake3
 
-from limpet.errors import PreconditionFailedError
+from limpet.errors import PreconditionFailedError, StoreUnavailableError
 from limpet.ids import OrgId
 from limpet.stores.base import SandboxStore
 from limpet.stores.keys import safe_org
@@ -87,8 +87,12 @@ class DamagedSpace:
         with suppress(PreconditionFailedError):  # moved by a repair that was cut short
             await self._store.put(place, self._chunks(key), condition="create-only")
         kept = await self._store.head(place)
-        if kept is not None and kept.size_bytes == seen.size_bytes:
-            await self._store.delete(key)
+        if kept is None or kept.size_bytes != seen.size_bytes:
+            raise StoreUnavailableError(
+                f"The store did not keep {place} as it was put",
+                hint="`limpet doctor --store` looks for what is wrong.",
+            )
+        await self._store.delete(key)
 
     async def _chunks(self, key: str) -> AsyncIterator[bytes]:
         chunks = await self._store.get(key)

@@ -2,7 +2,8 @@
 
 `LIMPET_FAULT=<point>:kill` kills this process with SIGKILL when it reaches the point; `:fail`
 raises ENOSPC there. `<point>@3:kill` waits for the third time. Costs one dictionary look-up when
-nothing is set. The points of a swap are `limpet.snapshots.swap.SWAP_STEPS`.
+nothing is set. The points of a swap are `limpet.snapshots.swap.SWAP_STEPS`, those of a repair
+`limpet.snapshots.repair.REPAIR_STEPS`.
 """
 
 import errno

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from limpet.errors import SnapshotDamagedError
 from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.frame import encode_frame
-from limpet.snapshots.judge import RestoreLimits, judge_tree
+from limpet.snapshots.judge import RestoreLimits, TooMuchError, judge_tree
 from limpet.snapshots.node import FOLDER, HARD_LINK, Branches, Entry, Root, decode_node
 from limpet.snapshots.node_encode import encode_folder
 from limpet.snapshots.sound_packs import Needed, content_of
@@ -47,7 +47,7 @@ def salvage(root: Root, found: Needed) -> Salvaged | None:
         counts = TreeCounts()
         for folder in found.trees.walk(top):
             counts.take(folder.entries)
-    except SnapshotDamagedError:
+    except (SnapshotDamagedError, TooMuchError):
         return None
     return Salvaged(left, counts, new, tuple(sorted(rest.dropped)))
 
