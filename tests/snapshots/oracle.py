@@ -468,7 +468,9 @@ HEAD_FIELDS = {
     "reason": str, "name": (str, type(None)), "fencing": int, "side_reason": (str, type(None)),
     "receipt": dict, "size_bytes": int, "blake3": str,
 }  # fmt: skip
-REASONS = "idle interval shutdown stop manual before-restore import rollback start template repair".split()
+REASONS = (
+    "idle interval shutdown stop manual before-restore import rollback start template repair"
+).split()
 COUNTS = ("entries", "files", "bytes", "data_bytes", "names_bytes", "hard_links")
 TREE_FIELDS = {
     "root": dict, "packs": list, "trees": list, "shared_packs": list, "shared_trees": list,
