@@ -43,6 +43,10 @@ def options() -> argparse.Namespace:
     return asked.parse_args()
 
 
+def _memory_gb() -> float:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+
+
 def tell(what: str) -> None:
     """Progress, on a terminal's one line."""
     if sys.stderr.isatty():
@@ -75,8 +79,8 @@ def measure(asked: argparse.Namespace, cache: Path, scratch: Path) -> Measured:
     parts = asked.only or PARTS
     load = " ".join(f"{one:.2f}" for one in os.getloadavg())
     found = Measured(
-        f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, "
-        f"load at start {load}, {asked.rounds} rounds"
+        f"{os.cpu_count()} cores, {_memory_gb():.0f} GB, Linux {platform.release()}, "
+        f"Python {platform.python_version()}, load at start {load}, {asked.rounds} rounds"
     )
     tools: list[Tool] = []
     for tool in PEERS:

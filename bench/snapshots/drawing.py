@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from textwrap import wrap
 from typing import Final
 
 _WIDTH: Final = 760
 _LABELS: Final = 190
-_VALUES: Final = 90
+_VALUES: Final = 130
 _ROW: Final = 24
 _HEAD: Final = 34
+_NOTE_LINE: Final = 115
 _STYLE: Final = """
 text { font: 13px system-ui, sans-serif; fill: #24292f }
 .head { font-weight: 600; font-size: 14px }
@@ -60,8 +62,10 @@ def chart(title: str, groups: Mapping[str, Sequence[Bar]], note: str) -> str:
                 f'<text x="{_LABELS + length + 6:.1f}" y="{y + 12}">{escape(bar.text)}</text>'
             )
             y += _ROW
-    y += 20
-    rows.append(f'<text class="small" x="0" y="{y}">{escape(note)}</text>')
+    y += 4
+    for line in wrap(note, _NOTE_LINE):
+        y += 16
+        rows.append(f'<text class="small" x="0" y="{y}">{escape(line)}</text>')
     body = "\n".join(rows)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y + 12}" role="img" '

@@ -20,7 +20,7 @@ ORGS = 10
 def begin_many(workspace: Path, scratch: Path, count: int) -> dict[str, int]:
     """Begin `count` sandboxes, in ten orgs, from a template's snapshot; each with an edit.
 
-    Gives bytes: of the template, of the whole store, and of the edits.
+    Gives their count, and bytes: of the template, of the whole store, and of the edits.
     """
     return asyncio.run(_begin_many(workspace, scratch / "sandboxes", count))
 
@@ -46,6 +46,7 @@ async def _begin_many(workspace: Path, state: Path, count: int) -> dict[str, int
         ref = BranchRef(org, AgentId(f"agent-{number}"), Branch("main"))
         await repository.begin(saved.head, edits, ref=ref, fencing=1)
     return {
+        "count": count,
         "template": template_bytes,
         "all": stored_bytes(state),
         "edits": count * EDIT_BYTES,

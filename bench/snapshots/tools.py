@@ -29,7 +29,7 @@ class Tool(Protocol):
         ...
 
     def save(self, workspace: Path, state: Path) -> None:
-        """Save; into a state that has an earlier save where the tool is incremental."""
+        """Save; into the state of the earlier saves where the tool is incremental."""
         ...
 
     def restore(self, state: Path, into: Path) -> None:
@@ -62,7 +62,7 @@ def _version_of(*command: str) -> str | None:
     if shutil.which(command[0]) is None:
         return None
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (done.stdout or done.stderr).splitlines()[0].strip()[:40]
+    return (done.stdout or done.stderr).splitlines()[0].strip(" *")[:40]
 
 
 class Tar:
@@ -76,15 +76,13 @@ class Tar:
         self._compressed = compressed
 
     def version(self) -> str | None:
-        if self._compressed and shutil.which("zstd") is None:
-            return None
-        return _version_of("tar", "--version")
+        return _version_of("zstd" if self._compressed else "tar", "--version")
 
     def prepare(self, state: Path) -> None:
         """Nothing."""
 
     def save(self, workspace: Path, state: Path) -> None:
-        state.mkdir(exist_ok=True)
+        state.mkdir()
         pipe = "| zstd -q -1 -T2 " if self._compressed else ""
         command = f'tar -C "$1" -cf - . {pipe}> "$2"'
         run("sh", "-c", command, "sh", workspace, state / "tar")
@@ -169,8 +167,7 @@ class Squashfs:
         """Nothing."""
 
     def save(self, workspace: Path, state: Path) -> None:
-        state.mkdir(exist_ok=True)
-        (state / "image").unlink(missing_ok=True)
+        state.mkdir()
         run(
             "mksquashfs", workspace, state / "image", "-comp", "zstd", "-Xcompression-level", "1",
             "-no-progress", "-quiet",
@@ -194,7 +191,6 @@ class Copy:
         """Nothing."""
 
     def save(self, workspace: Path, state: Path) -> None:
-        shutil.rmtree(state, ignore_errors=True)
         run("cp", "-a", workspace, state)
 
     def restore(self, state: Path, into: Path) -> None:

@@ -53,7 +53,15 @@ def _round(live: LiveLimpet, workspace: Workspace, cases: dict[str, Case], numbe
         first = first or made[0]
     live.api("POST", f"/sandboxes/{handle}/stop", {})
     shutil.rmtree(live.root_of(handle))
-    cases[COLD].add(WHOLE, seconds(lambda: live.api("POST", "/vm/start", {"virtualMcpId": agent})))
+    outcomes: list[str] = []
+
+    def start() -> None:
+        started = live.api("POST", "/vm/start", {"virtualMcpId": agent})
+        outcomes.append(started["restore"]["outcome"])
+
+    cases[COLD].add(WHOLE, seconds(start))
+    if outcomes != ["restored"]:
+        raise RuntimeError(f"a sandbox that should have been restored was {outcomes[0]}")
     cases[COLD].notes[WHOLE] = "with the start of the sandbox's daemon"
     path = f"/agents/{agent}/snapshots/{first}/restore"
     cases[WARM].add(WHOLE, seconds(lambda: live.api("POST", path, {})))

@@ -8,10 +8,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.snapshots.cases import COLD, CREATE, FIRST, OURS, SAME, TEN, WALK
+from bench.snapshots.cases import COLD, CREATE, FIRST, OURS, SAME, TEN, WALK, Comparison
 from bench.snapshots.drawing import Bar, chart
 from bench.snapshots.measuring import Case
-from bench.snapshots.report import RESTIC, TAR, ZSTD, Measured, bars
+from bench.snapshots.memory import TOLD
+from bench.snapshots.report import RESTIC, TAR, ZSTD, Measured, bars, write
+from bench.snapshots.tools import Tar
 from bench.snapshots.workspaces import Workspace, make
 
 
@@ -72,6 +74,29 @@ def test_a_chart_is_a_picture() -> None:
     assert len(list(top.iter("{http://www.w3.org/2000/svg}rect"))) == 2
 
 
+def test_the_pictures_tell_how_many_times_ours_each_tool_took(tmp_path: Path) -> None:
+    found = measured(restic=4.0, Limpet=0.5)
+    found.workspaces["npm"] = "npm: 3 entries"
+    found.memory["npm"] = dict.fromkeys(TOLD, 50_000_000)
+    drawn = write(found, tmp_path / "results" / "r.json", tmp_path / "images")
+    assert [path.name for path in drawn] == ["r.json", "bench-peers.svg", "bench-memory.svg"]
+    texts = [one.text for one in ET.parse(drawn[1]).iter("{http://www.w3.org/2000/svg}text")]
+    assert texts.count("4.00 s (8.0 x)") == 4
+    assert texts.count("0.50 s") == 4
+
+
+def test_a_restore_that_lost_something_has_no_time(tmp_path: Path) -> None:
+    class Forgetful(Tar):
+        def restore(self, state: Path, into: Path) -> None:
+            super().restore(state, into)
+            next(path for path in into.rglob("*") if path.is_file()).unlink()
+
+    workspace = make("tiny", tmp_path / "tiny", tmp_path)
+    told = Comparison(workspace, tmp_path, [Forgetful(compressed=False)], None, lambda _: None)
+    with pytest.raises(RuntimeError, match="GNU tar saved"):
+        told.round(0)
+
+
 def test_the_whole_of_it_runs(tmp_path: Path) -> None:
     done = subprocess.run(
         [
@@ -84,7 +109,7 @@ def test_the_whole_of_it_runs(tmp_path: Path) -> None:
         cwd=Path(__file__).resolve().parents[2],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "1,000 sandboxes" in done.stdout
+    assert "yes  3 sandboxes" in done.stdout
     told = json.loads((tmp_path / "results.json").read_text())
     assert set(told["cases"]["tiny"]) >= {FIRST, SAME, TEN, COLD}
     assert told["cases"]["tiny"][SAME]["stored_bytes"][OURS] == 0
