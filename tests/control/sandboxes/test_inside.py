@@ -1,13 +1,18 @@
 """Looking into snapshots while no sandbox runs: list, read, download, compare."""
 
 import io
+import os
 import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
-from limpet.errors import InvalidInputError, NotFoundError
+from limpet.control.sandboxes.unpacked_tars import KEPT
+from limpet.errors import InvalidInputError, NotFoundError, SnapshotDamagedError
 from limpet.ids import SnapshotId
 from limpet.snapshots.diff import Change
+from limpet.snapshots.tar_write import stream_tar
 from tests.control.sandboxes.conftest import Box
 
 pytestmark = pytest.mark.anyio
@@ -160,3 +165,69 @@ async def test_more_changes_than_fit_are_said_to_be_more(box: Box) -> None:
     )
     assert len(compared.changes) == 2
     assert compared.truncated
+
+
+async def saved_as_tar(
+    box: Box, folder: Path, generation: int = 0, parent: SnapshotId | None = None
+) -> SnapshotId:
+    """What a daemon of the first versions saves."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for chunk in stream_tar(folder):
+            yield chunk
+
+    head = await box.house.repository.save_tar(
+        box.ref, chunks(), reason="idle", parent=parent, fencing=1, expected_generation=generation
+    )
+    return head.snapshot
+
+
+async def test_a_plain_tar_can_be_looked_into_and_compared(box: Box, tmp_path: Path) -> None:
+    _, second = await saved(box)
+    work = tmp_path / "work" / "repo"
+    work.mkdir(parents=True)
+    (work / "a.txt").write_text("one\n2\nthree\nfour\n")
+    (work / "new").mkdir()
+    (work / "sub").mkdir()
+    (work / "sub" / "large").write_bytes(b"0123456789" * 200_000)
+    os.link(work / "a.txt", work / "hard")
+    tar = await saved_as_tar(box, tmp_path / "work", generation=2, parent=second)
+    store = set((box.house.data_dir / "sandbox-snapshots").rglob("*"))
+    assert await listed(box, tar, b"repo") == [
+        b"repo/a.txt",
+        b"repo/hard",
+        b"repo/new",
+        b"repo/sub",
+    ]
+    assert await content(box, tar, b"repo/hard") == b"one\n2\nthree\nfour\n"
+    assert await content(box, tar, b"repo/sub/large", offset=1_234_567, limit=5) == b"78901"
+    found = await changes(box, tar, text=True)
+    assert found["repo/a.txt"].kind == "changed"
+    assert found["repo/renamed.txt"].kind == "removed"
+    with pytest.raises(NotFoundError):
+        await listed(box, tar, b"none")
+    assert set((box.house.data_dir / "sandbox-snapshots").rglob("*")) == store
+
+
+async def test_only_the_tars_that_were_looked_into_last_take_up_room(
+    box: Box, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    for number in range(KEPT + 2):
+        (work / "a.txt").write_text(f"{number}")
+        tar = await saved_as_tar(box, work, generation=number)
+        assert await content(box, tar, b"a.txt") == str(number).encode()
+    scratch = box.house.data_dir / "imports"
+    assert len(list(scratch.iterdir())) == KEPT
+
+
+async def test_a_damaged_tar_is_told_when_one_looks_into_it(box: Box, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "a.txt").write_bytes(os.urandom(50_000))
+    tar = await saved_as_tar(box, work)
+    box.damage(tar)
+    for _ in range(2):
+        with pytest.raises(SnapshotDamagedError):
+            await listed(box, tar, b"")

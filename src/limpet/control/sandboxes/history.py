@@ -57,15 +57,16 @@ class History:
 
     def forget_imports(self) -> None:
         """Delete what imports that were cut off have left; before there are any. Blocks."""
-        delete_tree(self._imports)
+        delete_tree(self.scratch)
 
     @property
-    def _imports(self) -> Path:
+    def scratch(self) -> Path:
+        """Where tars are unpacked for a while."""
         return self._parts.settings.data_dir / "imports"
 
     def _scratch(self) -> Path:
-        self._imports.mkdir(mode=0o700, exist_ok=True)
-        return self._imports
+        self.scratch.mkdir(mode=0o700, exist_ok=True)
+        return self.scratch
 
     async def all(self, key: SandboxKey) -> tuple[list[Head], Head | None]:
         """Every snapshot of all lineages, newest first, and the one that a start would restore."""

@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.history import History
+from limpet.control.sandboxes.unpacked_tars import UnpackedTars
 from limpet.errors import InvalidInputError, NotFoundError
 from limpet.ids import SnapshotId
 from limpet.snapshots.blobs import BlobHash
@@ -21,6 +22,7 @@ from limpet.snapshots.frame import encode_frame
 from limpet.snapshots.node import FILE, FOLDER, HARD_LINK, LISTED_FILE, SYMLINK, Entry
 from limpet.snapshots.node_encode import encode_folder
 from limpet.snapshots.repository import Head, SnapshotRepository
+from limpet.snapshots.snapshot_trees import packed_of
 from limpet.snapshots.tar_export import Exported, export_tar
 from limpet.snapshots.tar_format import show
 from limpet.snapshots.trees import TreeBlobs
@@ -34,8 +36,12 @@ _PROBED_BYTES: Final = 8192
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An entry of a snapshot; the workspace itself has an empty path."""
+    """An entry of a snapshot; the workspace itself has an empty path.
 
+    `repository` is where its contents are read from, and `head` the packed snapshot there.
+    """
+
+    repository: SnapshotRepository
     head: Head
     trees: TreeBlobs
     path: bytes
@@ -57,9 +63,12 @@ class Compared:
 class Inside:
     """Reads what snapshots hold."""
 
-    def __init__(self, repository: SnapshotRepository, history: History) -> None:
+    def __init__(
+        self, repository: SnapshotRepository, history: History, tars: UnpackedTars
+    ) -> None:
         self._repository = repository
         self._history = history
+        self._tars = tars
 
     async def find(self, key: SandboxKey, snapshot: SnapshotId, path: bytes) -> Place:
         """The entry at a path; `NotFoundError` when the snapshot has none."""
@@ -93,7 +102,7 @@ class Inside:
         exported = Exported(place.trees, head.packed.root.node, place.path, place.entry)
 
         def read(names: Iterable[BlobHash]) -> AsyncIterator[tuple[BlobHash, bytes]]:
-            return self._repository.read_blobs(head, names)
+            return place.repository.read_blobs(head, names)
 
         return export_tar(exported, read, head.receipt.as_dict())
 
@@ -143,20 +152,22 @@ class Inside:
     # -- inside --------------------------------------------------------------------------------
 
     async def _place(self, head: Head, path: bytes) -> Place:
-        if head.packed is None:
-            raise InvalidInputError(
-                f"{head.snapshot} was saved as a plain tar, which cannot be looked into",
-                hint="Export it, or import that tar again: then it can.",
-            )
-        trees = await self._repository.trees(head)
-        root = head.packed.root
+        repository, packed = await self._packed(head)
+        trees = await repository.trees(packed)
+        root = packed_of(packed).root
         if not path:
             entry = Entry(b"", FOLDER, root.mode, root.mtime_ns, 0, root.node)
-            return Place(head, trees, path, entry)
+            return Place(repository, packed, trees, path, entry)
         found = await to_thread.run_sync(trees.find, root.node, path)
         if found is None:
             raise NotFoundError(f"{head.snapshot} has no {show(path)!r}")
-        return Place(head, trees, path, found)
+        return Place(repository, packed, trees, path, found)
+
+    async def _packed(self, head: Head) -> tuple[SnapshotRepository, Head]:
+        """The snapshot as a packed one, and who holds it."""
+        if head.packed is not None:
+            return self._repository, head
+        return await self._tars.packed(head)
 
     async def _side(self, head: Head, path: bytes) -> Side | None:
         try:
@@ -216,7 +227,7 @@ class Inside:
             for piece in _pieces(place.trees, entry)
             if piece.offset < end and piece.offset + piece.length > start
         ]
-        blobs = self._repository.read_blobs(place.head, [one.blob for one in wanted])
+        blobs = place.repository.read_blobs(place.head, [one.blob for one in wanted])
         position = start
         index = 0
         async for _, blob in blobs:
@@ -256,7 +267,9 @@ class Inside:
             return ""
         if entry.size > MAX_TEXT_BYTES:
             return None
-        chunks = self._bytes(Place(head, side.trees, b"", entry), entry, 0, entry.size)
+        repository, packed = await self._packed(head)
+        place = Place(repository, packed, side.trees, b"", entry)
+        chunks = self._bytes(place, entry, 0, entry.size)
         return text_of(b"".join([chunk async for chunk in chunks]))
 
 

@@ -37,6 +37,7 @@ from limpet.control.sandboxes.rows import SandboxRows, key_of
 from limpet.control.sandboxes.saving import NothingToSaveError, Saving
 from limpet.control.sandboxes.starting import Starting
 from limpet.control.sandboxes.template_builds import TemplateBuilds
+from limpet.control.sandboxes.unpacked_tars import UnpackedTars
 from limpet.control.sandboxes.views import receipt_of, snapshot_of, snapshots_of
 from limpet.control.saver import Idle, Tracked, has_unsaved
 from limpet.control.secrets import SecretBox
@@ -89,7 +90,8 @@ class SandboxService:
         self._ending = Ending(self.parts, self._saving)
         self._history = History(self.parts, self._saving, restoring)
         self.looking = Looking(self.parts)
-        self.inside = Inside(repository, self._history)
+        tars = UnpackedTars(repository, self._history.scratch)
+        self.inside = Inside(repository, self._history, tars)
         self._closed = False
 
     # -- life ----------------------------------------------------------------------------------
