@@ -30,7 +30,7 @@ from limpet.snapshots.pack import PackRef
 from limpet.snapshots.pack_maker import PackMaker
 from limpet.snapshots.pack_survey import made_again, survey_pack
 from limpet.snapshots.repair_heads import HeadRepair
-from limpet.snapshots.salvage import salvage
+from limpet.snapshots.salvage import lost_of, salvage
 from limpet.snapshots.sound_packs import Needed, SoundPacks, needed
 from limpet.snapshots.stored_heads import StoredHead, read_heads
 from limpet.snapshots.tar_format import show
@@ -223,12 +223,14 @@ class _Repairing:
 
     async def _set_aside(self, stored: StoredHead, head: Head, found: Needed) -> None:
         assert head.packed is not None
-        rest = await to_thread.run_sync(salvage, head.packed.root, found)
-        dropped = rest.dropped if rest is not None else (b".",)
+        root, rest = head.packed.root, None
+        if self._nothing_newer or head.name is not None:
+            rest = await to_thread.run_sync(salvage, root, found)
+        dropped = rest.dropped if rest else await to_thread.run_sync(lost_of, root, found)
         entries = "1 entry is" if len(dropped) == 1 else f"{len(dropped):,} entries are"
         what = f"Of its content {entries} lost"
         kept_in: Lineage | None = None
-        if rest is not None and (self._nothing_newer or head.name is not None):
+        if rest is not None:
             kept_in = await self._heads.keep_rest(head, found, rest)
             what += f"; the rest is kept as {kept_in}"
             self._nothing_newer = False

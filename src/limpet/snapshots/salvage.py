@@ -31,13 +31,17 @@ class Salvaged:
     in it that nobody knows."""
 
 
+def lost_of(root: Root, found: Needed) -> tuple[bytes, ...]:
+    """What `Salvaged.dropped` would say; the workspace's folder itself when nothing is left."""
+    rest = _rest(root, found)
+    return tuple(sorted(rest.dropped)) if rest is not None else (b".",)
+
+
 def salvage(root: Root, found: Needed) -> Salvaged | None:
     """The tree at `root` without what is lost; None when nothing of it is left."""
-    if _readable(found.trees, root.node) is None:
+    rest = _rest(root, found)
+    if rest is None:
         return None
-    rest = _Rest(root, found)
-    rest.drop_lost()
-    rest.drop_links()
     top, new = rest.encoded()
     for blob in new.values():
         found.trees.add_frame(encode_frame("tree", [blob]))
@@ -50,6 +54,15 @@ def salvage(root: Root, found: Needed) -> Salvaged | None:
     except (SnapshotDamagedError, TooMuchError):
         return None
     return Salvaged(left, counts, new, tuple(sorted(rest.dropped)))
+
+
+def _rest(root: Root, found: Needed) -> "_Rest | None":
+    if _readable(found.trees, root.node) is None:
+        return None
+    rest = _Rest(root, found)
+    rest.drop_lost()
+    rest.drop_links()
+    return rest
 
 
 @dataclass(slots=True)
