@@ -118,7 +118,9 @@ def naming(past: Past, pack: Path) -> list[Head]:
     ]
 
 
-def assert_all_that_is_left_is_good(past: Past, report: RepairReport) -> None:
+def assert_all_that_is_left_is_good(
+    past: Past, report: RepairReport, newest: Head | None = None
+) -> None:
     """No damage is left; every snapshot that is not told to be incomplete comes back as it was."""
     assert past.damage() == []
     aside = {note.key for note in report.incomplete}
@@ -126,9 +128,10 @@ def assert_all_that_is_left_is_good(past: Past, report: RepairReport) -> None:
     for head, looked in zip(past.heads, past.looked, strict=True):
         if head.snapshot in there and key_of(head) not in aside:
             assert restored(past, there[head.snapshot]) == looked, head.generation
-    newest = usable(past)
     whole = [head for head in past.heads if head.snapshot in there and key_of(head) not in aside]
-    assert (newest and newest.snapshot) == (whole[-1].snapshot if whole else None)
+    newest = newest or (whole[-1] if whole else None)
+    found = usable(past)
+    assert (found and found.snapshot) == (newest and newest.snapshot)
 
 
 def assert_a_second_repair_changes_nothing(store: Path, what: str = "", org: str = "org") -> None:
@@ -407,6 +410,9 @@ def test_the_workspace_is_saved_as_ever_after_a_repair(past: Past) -> None:
     assert saved.generation == past.heads[-1].generation + 1
     assert restored(past, saved) == describe(engine.workspace)
     assert usable(past) == saved
+    report = repaired(past.store)
+    assert [place.generation for place in report.whole_again] == [5, 3, 2, 1], "it was brought back"
+    assert_all_that_is_left_is_good(past, RepairReport(), newest=saved)
 
 
 def test_nothing_that_was_damaged_is_deleted(past: Past) -> None:
