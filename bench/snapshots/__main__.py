@@ -1,4 +1,4 @@
-"""`python -m bench.snapshots`: measure, print, write the JSON and the pictures."""
+"""`python -m bench.snapshots`: measure, print, write JSON, text and pictures."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.snapshots import workspaces
 from bench.snapshots.cases import COLD, FIRST, Comparison
-from bench.snapshots.measuring import Case, seconds
+from bench.snapshots.measuring import Case, seconds, warm_memory
 from bench.snapshots.memory import peaks
 from bench.snapshots.ours import Limpet
 from bench.snapshots.report import TAR, Measured, lines, write
@@ -162,9 +162,11 @@ def on_disk(asked: argparse.Namespace, workspace: workspaces.Workspace) -> dict[
                 state = folder / f"{tool.name}-{number}".replace(" ", "-")
                 into = folder / f"{tool.name}-{number}-into".replace(" ", "-")
                 tool.prepare(state)
+                warm_memory(asked.scratch, workspace.bytes)
                 os.sync()
                 took = seconds(partial(tool.save, workspace.folder, state), os.sync)
                 cases[FIRST].add(tool.name, took)
+                warm_memory(asked.scratch, workspace.bytes)
                 took = seconds(partial(tool.restore, state, into), os.sync)
                 cases[COLD].add(tool.name, took)
     finally:

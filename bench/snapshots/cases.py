@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bench.snapshots.measuring import Case, seconds
+from bench.snapshots.measuring import Case, seconds, warm_memory
 from bench.snapshots.ours import Limpet
 from bench.snapshots.tools import Floor, Tool, stored_bytes
 from bench.snapshots.workspaces import Workspace
@@ -50,48 +50,67 @@ class Comparison:
         here.mkdir()
         ours = Limpet()
         every: list[Tool] = [ours, *self._tools]
-        # Whoever goes first finds other caches than who goes last.
-        every = every[number % len(every) :] + every[: number % len(every)]
-        for tool in every:
-            self._save(FIRST, tool, here)
-        for tool in every:
-            self._save(SAME, tool, here)
-        if self._floor is not None:
-            self.cases[SAME].add(WALK, self._floor.walk_s(self._workspace.folder))
+        self._in_turns(number, [partial(self._save, FIRST, tool, here) for tool in every])
+        walk = [self._walk] if self._floor is not None else []
+        self._in_turns(number, [*walk, *(partial(self._save, SAME, tool, here) for tool in every)])
         self.changed_bytes = self._workspace.change(CHANGED_FILES, number)
-        for tool in every:
-            self._save(TEN, tool, here)
-        for tool in every:
-            self._tell(f"{COLD}: {tool.name}")
-            into = here / f"{_slug(tool)}-into" / "workspace"
-            into.parent.mkdir()
-            state = here / _slug(tool)
-            taken = seconds(partial(tool.restore, state, into))
-            self.cases[COLD].add(tool.name, taken)
-            _require_whole(tool, self._workspace.folder, into)
-        if self._floor is not None:
-            into = here / "floor-into"
-            self.cases[COLD].add(CREATE, self._floor.create_s(self._workspace.folder, into))
+        self._in_turns(number, [partial(self._save, TEN, tool, here) for tool in every])
+        saved = Workspace.at("it", self._workspace.folder)
+        create = [partial(self._create, here)] if self._floor is not None else []
+        self._in_turns(
+            number, [*create, *(partial(self._restore, tool, here, saved) for tool in every)]
+        )
         self._warm(ours, here)
         shutil.rmtree(here)
+
+    @staticmethod
+    def _in_turns(number: int, acts: Sequence[Callable[[], None]]) -> None:
+        """Another one first in each round: who goes first finds other caches than who goes last."""
+        for act in (*acts[number % len(acts) :], *acts[: number % len(acts)]):
+            act()
+
+    def _prepare(self, case: str, who: str) -> None:
+        self._tell(f"{case}: {who}")
+        warm_memory(self._scratch, self._workspace.bytes)
+
+    def _walk(self) -> None:
+        assert self._floor is not None
+        self._prepare(SAME, WALK)
+        self.cases[SAME].add(WALK, self._floor.walk_s(self._workspace.folder))
+
+    def _create(self, here: Path) -> None:
+        assert self._floor is not None
+        self._prepare(COLD, CREATE)
+        taken = self._floor.create_s(self._workspace.folder, here / "floor-into")
+        self.cases[COLD].add(CREATE, taken)
+
+    def _restore(self, tool: Tool, here: Path, saved: Workspace) -> None:
+        into = here / f"{_slug(tool)}-into" / "workspace"
+        into.parent.mkdir()
+        self._prepare(COLD, tool.name)
+        taken = seconds(partial(tool.restore, here / _slug(tool), into))
+        self.cases[COLD].add(tool.name, taken)
+        restored = Workspace.at("it", into)
+        if (restored.entries, restored.bytes) != (saved.entries, saved.bytes):
+            # A restore that lost something has no time.
+            raise RuntimeError(f"{tool.name}: {saved} was saved, {restored} restored")
 
     def _save(self, case: str, tool: Tool, here: Path) -> None:
         if case == SAME and tool.name == "cp -a":
             return  # it would be the first save once more
-        self._tell(f"{case}: {tool.name}")
         state = here / _slug(tool)
         if case == FIRST:
             tool.prepare(state)
         elif not tool.incremental:
             shutil.rmtree(state)  # to delete the save before is no part of the next one
         before = stored_bytes(state) if state.exists() and tool.incremental else 0
+        self._prepare(case, tool.name)
         taken = seconds(partial(tool.save, self._workspace.folder, state))
         self.cases[case].add(tool.name, taken)
         self.cases[case].stored[tool.name] = stored_bytes(state) - before
 
     def _warm(self, ours: Limpet, here: Path) -> None:
         """The workspace as it was before the ten files changed, where it is as it is now."""
-        self._tell(f"{WARM}: {OURS}")
         state = here / "limpet"
         old, new = ours.heads(state)[0], ours.heads(state)[-1]
         root = SandboxRoot(here / "limpet-into", here / "limpet-into" / "workspace")
@@ -101,15 +120,9 @@ class Comparison:
         caches = StatCaches(root.state / "statcache")
         noted = seconds(partial(seeding.write, caches, root.workspace))
         self.cases[COLD].notes[OURS] = f"and {settled + noted:.2f} s later, for the next save"
+        self._prepare(WARM, OURS)
         taken = seconds(partial(ours.patch, state, old, root, new))
         self.cases[WARM].add(OURS, taken)
-
-
-def _require_whole(tool: Tool, saved: Path, restored: Path) -> None:
-    """A restore that lost something has no time."""
-    one, other = (Workspace.at("", folder) for folder in (saved, restored))
-    if (one.entries, one.bytes) != (other.entries, other.bytes):
-        raise RuntimeError(f"{tool.name} saved {one} and restored {other}")
 
 
 def _slug(tool: Tool) -> str:

@@ -1,9 +1,16 @@
 """Rounds in which everyone takes a turn, and what is made of their times."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+_BLOCK: Final = bytes(4 << 20)
+_BALLAST_AT_LEAST: Final = 64 << 20
+_BALLAST_AT_MOST: Final = 2 << 30
 
 
 def seconds(*acts: Callable[[], object]) -> float:
@@ -12,6 +19,23 @@ def seconds(*acts: Callable[[], object]) -> float:
     for act in acts:
         act()
     return time.perf_counter() - started
+
+
+def warm_memory(folder: Path, size_bytes: int) -> None:
+    """Have the machine's memory for what is measured next, twice its size: written to, let go.
+
+    A virtual machine gives free memory back to its host. Who is the first to use it again pays for
+    that, several times the work itself, and who comes next does not.
+    """
+    ballast = folder / "ballast"
+    size_bytes = min(max(2 * size_bytes, _BALLAST_AT_LEAST), _BALLAST_AT_MOST)
+    fd = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+    try:
+        for _ in range(0, size_bytes, len(_BLOCK)):
+            os.write(fd, _BLOCK)
+    finally:
+        os.close(fd)
+        ballast.unlink()
 
 
 @dataclass

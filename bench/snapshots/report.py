@@ -141,10 +141,11 @@ def bars(found: Measured) -> Iterator[tuple[str, str, bool]]:
 
 
 def write(found: Measured, results: Path, images: Path) -> list[Path]:
-    """Write the JSON, and the pictures of what was measured; gives what was written."""
+    """Write JSON, the same as text beside it, and pictures; gives what was written."""
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text(json.dumps(found.as_dict(), indent=1) + "\n")
-    made = [results]
+    made = [results, results.with_suffix(".txt")]
+    made[-1].write_text("\n".join(lines(found)) + "\n")
     images.mkdir(parents=True, exist_ok=True)
     if "npm" in found.cases:
         made.append(images / "bench-peers.svg")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.snapshots.cases import COLD, FIRST, SAME, TEN, WARM
-from bench.snapshots.measuring import Case, seconds
+from bench.snapshots.measuring import Case, seconds, warm_memory
 from bench.snapshots.workspaces import Workspace
 from tests.live import QUIET_SAVER, LiveLimpet
 
@@ -47,12 +47,14 @@ def _round(live: LiveLimpet, workspace: Workspace, cases: dict[str, Case], numbe
         if case == TEN:
             inside.change(10, number)
         before = _bytes(store)
+        warm_memory(live.data_dir, workspace.bytes)
         made: list[str] = []
         cases[case].add(WHOLE, seconds(lambda: made.append(save())))  # noqa: B023
         cases[case].stored[WHOLE] = _bytes(store) - before
         first = first or made[0]
     live.api("POST", f"/sandboxes/{handle}/stop", {})
     shutil.rmtree(live.root_of(handle))
+    warm_memory(live.data_dir, workspace.bytes)
     outcomes: list[str] = []
 
     def start() -> None:
@@ -63,6 +65,7 @@ def _round(live: LiveLimpet, workspace: Workspace, cases: dict[str, Case], numbe
     if outcomes != ["restored"]:
         raise RuntimeError(f"a sandbox that should have been restored was {outcomes[0]}")
     cases[COLD].notes[WHOLE] = "with the start of the sandbox's daemon"
+    warm_memory(live.data_dir, workspace.bytes)
     path = f"/agents/{agent}/snapshots/{first}/restore"
     cases[WARM].add(WHOLE, seconds(lambda: live.api("POST", path, {})))
     cases[WARM].notes[WHOLE] = "with stopping and starting what runs in it"
