@@ -1,5 +1,6 @@
 """Real processes, stopped for a moment and let go again."""
 
+import ctypes
 import os
 import pty
 import select
@@ -21,6 +22,7 @@ from tests.snapshots.trees import scratch_folder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
+PR_SET_CHILD_SUBREAPER = 36
 IN_STEP = """
 import sys
 one, other = open(sys.argv[1], "w", buffering=1), open(sys.argv[2], "w", buffering=1)
@@ -151,8 +153,16 @@ def read_until(fd: int, end: bytes) -> bytes:
     return said
 
 
-def test_processes_that_fork_without_end_are_let_go_again() -> None:
+@pytest.fixture
+def orphans_are_ours() -> Iterator[None]:
+    """Who loses its parent becomes a child of this process, for as long as it takes."""
     assert become_subreaper()
+    yield
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+@pytest.mark.usefixtures("orphans_are_ours")
+def test_processes_that_fork_without_end_are_let_go_again() -> None:
     bomb = started("sh", "-c", "while :; do (sleep 0.01 &) ; done")
     freezer = ProcessFreezer(whole_namespace=False)
     try:

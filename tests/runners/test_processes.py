@@ -122,12 +122,37 @@ async def test_an_orphan_that_works_in_the_folder_is_tied_if_its_environment_was
         pass
     pid = int(file.read_text())
     try:
-        if process_table()[pid].parent > 1:
-            pytest.skip("orphans of this session do not become init's")
         tied = {found.pid for found in tied_to(tmp_path)}
         assert (pid in tied) == (whose == "the sandbox's")
     finally:
         os.kill(pid, signal.SIGKILL)
+
+
+async def test_an_orphan_that_one_above_us_took_is_tied_as_one_of_init_s_is(
+    tmp_path: Path,
+) -> None:
+    code = """
+import os, subprocess, sys
+from pathlib import Path
+from limpet.daemon.processes import become_subreaper
+from limpet.runners.processes import process_table, tied_to
+assert become_subreaper()
+folder = Path(sys.argv[1])
+orphan = "env -i setsid sleep 1000 >/dev/null 2>&1 & echo $!"
+pid = int(subprocess.run(["sh", "-c", orphan], cwd=folder, capture_output=True, text=True).stdout)
+try:
+    while process_table()[pid].parent != os.getpid():
+        pass
+    while b"sleep" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+        pass
+    print(pid in {found.pid for found in tied_to(folder)})
+finally:
+    os.kill(pid, 9)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
 
 
 async def test_we_and_all_above_us_are_never_tied(

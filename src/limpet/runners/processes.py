@@ -115,8 +115,9 @@ def tied_to(folder: Path, table: dict[int, Process] | None = None) -> dict[Proce
     """The live processes that belong to the sandbox whose root is `folder`, or lies in it.
 
     Those whose environment names the folder as home or workspace, and all below them; and orphans
-    without a terminal that work in it and whose environment was wiped. A person's own shell or
-    editor in the folder is neither. With each the first name below `folder` that ties it.
+    without a terminal that work in it and whose environment was wiped: of init, or of whoever above
+    us takes orphans in its place. A person's own shell or editor in the folder is neither. With
+    each the first name below `folder` that ties it.
     """
     table = process_table() if table is None else table
     if not _has_proc():
@@ -125,7 +126,7 @@ def tied_to(folder: Path, table: dict[int, Process] | None = None) -> dict[Proce
     inside = os.fsencode(folder)
     tied: dict[ProcessId, str] = {}
     for row in table.values():
-        by = None if row.dead or row.id.pid in spared else _tie(row, inside)
+        by = None if row.dead or row.id.pid in spared else _tie(row, inside, spared)
         if by is not None:
             tied[row.id] = _first_name(by, inside)
     for process, name in list(tied.items()):
@@ -200,7 +201,7 @@ def _ourselves(table: dict[int, Process]) -> set[int]:
     return found
 
 
-def _tie(row: Process, inside: bytes) -> bytes | None:
+def _tie(row: Process, inside: bytes, reapers: set[int]) -> bytes | None:
     """The path in `inside` that ties the process to it."""
     try:
         variables = (PROC / str(row.id.pid) / "environ").read_bytes().split(b"\0")
@@ -215,7 +216,7 @@ def _tie(row: Process, inside: bytes) -> bytes | None:
     if has_home or row.terminal:
         return None
     now = _row(row.id.pid)  # its parent may have ended since the table was read
-    if now is None or now.id != row.id or now.parent > 1:
+    if now is None or now.id != row.id or now.parent not in reapers:
         return None
     try:
         where = os.fsencode((PROC / str(row.id.pid) / "cwd").readlink())
