@@ -94,7 +94,7 @@ def test_a_restore_that_lost_something_has_no_time(tmp_path: Path) -> None:
 
     workspace = make("tiny", tmp_path / "tiny", tmp_path)
     told = Comparison(workspace, tmp_path, [Forgetful(compressed=False)], None, lambda _: None)
-    with pytest.raises(RuntimeError, match="GNU tar: .* was saved"):
+    with pytest.raises(RuntimeError, match=r"GNU tar: .* was saved"):
         told.round(0)
 
 
