@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 from functools import partial
@@ -56,6 +57,8 @@ def tell(what: str) -> None:
 def main() -> int:
     """Measure what was asked for; 0 also when a bar was not reached."""
     asked = options()
+    # Asked to end, it still ends its servers and deletes its gigabytes.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     free = shutil.disk_usage(asked.scratch).free
     if free < NEEDS_BYTES and asked.workspace != "tiny":
         print(f"{asked.scratch} has {free / 1e9:.0f} GB free; 12 are needed (--scratch FOLDER)")

@@ -175,7 +175,9 @@ def _peers(cases: Cases, workspace: str) -> str:
             for tool in sorted(case.times, key=case.median)
             for took in [case.median(tool)]
         ]
-    note = f"{workspace}; medians on a tmpfs. {WHOLE}: by a real server and daemon, over HTTP."
+    note = f"{workspace}; medians on a tmpfs; x: in proportion to {OURS}."
+    if any(case.has(WHOLE) for case in cases.values()):
+        note += f" {WHOLE}: a real server and daemon, over HTTP."
     return chart("Saving and restoring a workspace", groups, note)
 
 

@@ -23,8 +23,11 @@ def whole_way(
         tell(f"whole way, round {number + 1}")
         folder = scratch / f"whole-{number}"
         folder.mkdir()
-        with LiveLimpet(folder, environ) as live:
-            _round(live, workspace, cases, number)
+        live = LiveLimpet(folder, environ)
+        try:
+            _round(live.start(), workspace, cases, number)
+        finally:
+            live.destroy()
         shutil.rmtree(folder, ignore_errors=True)
     return cases
 
