@@ -149,7 +149,7 @@ def bomb() -> Iterator[bytes]:
     while number < 3000:
         number += 1
         blob = number.to_bytes(8, "little") + bytes((1 << 20) - 8)
-        yield writer.frame(encode_frame("data", [blob]))
+        yield writer.frames(encode_frame("data", [blob]))
 
 
 def lying_frame() -> Iterator[bytes]:
@@ -157,7 +157,7 @@ def lying_frame() -> Iterator[bytes]:
     writer, first = header()
     packed = zstd.compress(bytes(100 << 20), 1)
     start = struct.pack("<4sI4sB3xIII", b"\x5d\x2a\x4d\x18", 20, b"LFR1", 0, 64, len(packed), 64)
-    yield first + writer.frame(start + packed)
+    yield first + writer.frames(start + packed)
 
 
 def endless() -> Iterator[bytes]:
@@ -165,14 +165,14 @@ def endless() -> Iterator[bytes]:
     writer, first = header()
     yield first
     while True:
-        yield writer.frame(encode_frame("data", [os.urandom(1 << 20)]))
+        yield writer.frames(encode_frame("data", [os.urandom(1 << 20)]))
 
 
 def endless_trees() -> Iterator[bytes]:
     writer, first = header()
     yield first
     while True:
-        yield writer.frame(encode_frame("tree", [os.urandom(1 << 20)]))
+        yield writer.frames(encode_frame("tree", [os.urandom(1 << 20)]))
 
 
 def endless_record() -> Iterator[bytes]:
@@ -225,7 +225,7 @@ def crowd_of_blobs() -> Iterator[bytes]:
     yield first
     for start in range(0, 10_000_000, 8000):
         blobs = [number.to_bytes(8, "little") for number in range(start, start + 8000)]
-        yield writer.frame(encode_frame("data", blobs))
+        yield writer.frames(encode_frame("data", blobs))
 
 
 def junk() -> Iterator[bytes]:

@@ -81,7 +81,7 @@ def _streams(rnd: random.Random) -> list[bytes]:
     writer = StreamWriter("save")
     parts = [
         writer.header({"base": None, "activity_seq": 1, "boot_id": "b"}),
-        writer.frame(encode_frame("data", [rnd.randbytes(50)])),
+        writer.frames(encode_frame("data", [rnd.randbytes(50)])),
         *writer.hashes([_hash(rnd)]),
         writer.end({"root": {}, "receipt": {}}),
     ]

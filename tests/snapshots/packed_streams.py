@@ -78,8 +78,8 @@ def save_stream(
     writer = StreamWriter("save")
     told = {"base": base.root.digest if base else None, "activity_seq": 7, "boot_id": "boot"}
     out = [writer.header({**told, **(header or {})})]
-    out += map(writer.frame, frames("data", [*data, *more_data], frame_bytes))
-    out += map(writer.frame, frames("tree", [*trees, *more_trees], frame_bytes))
+    out += map(writer.frames, frames("data", [*data, *more_data], frame_bytes))
+    out += map(writer.frames, frames("tree", [*trees, *more_trees], frame_bytes))
     ending = {"root": root_fields(tree.root), "receipt": RECEIPT, **(end or {})}
     out.append(writer.end(ending))
     return b"".join(out)

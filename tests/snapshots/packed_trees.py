@@ -59,11 +59,11 @@ class PackedTree:
         writer = StreamWriter(flow)
         yield writer.header({"root": root_fields(self.root), **fields})
         for frame in frames("tree", self.trees.values(), frame_bytes):
-            yield writer.frame(frame)
+            yield writer.frames(frame)
         if flow != "plan":
             chosen = self.data.values() if data is None else data
             for frame in frames("data", chosen, frame_bytes):
-                yield writer.frame(frame)
+                yield writer.frames(frame)
         yield writer.end({})
 
 

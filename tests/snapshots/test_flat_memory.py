@@ -48,7 +48,7 @@ def large_save() -> Iterator[bytes]:
         start = number * 7919 % (len(seed) - 4000)
         blob = number.to_bytes(4, "little") + seed[start : start + 3500 + number % 500]
         if not draft.fits(len(blob)):
-            yield writer.frame(encode_frame("data", draft.blobs))
+            yield writer.frames(encode_frame("data", draft.blobs))
             draft = FrameDraft("data")
         draft.add(blob)
         name = b"%05d.js" % (number % 10)
@@ -56,15 +56,15 @@ def large_save() -> Iterator[bytes]:
         if len(entries) == 10:
             tops.append(_folder(b"p%06d" % number, entries, folders))
             entries = []
-    yield writer.frame(encode_frame("data", draft.blobs))
+    yield writer.frames(encode_frame("data", draft.blobs))
     top = _folder(b"", tops, folders)
     trees = FrameDraft("tree")
     for folder in folders:
         if not trees.fits(len(folder)):
-            yield writer.frame(encode_frame("tree", trees.blobs))
+            yield writer.frames(encode_frame("tree", trees.blobs))
             trees = FrameDraft("tree")
         trees.add(folder)
-    yield writer.frame(encode_frame("tree", trees.blobs))
+    yield writer.frames(encode_frame("tree", trees.blobs))
     assert top.hash is not None
     yield writer.end({"root": root_fields(Root(top.hash, 0o755, 1)), "receipt": RECEIPT})
 

@@ -343,7 +343,7 @@ def test_a_stream_that_unpacks_without_end_is_refused_in_flat_memory(
     writer = StreamWriter("save")
     stream = writer.header({"base": None, "activity_seq": 1, "boot_id": "b"})
     blobs = (number.to_bytes(8, "little") + bytes((1 << 20) - 8) for number in range(200))
-    stream += b"".join(writer.frame(encode_frame("data", [blob])) for blob in blobs)
+    stream += b"".join(writer.frames(encode_frame("data", [blob])) for blob in blobs)
     assert len(stream) < 40_000
     groups: list[int] = []
     with pytest.raises(TooMuchError):
@@ -357,7 +357,7 @@ def test_more_pieces_than_any_workspace_has_are_refused() -> None:
     pieces = [writer.header({"base": None, "activity_seq": 1, "boot_id": "b"})]
     for start in range(0, 400_000, 8000):
         blobs = [number.to_bytes(8, "little") for number in range(start, start + 8000)]
-        pieces.append(writer.frame(encode_frame("data", blobs)))
+        pieces.append(writer.frames(encode_frame("data", blobs)))
     receiving_little = Receiving(None, RestoreLimits(max_entries=1000))
     with pytest.raises(TooMuchError):
         list(groups_of(receiving_little, *pieces))
@@ -484,7 +484,7 @@ async def test_a_stream_holds_frames_alone(saves: Saves) -> None:
     writer = StreamWriter("save")
     frame = bytearray(encode_frame("data", [b"x" * 100]))
     frame[12] = 2
-    await saves.refused(writer.header(told) + writer.frame(bytes(frame)), SnapshotDamagedError)
+    await saves.refused(writer.header(told) + writer.frames(bytes(frame)), SnapshotDamagedError)
 
 
 # -- what nobody names -------------------------------------------------------------------------

@@ -238,7 +238,7 @@ def test_a_folder_after_the_data_is_refused(beside: Path) -> None:
     stream = writer.header({"root": root_fields(made.root)})
     for kind, blobs in (("tree", made.trees), ("data", made.data), ("tree", made.trees)):
         for frame in frames(kind, blobs.values()):  # type: ignore[arg-type]
-            stream += writer.frame(frame)
+            stream += writer.frames(frame)
     with pytest.raises(LimpetError, match="after the data"):
         restore_stream([stream + writer.end({})], beside / "into")
 
@@ -304,7 +304,7 @@ def test_a_frame_that_is_a_bomb_is_refused(beside: Path) -> None:
     writer = StreamWriter("restore")
     stream = writer.header({"root": root_fields(made.root)})
     for frame in (*frames("tree", made.trees.values()), bytes(bomb)):
-        stream += writer.frame(frame)
+        stream += writer.frames(frame)
     with pytest.raises(LimpetError, match="larger than it may be"):
         restore_stream([stream + writer.end({})], beside / "into")
 

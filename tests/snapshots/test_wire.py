@@ -46,9 +46,9 @@ def written(flow: Flow) -> bytes:
     if flow == "needs":
         parts += writer.hashes(HASHES)
     else:
-        parts.append(writer.frame(TREE))
+        parts.append(writer.frames(TREE))
     if flow in {"save", "restore"}:
-        parts.append(writer.frame(DATA))
+        parts.append(writer.frames(DATA))
     parts.append(writer.end(SAVED if flow == "save" else {"frames": 2}))
     return b"".join(parts)
 

@@ -145,7 +145,7 @@ class DeltaStream:
             yield self._sent(writer.header({"base": self._base if cache else None, **self._fields}))
             for _ in scan.run():
                 for frame in outgoing.ready():
-                    yield self._sent(writer.frame(frame))
+                    yield self._sent(writer.frames(frame))
             live = True
             if self._keep(scan) and not scan.unchanged and self._freezer is not None:
                 known = self._open(scan.root.digest, opened)
@@ -153,12 +153,12 @@ class DeltaStream:
                     ready: list[bytes] = []
                     again = self._look_frozen(self._freezer, workspace_fd, known, outgoing, ready)
                     for frame in ready:
-                        yield self._sent(writer.frame(frame))
+                        yield self._sent(writer.frames(frame))
                     if again is not None:
                         scan, live = again, False
                         self._keep(scan)
             for frame in outgoing.drain():
-                yield self._sent(writer.frame(frame))
+                yield self._sent(writer.frames(frame))
             receipt = scan.remarks.receipt(
                 "save",
                 entries=scan.entries,

@@ -63,9 +63,9 @@ def edited_stream(
     writer = StreamWriter("save")
     yield writer.header({"base": root.digest, "activity_seq": 0, "boot_id": ""})
     if data:
-        yield writer.frame(encode_frame("data", list(data.values())))
+        yield writer.frames(encode_frame("data", list(data.values())))
     if nodes:
-        yield writer.frame(encode_frame("tree", list(nodes.values())))
+        yield writer.frames(encode_frame("tree", list(nodes.values())))
     receipt = Receipt("save", complete=True, live=False, blake3=state.digest)
     yield writer.end({"root": root_fields(state), "receipt": receipt.as_dict()})
 

@@ -102,7 +102,7 @@ class PackedStream:
             for _ in range(len(wanted) + 1):
                 count += len(frames)
                 for group in _pieces(frames):
-                    yield await to_thread.run_sync(self._records, group)
+                    yield await to_thread.run_sync(self._writer.frames, *group)
                 frames = await ahead.wait() or []
                 await self._read_next(ahead, left)
             yield self._writer.end({"frames": count})
@@ -123,9 +123,6 @@ class PackedStream:
             "entries": counts.entries if counts else self._head.receipt.entries,
             "bytes": self._head.size_bytes,
         }
-
-    def _records(self, frames: Sequence[Frame]) -> bytes:
-        return b"".join(self._writer.frame(bytes(frame)) for frame in frames)
 
     def _named(self) -> NamedBlobs:
         return named_blobs([self._packed.root.node], self._trees.blobs.reader())

@@ -140,7 +140,7 @@ def _told_anew(
         if isinstance(record, StreamHeader):
             yield writer.header(record.fields)
         elif isinstance(record, StreamFrame):
-            yield writer.frame(record.data)
+            yield writer.frames(record.data)
         elif isinstance(record, StreamEnd):
             receipt = _receipt(record.fields["receipt"], original)
             yield writer.end({**record.fields, "receipt": receipt})

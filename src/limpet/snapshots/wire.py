@@ -83,9 +83,12 @@ class StreamWriter:
         self._digest.update(MAGIC)
         return MAGIC + self._record(_HEADER, _json({"flow": self._flow, **fields}))
 
-    def frame(self, frame: bytes) -> bytes:
-        """One frame."""
-        return self._record(_FRAME, frame)
+    def frames(self, *frames: bytes | memoryview) -> bytes:
+        """Frames, a record each."""
+        parts: list[bytes | memoryview] = []
+        for frame in frames:
+            parts += self._parts(_FRAME, frame)
+        return b"".join(parts)
 
     def hashes(self, hashes: "list[BlobHash]") -> Iterator[bytes]:
         """Names of blobs, as many records as they need."""
@@ -98,10 +101,14 @@ class StreamWriter:
         return last + self._digest.digest()
 
     def _record(self, kind: int, payload: bytes) -> bytes:
+        return b"".join(self._parts(kind, payload))
+
+    def _parts(self, kind: int, payload: bytes | memoryview) -> tuple[bytes, bytes | memoryview]:
         assert len(payload) <= _LIMITS[kind]
-        record = _RECORD.pack(kind, bytes(3), len(payload)) + payload
-        self._digest.update(record)
-        return record
+        head = _RECORD.pack(kind, bytes(3), len(payload))
+        self._digest.update(head)
+        self._digest.update(payload)
+        return head, payload
 
 
 class StreamReader:
