@@ -7,6 +7,7 @@ it hashes what it holds, so that it cannot lie about a name (docs/format.md, 'Fr
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from limpet.errors import SnapshotDamagedError
@@ -158,11 +159,8 @@ def decode_frame(frame: bytes | memoryview) -> DecodedFrame:
     if len(raw) != header.raw_bytes:
         raise SnapshotDamagedError("A frame does not hold what it says")
     view = memoryview(raw)
-    hashes: list[BlobHash] = []
-    offsets: list[int] = []
-    at = 0
-    for size in header.sizes:
-        hashes.append(hash_of(view[at : at + size]))
-        offsets.append(at)
-        at += size
-    return DecodedFrame(header.kind, raw, tuple(hashes), tuple(offsets), header.sizes)
+    *offsets, _ = accumulate(header.sizes, initial=0)
+    hashes = tuple(
+        hash_of(view[at : at + size]) for at, size in zip(offsets, header.sizes, strict=True)
+    )
+    return DecodedFrame(header.kind, raw, hashes, tuple(offsets), header.sizes)

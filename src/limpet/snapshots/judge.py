@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from limpet.errors import InvalidInputError
+from limpet.snapshots.native import NameColumn
 from limpet.snapshots.node import (
     EMPTY_FILE,
     FILE,
@@ -23,7 +24,7 @@ from limpet.snapshots.node import (
     Root,
 )
 from limpet.snapshots.node_columns import FileColumns, file_columns
-from limpet.snapshots.restore_tables import ROOT, FileTable, FolderTable, NameColumn
+from limpet.snapshots.restore_tables import ROOT, FileTable, FolderTable
 from limpet.snapshots.tar_format import show
 from limpet.snapshots.tree import NOT_SAVED, RESERVED
 from limpet.snapshots.trees import MAX_DEPTH, MAX_ENTRIES, MAX_PATH_BYTES, TreeBlobs
@@ -133,6 +134,10 @@ class Judging:
         self._link_folders = array("I")
         self._link_names = NameColumn()
         self._link_targets = NameColumn()
+        self._names = (
+            tree.folders.names, tree.files.names, tree.symlinks.names, tree.symlinks.targets,
+            self._link_names, self._link_targets,
+        )  # fmt: skip
 
     def add(self, folder: int, entries: list[Entry]) -> None:
         """Take entries of a folder in, and all that lies below its sub-folders."""
@@ -198,8 +203,8 @@ class Judging:
             self.tree.symlinks.extend(folder, links)
         for link in hard_links:
             self._link_folders.append(folder)
-            self._link_names.extend([link.name])
-            self._link_targets.extend([link.target or b""])
+            self._link_names.append(link.name)
+            self._link_targets.append(link.target or b"")
         self.tree.entries += len(entries)
         return self._below(folder, folders, depth, path_bytes)
 
@@ -242,22 +247,21 @@ class Judging:
 
     def _keep_within_limits(self) -> None:
         tree, limits = self.tree, self._limits
-        names_bytes = (
-            tree.folders.names.size_bytes
-            + tree.files.names.size_bytes
-            + tree.symlinks.names.size_bytes
-            + tree.symlinks.targets.size_bytes
-            + self._link_names.size_bytes
-            + self._link_targets.size_bytes
-        )
-        for what, found, most in (
-            ("entries", tree.entries, limits.max_entries),
-            ("bytes of data", tree.data_bytes, limits.max_bytes),
-            ("bytes in sparse files", tree.bytes, limits.max_sparse_bytes),
-            ("bytes of names", names_bytes, limits.max_names_bytes),
+        names_bytes = sum([names.size_bytes for names in self._names])
+        if (
+            tree.entries > limits.max_entries
+            or tree.data_bytes > limits.max_bytes
+            or tree.bytes > limits.max_sparse_bytes
+            or names_bytes > limits.max_names_bytes
         ):
-            if found > most:
-                raise TooMuchError(f"The snapshot holds more than {most:,} {what}.")
+            for what, found, most in (
+                ("entries", tree.entries, limits.max_entries),
+                ("bytes of data", tree.data_bytes, limits.max_bytes),
+                ("bytes in sparse files", tree.bytes, limits.max_sparse_bytes),
+                ("bytes of names", names_bytes, limits.max_names_bytes),
+            ):
+                if found > most:
+                    raise TooMuchError(f"The snapshot holds more than {most:,} {what}.")
 
 
 class _Finder:

@@ -10,8 +10,8 @@ import os
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, groupby, repeat
 from typing import Final
 
 from limpet.errors import SnapshotDamagedError
@@ -23,6 +23,7 @@ from limpet.snapshots.restore_tables import FileTable, FolderTable
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILL: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILES_KEPT_OPEN: Final = 16
+_OTHER_LENGTH: Final = "A file is not as long as the blob that it is"
 
 
 class Placing:
@@ -37,10 +38,7 @@ class Placing:
         """Make the files that hold nothing, and those that will be filled piece by piece."""
         files = self.files
         with contextlib.closing(FolderDescriptors(self.root_fd, self.folders)) as opened:
-            batch = Batch(files, opened, b"")
-            for file in files.empty:
-                batch.add(file, 0)
-            batch.write()
+            write_whole(files, opened, files.empty, b"", array("Q", bytes(8 * len(files.empty))))
             for file in files.listed:
                 folder_fd = opened.open(files.folders[file])
                 fd = os.open(files.names[file], _CREATE, 0o600, dir_fd=folder_fd)
@@ -71,48 +69,37 @@ class Placing:
                     os.close(fd)
 
 
-class Batch:
-    """Whole files that lie in one buffer, gathered to be written in one call."""
+def write_whole(
+    files: FileTable,
+    opened: FolderDescriptors,
+    chosen: Sequence[int],
+    raw: bytes,
+    offsets: Sequence[int],
+) -> None:
+    """Make files by their numbers: each is what its size says of `raw` from its offset on.
 
-    def __init__(self, files: FileTable, opened: FolderDescriptors, raw: bytes) -> None:
-        self._files = files
-        self._opened = opened
-        self._raw = raw
-        self._folder = -1
-        self._folder_fd = -1
-        self._folder_fds = array("i")
-        self._chosen: list[int] = []
-        self._offsets = array("Q")
+    As many in one call as descriptors of folders can be had. Raises the first one's `OSError`.
+    """
+    folder_fds = array("i")
+    written = 0
 
-    def add(self, file: int, at: int) -> None:
-        """The file is what its size says of the buffer from `at` on."""
-        folder = self._files.folders[file]
-        if folder != self._folder:
-            if self._opened.full:
-                self.write()
-            self._folder, self._folder_fd = folder, self._opened.pin(folder)
-        self._folder_fds.append(self._folder_fd)
-        self._chosen.append(file)
-        self._offsets.append(at)
-
-    def write(self) -> None:
-        """Write what was gathered; raises the first file's `OSError`."""
-        files, chosen = self._files, self._chosen
-        jobs = WriteJobs(
-            self._folder_fds,
-            [files.names[file] for file in chosen],
-            self._offsets,
-            array("Q", [files.sizes[file] for file in chosen]),
-            array("I", [files.modes[file] for file in chosen]),
-            array("q", [files.mtimes[file] for file in chosen]),
-        )
-        failed = write_files(self._raw, jobs).first_error()
+    def write() -> None:
+        nonlocal written
+        some = slice(written, len(folder_fds))
+        jobs = WriteJobs(array("I", chosen[some]), folder_fds[some], array("Q", offsets[some]))
+        failed = write_files(raw, jobs, files).first_error()
         if failed is not None:
             job, error = failed
-            raise OSError(error, os.strerror(error), os.fsdecode(jobs.names[job]))
-        self._folder = -1
-        self._folder_fds, self._chosen, self._offsets = array("i"), [], array("Q")
-        self._opened.unpin_all()
+            name = files.names[chosen[written + job]]
+            raise OSError(error, os.strerror(error), os.fsdecode(name))
+        written = len(folder_fds)
+        opened.unpin_all()
+
+    for folder, run in groupby(map(files.folders.__getitem__, chosen)):
+        if opened.full:
+            write()
+        folder_fds.extend(repeat(opened.pin(folder), sum(1 for _ in run)))
+    write()
 
 
 class Layout:
@@ -155,16 +142,18 @@ class Filler:
         Raises `SnapshotDamagedError` when a blob is not as long as its file says, and `OSError`.
         """
         files = self._files
-        batch = Batch(files, self._folders, frame.raw)
-        for blob, at, size in zip(frame.hashes, frame.offsets, frame.sizes, strict=True):
-            for file, offset, length in files.take(blob):
-                if length != size:
-                    raise SnapshotDamagedError("A file is not as long as the blob that it is")
-                if offset is None:
-                    batch.add(file, at)
-                else:
-                    self._fill(file, offset, memoryview(frame.raw)[at : at + size])
-        batch.write()
+        places = files.take(frame.hashes)
+        sizes = list(map(frame.sizes.__getitem__, places.blobs))
+        if sizes != list(map(files.sizes.__getitem__, places.files)):
+            raise SnapshotDamagedError(_OTHER_LENGTH)
+        offsets = list(map(frame.offsets.__getitem__, places.blobs))
+        write_whole(files, self._folders, places.files, frame.raw, offsets)
+        for piece in places.pieces:
+            if frame.sizes[piece.blob] != piece.length:
+                raise SnapshotDamagedError(_OTHER_LENGTH)
+            at = frame.offsets[piece.blob]
+            data = memoryview(frame.raw)[at : at + piece.length]
+            self._fill(piece.file, piece.offset, data)
 
     def _fill(self, file: int, offset: int, data: memoryview) -> None:
         fd, layout = self._open(file)

@@ -5,12 +5,12 @@ Pure, and filled by who judges a tree (limpet.snapshots.judge).
 """
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, compress, count, islice
-from typing import Final
+from itertools import compress, count
+from typing import Final, NamedTuple
 
 from limpet.snapshots.blobs import BlobHash
+from limpet.snapshots.native import NameColumn, NewFiles
 from limpet.snapshots.node import Entry
 from limpet.snapshots.node_columns import FileColumns
 
@@ -18,40 +18,6 @@ ROOT: Final = 0
 """The number of the top folder."""
 _NONE: Final = 0xFFFF_FFFF
 Segments = tuple[tuple[int, int], ...]
-
-
-class NameColumn:
-    """Byte strings by number, one after another in one buffer."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-        self._ends = array("I", [0])
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, number: int) -> bytes:
-        return bytes(self._bytes[self._ends[number] : self._ends[number + 1]])
-
-    def __iter__(self) -> Iterator[bytes]:
-        return (self[number] for number in range(len(self)))
-
-    @property
-    def size_bytes(self) -> int:
-        """Of all names together."""
-        return len(self._bytes)
-
-    def extend(self, names: Iterable[bytes]) -> None:
-        """Append them all."""
-        more = list(names)
-        ends = accumulate(map(len, more), initial=len(self._bytes))
-        self._ends.extend(islice(ends, 1, None))
-        self._bytes += b"".join(more)
-
-    def find(self, name: bytes, first: int, end: int) -> int | None:
-        """The number of a name among those from `first` to before `end`, which ascend."""
-        number = bisect_left(range(first, end), name, key=self.__getitem__) + first
-        return number if number < end and self[number] == name else None
 
 
 class FolderTable:
@@ -62,7 +28,7 @@ class FolderTable:
         self.modes = array("H", [mode])
         self.mtimes = array("q", [mtime_ns])
         self.names = NameColumn()
-        self.names.extend([b""])
+        self.names.append(b"")
 
     def __len__(self) -> int:
         return len(self.parents)
@@ -72,7 +38,7 @@ class FolderTable:
         self.parents.append(parent)
         self.modes.append(mode)
         self.mtimes.append(mtime_ns)
-        self.names.extend([name])
+        self.names.append(name)
         return len(self.parents) - 1
 
     def path_of(self, folder: int) -> bytes:
@@ -84,18 +50,34 @@ class FolderTable:
         return b"/".join(reversed(parts))
 
 
-class FileTable:
+class Piece(NamedTuple):
+    """A blob that is a part of a file: so many bytes of its data from `offset` on, holes not
+    counted. `blob` is its place among those that were asked for."""
+
+    blob: int
+    file: int
+    offset: int
+    length: int
+
+
+class Places(NamedTuple):
+    """Where blobs belong. Of those that are whole files: which blob, among those asked for, and
+    which file; and those that are pieces of one."""
+
+    blobs: list[int]
+    files: list[int]
+    pieces: list[Piece]
+
+
+class FileTable(NewFiles):
     """Files to be made, and which blobs they are made of.
 
     `take` may be called from several threads; everything else before that.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.folders = array("I")
-        self.names = NameColumn()
-        self.modes = array("H")
-        self.mtimes = array("q")
-        self.sizes = array("Q")
         self.empty = array("I")
         """Files without data."""
         self.listed: dict[int, Segments] = {}
@@ -104,9 +86,6 @@ class FileTable:
         self._place_files = array("I")
         self._place_next = array("I")
         self._pieces: dict[int, tuple[int, int]] = {}
-
-    def __len__(self) -> int:
-        return len(self.folders)
 
     @property
     def missing(self) -> int:
@@ -149,20 +128,23 @@ class FileTable:
             self._want((file,), (blob,))
             offset += length
 
-    def take(self, blob: BlobHash) -> list[tuple[int, int | None, int]]:
-        """Every place of a blob, once: nothing when it is not wanted, or not any more.
-
-        A place is (file, offset, length): all of the file when the offset is None, else so many
-        bytes of its data from there on, holes not counted.
-        """
-        place = self._first_place.pop(blob, _NONE)
-        places: list[tuple[int, int | None, int]] = []
-        while place != _NONE:
-            file = self._place_files[place]
-            piece = self._pieces.get(place) if self._pieces else None
-            places.append((file, None, self.sizes[file]) if piece is None else (file, *piece))
-            place = self._place_next[place]
-        return places
+    def take(self, blobs: Sequence[BlobHash]) -> Places:
+        """Every place of each of the blobs, once: none when it is not wanted, or not any more."""
+        found = Places([], [], [])
+        whole_blobs, whole_files, pieces = found
+        pop, files, following = self._first_place.pop, self._place_files, self._place_next
+        piece_at = self._pieces.get
+        for number, blob in enumerate(blobs):
+            place = pop(blob, _NONE)
+            while place != _NONE:
+                piece = piece_at(place)
+                if piece is None:
+                    whole_blobs.append(number)
+                    whole_files.append(files[place])
+                else:
+                    pieces.append(Piece(number, files[place], *piece))
+                place = following[place]
+        return found
 
     def wants(self, blob: BlobHash) -> bool:
         """Whether the blob has a place and was not taken yet."""
@@ -188,12 +170,9 @@ class FileTable:
         sizes: Sequence[int],
     ) -> None:
         if 0 in sizes:
-            self.empty.extend(compress(count(len(self.folders)), [not size for size in sizes]))
+            self.empty.extend(compress(count(len(self)), [not size for size in sizes]))
+        self.append(names, sizes, modes, mtimes)
         self.folders.extend([folder] * len(sizes))
-        self.names.extend(names)
-        self.modes.extend(modes)
-        self.mtimes.extend(mtimes)
-        self.sizes.extend(sizes)
 
     def _want(self, files: Iterable[int], blobs: Sequence[BlobHash]) -> None:
         """A place more for each of the blobs, in a file each."""

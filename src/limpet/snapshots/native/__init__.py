@@ -7,21 +7,21 @@ Compiled where a compiler was there when Limpet was installed, else in Python; `
 import os
 from typing import Final, Literal
 
+from limpet.snapshots.native.new_files import NameColumn, NewFiles, WriteJobs, Written
 from limpet.snapshots.native.records import (
     CHANGED,
     ENTRY,
     EntryStat,
     Listing,
     ReadFiles,
-    WriteJobs,
-    Written,
     pack_records,
     parse_records,
 )
 
 __all__ = [
-    "CHANGED", "ENTRY", "KIND", "EntryStat", "Listing", "ReadFiles", "WriteJobs", "Written",
-    "pack_records", "parse_records", "read_files", "scan_folder", "write_files",
+    "CHANGED", "ENTRY", "KIND", "EntryStat", "Listing", "NameColumn", "NewFiles", "ReadFiles",
+    "WriteJobs", "Written", "pack_records", "parse_records", "read_files", "scan_folder",
+    "write_files",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Sequence
+from contextlib import ExitStack
 from ctypes import (
     POINTER,
     Structure,
@@ -23,18 +24,21 @@ from ctypes import (
 from pathlib import Path
 from typing import Final
 
-from limpet.snapshots.native.records import (
-    Listing,
-    ReadFiles,
+from limpet.snapshots.native.new_files import (
+    NewFiles,
     WriteJobs,
     Written,
     check_names,
     no_results,
+)
+from limpet.snapshots.native.records import (
+    Listing,
+    ReadFiles,
     room_for,
 )
 
 LIBRARY: Final = Path(__file__).with_name("_floor.so")
-_FLOOR: Final = 1
+_FLOOR: Final = 2
 """`limpet_floor` of the floor.c that this file calls."""
 _NOTHING: Final = c_uint8()
 """What C is given for an empty buffer: an address that is good for no byte."""
@@ -59,6 +63,10 @@ class _ReadColumns(Structure):
     ]  # fmt: skip
 
 
+class _NewFiles(Structure):
+    _fields_ = [(name, c_void_p) for name in ("names", "starts", "sizes", "modes", "mtimes")]
+
+
 def load(path: Path) -> ctypes.CDLL:
     """The library at a path; `ImportError` when it is none that this file can call."""
     if sys.byteorder != "little":
@@ -79,8 +87,7 @@ def load(path: Path) -> ctypes.CDLL:
     ]  # fmt: skip
     library.limpet_read.restype = None
     library.limpet_write.argtypes = [
-        c_uint64, c_void_p, c_char_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p,
-        c_void_p, c_void_p, c_void_p,
+        c_uint64, c_void_p, c_void_p, c_void_p, POINTER(_NewFiles), c_void_p, c_void_p,
     ]  # fmt: skip
     library.limpet_write.restype = None
     return library
@@ -142,26 +149,30 @@ def read_files(folder_fd: int, names: Sequence[bytes], sizes: Sequence[int]) -> 
     return read
 
 
-def write_files(data: bytes | bytearray | memoryview, jobs: WriteJobs) -> Written:
+def write_files(data: bytes | bytearray | memoryview, jobs: WriteJobs, of: NewFiles) -> Written:
     """As `limpet.snapshots.native.plain.write_files`. A read-only memoryview is copied first."""
     view = memoryview(data).cast("B")
-    jobs = jobs.copy()  # so that what is checked is what C sees, whatever other threads do
-    text = jobs.check(len(view))
-    done = no_results(len(jobs))
-    if not len(jobs):
-        return done
-    buffer: c_char_p | c_uint8
-    if isinstance(data, bytes) or view.readonly:
-        buffer = c_char_p(data if isinstance(data, bytes) else bytes(view))
-        address = ctypes.cast(buffer, c_void_p).value
-    else:
-        buffer = c_uint8.from_buffer(view) if len(view) else _NOTHING
-        address = ctypes.addressof(buffer)
-    _library.limpet_write(
-        len(jobs), _address(jobs.folder_fds), text, _address(jobs.offsets),
-        _address(jobs.lengths), _address(jobs.modes), _address(jobs.mtimes_ns), address,
-        _address(done.errnos), _address(done.inos), _address(done.ctimes_ns),
-    )  # fmt: skip
+    columns = of.names.starts, of.sizes, of.modes, of.mtimes
+    with ExitStack() as held:
+        for column in columns:
+            held.enter_context(memoryview(column))  # it stays where it is, whatever others do
+        names = c_uint8.from_buffer(of.names.text) if of.names.text else _NOTHING
+        jobs = jobs.checked(of, len(view))
+        done = no_results(len(jobs))
+        if not len(jobs):
+            return done
+        buffer: c_char_p | c_uint8
+        if isinstance(data, bytes) or view.readonly:
+            buffer = c_char_p(data if isinstance(data, bytes) else bytes(view))
+            address = ctypes.cast(buffer, c_void_p).value
+        else:
+            buffer = c_uint8.from_buffer(view) if len(view) else _NOTHING
+            address = ctypes.addressof(buffer)
+        new_files = _NewFiles(ctypes.addressof(names), *map(_address, columns))
+        _library.limpet_write(
+            len(jobs), _address(jobs.files), _address(jobs.folder_fds), _address(jobs.offsets),
+            byref(new_files), address, _address(done.errnos),
+        )  # fmt: skip
     return done
 
 

@@ -34,7 +34,7 @@
 /* Counts up whenever a call below changes what it takes, so that compiled.py, which knows the same
  * number, never calls into a library that was built from another floor.c. */
 EXPORT extern const uint32_t limpet_floor;
-const uint32_t limpet_floor = 1;
+const uint32_t limpet_floor = 2;
 
 #define HEADER 58
 #define CHANGED (-1)
@@ -244,8 +244,17 @@ EXPORT void limpet_read(int folder, uint64_t count, const char *names, const uin
     }
 }
 
+/* Columns of files that are to be made, by number: every name ends with a NUL. */
+struct new_files {
+    const char *names;
+    const uint32_t *starts;
+    const uint64_t *sizes;
+    const uint16_t *modes;
+    const int64_t *mtimes;
+};
+
 static int write_one(int folder, const char *name, const uint8_t *data, uint64_t length,
-                     uint32_t mode, int64_t mtime, uint64_t *ino, int64_t *ctime_) {
+                     uint32_t mode, int64_t mtime) {
     int fd = open_in(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                      (mode_t)(mode & 0777));
     if (fd < 0) return errno;
@@ -271,29 +280,21 @@ static int write_one(int folder, const char *name, const uint8_t *data, uint64_t
     struct stat s;
     if (!error && futimens(fd, times)) error = errno;
     if (!error && fstat(fd, &s)) error = errno;
-    if (!error && (s.st_mode & 07777) != mode) {
-        if (fchmod(fd, (mode_t)mode) || fstat(fd, &s)) error = errno;
-    }
+    if (!error && (s.st_mode & 07777) != mode && fchmod(fd, (mode_t)mode)) error = errno;
     if (close(fd) && !error) error = errno;
-    if (error) {
-        unlinkat(folder, name, 0);
-        return error;
-    }
-    *ino = s.st_ino;
-    *ctime_ = ns(s.CTIM);
-    return 0;
+    if (error) unlinkat(folder, name, 0);
+    return error;
 }
 
-EXPORT void limpet_write(uint64_t count, const int32_t *folders, const char *names,
-                         const uint64_t *offsets, const uint64_t *lengths, const uint32_t *modes,
-                         const int64_t *mtimes, const uint8_t *data, int32_t *errnos,
-                         uint64_t *inos, int64_t *ctimes) {
+EXPORT void limpet_write(uint64_t count, const uint32_t *files, const int32_t *folders,
+                         const uint64_t *offsets, const struct new_files *of, const uint8_t *data,
+                         int32_t *errnos) {
     int failed = 0;
     for (uint64_t i = 0; i < count; i++) {
+        uint32_t file = files[i];
         errnos[i] = failed ? ECANCELED
-                           : write_one(folders[i], names, data + offsets[i], lengths[i],
-                                       modes[i] & LOOKS, mtimes[i], inos + i, ctimes + i);
+                           : write_one(folders[i], of->names + of->starts[file], data + offsets[i],
+                                       of->sizes[file], of->modes[file] & LOOKS, of->mtimes[file]);
         failed |= errnos[i] != 0;
-        names += strlen(names) + 1;
     }
 }

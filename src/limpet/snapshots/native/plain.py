@@ -7,15 +7,18 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
+from limpet.snapshots.native.new_files import (
+    NewFiles,
+    WriteJobs,
+    Written,
+    check_names,
+    no_results,
+)
 from limpet.snapshots.native.records import (
     CHANGED,
     EntryStat,
     Listing,
     ReadFiles,
-    WriteJobs,
-    Written,
-    check_names,
-    no_results,
     pack_records,
     room_for,
     within,
@@ -129,49 +132,44 @@ def _has_xattrs(fd: int) -> bool:
         return False
 
 
-def write_files(data: bytes | bytearray | memoryview, jobs: WriteJobs) -> Written:
+def write_files(data: bytes | bytearray | memoryview, jobs: WriteJobs, of: NewFiles) -> Written:
     """Make each file with exclusive create, its bytes, its time and mode; stop at the first error.
 
-    `data` is contiguous. Of a mode, the permission bits and the sticky bit are taken, whatever the
-    umask is. A file that fails is removed again. Raises `ValueError` for a job that cannot be.
+    `data` is contiguous; `of` says what the files that `jobs` number look like, and is not added to
+    meanwhile. Of a mode, the permission bits and the sticky bit are taken, whatever the umask is. A
+    file that fails is removed again. Raises `ValueError` for a job that cannot be.
     """
     view = memoryview(data).cast("B")
-    jobs.check(len(view))
+    jobs = jobs.checked(of, len(view))
     done = no_results(len(jobs))
-    failed = False
-    for job in range(len(jobs)):
-        if failed:
-            done.errnos[job] = errno.ECANCELED
-            continue
+    for job, file in enumerate(jobs.files):
+        data_of_file = view[jobs.offsets[job] :][: of.sizes[file]]
         try:
-            _write_one(view, jobs, job, done)
+            _write_one(data_of_file, jobs.folder_fds[job], of, file)
         except OSError as error:
             done.errnos[job] = error.errno or errno.EIO
-            failed = True
+            for later in range(job + 1, len(jobs)):
+                done.errnos[later] = errno.ECANCELED
+            break
     return done
 
 
-def _write_one(view: memoryview, jobs: WriteJobs, job: int, done: Written) -> None:
-    folder_fd, name, mode = jobs.folder_fds[job], jobs.names[job], jobs.modes[job] & _LOOKS
+def _write_one(data: memoryview, folder_fd: int, of: NewFiles, file: int) -> None:
+    name, mode, mtime_ns = of.names[file], of.modes[file] & _LOOKS, of.mtimes[file]
     fd = os.open(name, _CREATE, mode & 0o777, dir_fd=folder_fd)
     try:
         try:
-            piece = view[jobs.offsets[job] :][: jobs.lengths[job]]
-            while piece:
-                count = os.write(fd, piece)
+            while data:
+                count = os.write(fd, data)
                 if count == 0:
                     raise OSError(errno.EIO, "a write of some bytes wrote none")
-                piece = piece[count:]
-            os.utime(fd, ns=(jobs.mtimes_ns[job], jobs.mtimes_ns[job]))
-            status = os.fstat(fd)
-            if status.st_mode & 0o7777 != mode:
+                data = data[count:]
+            os.utime(fd, ns=(mtime_ns, mtime_ns))
+            if os.fstat(fd).st_mode & 0o7777 != mode:
                 os.fchmod(fd, mode)
-                status = os.fstat(fd)
         finally:
             os.close(fd)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=folder_fd)
         raise
-    done.inos[job] = status.st_ino
-    done.ctimes_ns[job] = within(status.st_ctime_ns)
