@@ -88,12 +88,6 @@ class StoreUnavailableError(UnreachableError):
     code = "store_unreachable"
 
 
-class StoreUnsupportedError(InvalidInputError):
-    """The environment asks for a store that this installation cannot open."""
-
-    code = "store_unsupported"
-
-
 class PreconditionFailedError(ConflictError):
     """A conditional put found the key in another state than the caller expected."""
 

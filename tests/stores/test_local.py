@@ -14,7 +14,6 @@ from limpet.errors import (
     InvalidInputError,
     PreconditionFailedError,
     StoreUnavailableError,
-    StoreUnsupportedError,
 )
 from limpet.stores.base import Condition, ReplaceIf, StoredObject
 from limpet.stores.local import LocalStore
@@ -288,27 +287,25 @@ def test_no_in_any_case(word: str) -> None:
     assert not flag({FORCE_PATH_STYLE: word}, FORCE_PATH_STYLE)
 
 
-def test_an_odd_flag_or_a_bucket_is_an_error_that_names_the_variable(tmp_path: Path) -> None:
+def test_an_odd_flag_is_an_error_that_names_the_variable(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=FORCE_PATH_STYLE):
         open_store({FORCE_PATH_STYLE: "perhaps"}, tmp_path)
-    with pytest.raises(StoreUnsupportedError, match=BUCKET):
-        open_store({BUCKET: "b"}, tmp_path)
     assert open_store({}, tmp_path).where == str(tmp_path / "sandbox-snapshots")
 
 
 def test_every_variable_is_read_in_one_place() -> None:
     assert StoreSettings.from_environ({}) == StoreSettings(
-        None, "us-east-1", "sandbox-snapshots", None, False
+        None, "s3", "us-east-1", "sandbox-snapshots", None, False
     )
     told = {
-        BUCKET: "b",
+        BUCKET: "bucket",
         REGION: "eu",
         PREFIX: "/x/y/",
         ENDPOINT: "http://h:9000/",
         FORCE_PATH_STYLE: "Yes",
     }
     assert StoreSettings.from_environ(told) == StoreSettings(
-        "b", "eu", "x/y", "http://h:9000", True
+        "bucket", "s3", "eu", "x/y", "http://h:9000", True
     )
 
 

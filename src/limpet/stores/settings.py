@@ -3,13 +3,14 @@
 A value that cannot be used is an error that names its variable, never a silent default.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from limpet.errors import InvalidInputError, StoreUnsupportedError
+from limpet.errors import InvalidInputError
 from limpet.stores.base import SandboxStore
 from limpet.stores.local import LocalStore
 
@@ -22,16 +23,23 @@ DEFAULT_REGION = "us-east-1"
 DEFAULT_PREFIX = "sandbox-snapshots"
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
+_SCHEMES: dict[str, Literal["s3", "gs", "az"]] = {
+    "s3": "s3", "gs": "gs", "gcs": "gs", "az": "az", "azure": "az",
+}  # fmt: skip
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
     """The store as the environment describes it; `bucket` None is the local folder.
 
-    `prefix` neither begins nor ends with `/`; it is a bucket's alone, as are the other fields.
+    `kind` is of whom the bucket is: S3 and what speaks its protocol, Google's, Azure's (where it is
+    called a container). `prefix` neither begins nor ends with `/`; it is a bucket's alone, as are
+    the other fields.
     """
 
     bucket: str | None = None
+    kind: Literal["s3", "gs", "az"] = "s3"
     region: str = DEFAULT_REGION
     prefix: str = DEFAULT_PREFIX
     endpoint: str | None = None
@@ -40,8 +48,10 @@ class StoreSettings:
     @classmethod
     def from_environ(cls, env: Mapping[str, str]) -> Self:
         """What `env` says; unset or empty is the default. `InvalidInputError` names what is odd."""
+        kind, bucket = _bucket(env.get(BUCKET, "").strip())
         return cls(
-            bucket=env.get(BUCKET, "").strip() or None,
+            bucket=bucket,
+            kind=kind,
             region=env.get(REGION, "").strip() or DEFAULT_REGION,
             prefix=_prefix(env.get(PREFIX, "").strip()) or DEFAULT_PREFIX,
             endpoint=_endpoint(env.get(ENDPOINT, "").strip()),
@@ -62,16 +72,29 @@ def flag(env: Mapping[str, str], name: str) -> bool:
 def open_store(env: Mapping[str, str], data_dir: Path) -> SandboxStore:
     """The store that `env` asks for; without a bucket, the folder below `data_dir`.
 
-    Raises `InvalidInputError` naming a malformed variable, and `StoreUnsupportedError` for a
-    bucket.
+    Raises `InvalidInputError` naming a malformed variable.
     """
     settings = StoreSettings.from_environ(env)
-    if settings.bucket is not None:
-        raise StoreUnsupportedError(
-            f"{BUCKET}: this version keeps no snapshots in buckets ({settings.bucket!r})",
-            hint="Unset it: snapshots go to a folder in the data folder.",
+    if settings.bucket is None:
+        return LocalStore(data_dir / DEFAULT_PREFIX)
+    # Only who has a bucket pays for loading the clients.
+    from limpet.stores.buckets import open_bucket
+
+    return open_bucket(settings)
+
+
+def _bucket(told: str) -> tuple[Literal["s3", "gs", "az"], str | None]:
+    if not told:
+        return "s3", None
+    scheme, _, name = told.partition("://") if "://" in told else ("s3", "", told)
+    kind = _SCHEMES.get(scheme.lower())
+    if kind is None or not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"{BUCKET}: {told[:80]!r} names no bucket",
+            hint="A name, s3://NAME, gs://NAME or az://CONTAINER; a folder in it goes into "
+            f"{PREFIX}.",
         )
-    return LocalStore(data_dir / DEFAULT_PREFIX)
+    return kind, name
 
 
 def _prefix(told: str) -> str:

@@ -1,0 +1,108 @@
+"""What went wrong with a bucket, in words: which setting to look at, and never a secret.
+
+Servers repeat access keys and what was signed in their answers, so no answer is passed on: only its
+code, which S3 and Azure give as XML and Google as JSON.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from limpet.errors import StoreUnavailableError
+
+
+class _Meaning(NamedTuple):
+    """What a code means, and what to do about it."""
+
+    what: str
+    hint: str
+
+
+_NO_BUCKET: Final = _Meaning(
+    "there is no such bucket", "Make it, or correct SANDBOX_SNAPSHOTS_BUCKET (its name or region)."
+)
+_CREDENTIALS: Final = _Meaning(
+    "it does not accept the credentials",
+    "Look at the access key and secret, or at the role, that this process is given.",
+)
+_CLOCK: Final = _Meaning(
+    "this machine's clock is wrong", "Set the clock (NTP): stores refuse what is off by minutes."
+)
+_REGION: Final = _Meaning(
+    "the bucket is in another region", "Set SANDBOX_SNAPSHOTS_REGION to the bucket's region."
+)
+_DENIED: Final = _Meaning(
+    "it is not allowed", "`limpet doctor --store` says which permission is missing."
+)
+_BUSY: Final = _Meaning("it is overloaded", "Nothing is lost. Try again later.")
+_CUT_OFF: Final = _Meaning("its answer was cut off", "Nothing is lost. Try again.")
+_UNREACHABLE: Final = _Meaning(
+    "it does not answer", "Look at the network, and at SANDBOX_SNAPSHOTS_ENDPOINT if it is set."
+)
+_NO_CREDENTIALS: Final = _Meaning(
+    "no credentials were found",
+    "Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role (web identity, instance).",
+)
+_BY_CODE: Final = {
+    "NoSuchBucket": _NO_BUCKET,
+    "ContainerNotFound": _NO_BUCKET,
+    "InvalidAccessKeyId": _CREDENTIALS,
+    "SignatureDoesNotMatch": _CREDENTIALS,
+    "InvalidToken": _CREDENTIALS,
+    "ExpiredToken": _CREDENTIALS,
+    "TokenRefreshRequired": _CREDENTIALS,
+    "AuthenticationFailed": _CREDENTIALS,
+    "InvalidAuthenticationInfo": _CREDENTIALS,
+    "RequestTimeTooSkewed": _CLOCK,
+    "RequestExpired": _CLOCK,
+    "AuthorizationHeaderMalformed": _REGION,
+    "PermanentRedirect": _REGION,
+    "TemporaryRedirect": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "AccessDenied": _DENIED,
+    "AllAccessDisabled": _DENIED,
+    "AuthorizationFailure": _DENIED,
+    "AuthorizationPermissionMismatch": _DENIED,
+    "SlowDown": _BUSY,
+    "ServiceUnavailable": _BUSY,
+    "ServerBusy": _BUSY,
+    "TooManyRequests": _BUSY,
+}
+_BY_STATUS: Final = {
+    "301": _REGION, "307": _REGION, "401": _CREDENTIALS, "403": _DENIED, "429": _BUSY, "503": _BUSY,
+}  # fmt: skip
+_CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>|\"reason\":\s*\"([A-Za-z]{1,64})\"")
+_STATUS: Final = re.compile(r"status code: (\d{3})\b")
+_ASKED_FOR_A_ROLE: Final = re.compile(
+    r"/latest/(api/token|meta-data)|metadata\.google|/metadata/identity", re.IGNORECASE
+)
+_NO_LOCATION: Final = "redirect without LOCATION"
+"""What a bucket of another region may answer, and obstore's word for it."""
+
+
+def store_error(error: Exception | None, doing: str, where: str) -> StoreUnavailableError:
+    """The error to raise when something could not be done in the store at `where`.
+
+    `error` is what the client raised; None when the store's answer ended too early.
+    """
+    meaning, detail = (_CUT_OFF, "") if error is None else _meaning(str(error))
+    told = f" ({detail})" if detail else ""
+    return StoreUnavailableError(
+        f"The store {where} could not {doing}: {meaning.what}{told}", hint=meaning.hint
+    )
+
+
+def _meaning(text: str) -> tuple[_Meaning, str]:
+    code = next((one or other for one, other in _CODE.findall(text)), "")
+    status = next(iter(_STATUS.findall(text)), "")
+    if _ASKED_FOR_A_ROLE.search(text):
+        return _NO_CREDENTIALS, ""
+    if _NO_LOCATION in text:
+        return _REGION, ""
+    if code in _BY_CODE:
+        return _BY_CODE[code], code
+    if status in _BY_STATUS:
+        return _BY_STATUS[status], f"HTTP {status}"
+    if status:
+        detail = f"HTTP {status} {code}".strip()
+        return _Meaning("it answers with an error", "Nothing is lost. Try again."), detail
+    return _UNREACHABLE, ""
