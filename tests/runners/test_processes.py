@@ -143,7 +143,7 @@ pid = int(subprocess.run(["sh", "-c", orphan], cwd=folder, capture_output=True, 
 try:
     while process_table()[pid].parent != os.getpid():
         pass
-    while b"sleep" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+    while not Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep"):
         pass
     print(pid in {found.pid for found in tied_to(folder)})
 finally:
