@@ -248,20 +248,14 @@ class Judging:
     def _keep_within_limits(self) -> None:
         tree, limits = self.tree, self._limits
         names_bytes = sum([names.size_bytes for names in self._names])
-        if (
-            tree.entries > limits.max_entries
-            or tree.data_bytes > limits.max_bytes
-            or tree.bytes > limits.max_sparse_bytes
-            or names_bytes > limits.max_names_bytes
+        for what, found, most in (
+            ("entries", tree.entries, limits.max_entries),
+            ("bytes of data", tree.data_bytes, limits.max_bytes),
+            ("bytes in sparse files", tree.bytes, limits.max_sparse_bytes),
+            ("bytes of names", names_bytes, limits.max_names_bytes),
         ):
-            for what, found, most in (
-                ("entries", tree.entries, limits.max_entries),
-                ("bytes of data", tree.data_bytes, limits.max_bytes),
-                ("bytes in sparse files", tree.bytes, limits.max_sparse_bytes),
-                ("bytes of names", names_bytes, limits.max_names_bytes),
-            ):
-                if found > most:
-                    raise TooMuchError(f"The snapshot holds more than {most:,} {what}.")
+            if found > most:
+                raise TooMuchError(f"The snapshot holds more than {most:,} {what}.")
 
 
 class _Finder:

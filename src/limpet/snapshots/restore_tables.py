@@ -171,7 +171,7 @@ class FileTable(NewFiles):
     ) -> None:
         if 0 in sizes:
             self.empty.extend(compress(count(len(self)), [not size for size in sizes]))
-        self.append(names, sizes, modes, mtimes)
+        self.add_columns(names, sizes, modes, mtimes)
         self.folders.extend([folder] * len(sizes))
 
     def _want(self, files: Iterable[int], blobs: Sequence[BlobHash]) -> None:

@@ -21,7 +21,7 @@ from limpet.snapshots.native import KIND, NewFiles, WriteJobs, parse_records, re
 from limpet.snapshots.native import scan_folder, write_files
 fd = os.open(sys.argv[1], os.O_RDONLY)
 of = NewFiles()
-of.append([b"a"], [3], [0o644], [5])
+of.add_columns([b"a"], [3], [0o644], [5])
 jobs = WriteJobs(array("I", [0]), array("i", [fd]), array("Q", [1]))
 assert write_files(b"12345", jobs, of).first_error() is None
 [entry] = parse_records(scan_folder(fd).records)

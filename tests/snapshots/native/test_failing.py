@@ -34,7 +34,7 @@ elif sys.argv[3] == "read":
 else:
     of = NewFiles()
     count = len(names)
-    of.append(names, [10] * count, [0o1644] * count, [5] * count)
+    of.add_columns(names, [10] * count, [0o1644] * count, [5] * count)
     numbers, fds = array("I", range(count)), array("i", [fd] * count)
     done = floor.write_files(
         b"0123456789", WriteJobs(numbers, fds, array("Q", bytes(8 * count))), of

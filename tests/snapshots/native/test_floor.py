@@ -43,7 +43,7 @@ def jobs(fd: int, *files: tuple[bytes, int, int, int, int]) -> tuple[WriteJobs, 
     """Files to be made: name, offset in the buffer, length, mode, mtime."""
     made, of = WriteJobs(), NewFiles()
     for name, offset, length, mode, mtime_ns in files:
-        of.append([name], [length], [mode], [mtime_ns])
+        of.add_columns([name], [length], [mode], [mtime_ns])
         made.files.append(len(made))
         made.folder_fds.append(fd)
         made.offsets.append(offset)
@@ -374,10 +374,10 @@ def test_what_cannot_be_a_file_adds_none() -> None:
     good: dict[str, list[Any]] = {"names": [b"a"], "sizes": [1], "modes": [0], "mtimes": [0]}
     for column in ("sizes", "modes", "mtimes"):
         with pytest.raises(ValueError, match="out of range"):
-            made.append(**{**good, column: [-(1 << 65)]})
+            made.add_columns(**{**good, column: [-(1 << 65)]})
         with pytest.raises(ValueError, match=r"equally long|names for"):
-            made.append(**{**good, column: []})
-    made.append(**good)
+            made.add_columns(**{**good, column: []})
+    made.add_columns(**good)
     assert (len(made), len(made.names), list(made.names)) == (1, 1, [b"a"])
     assert made.names.size_bytes == 1
 
@@ -402,7 +402,7 @@ def test_columns_that_do_not_fit_are_refused(floor: ModuleType, fd: int) -> None
 def test_the_table_can_be_added_to_afterwards(floor: ModuleType, fd: int) -> None:
     made, of = jobs(fd, (b"a", 0, 1, 0o644, 0))
     assert floor.write_files(b"1234", made, of).first_error() is None
-    of.append([b"b"], [4], [0o644], [0])
+    of.add_columns([b"b"], [4], [0o644], [0])
     made.files[0] = 1
     assert floor.write_files(b"1234", made, of).first_error() is None
     assert sorted(os.listdir(fd)) == ["a", "b"]

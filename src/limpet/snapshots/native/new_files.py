@@ -75,7 +75,7 @@ class NewFiles:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def append(
+    def add_columns(
         self,
         names: Sequence[bytes],
         sizes: Sequence[int],
@@ -158,7 +158,7 @@ def check_names(names: Sequence[bytes], count: int) -> bytes:
     if len(names) != count:
         raise ValueError(f"there are {len(names)} names for {count} files")
     text = b"\0".join([*names, b""])
-    if (
+    if (  # all of them at once: which one it is, is only looked for when there is one
         text.count(b"\0") != count
         or b"/" in text
         or not _NO_NAMES.isdisjoint(names)
