@@ -1,14 +1,15 @@
 """A real S3 server on loopback, in a process of its own; it honours conditions."""
 
 import contextlib
-import os
 import re
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 
 KEYS = {"AWS_ACCESS_KEY_ID": "a-key-of-tests", "AWS_SECRET_ACCESS_KEY": "a-secret-of-tests"}
+_RUNNING = re.compile(r"Running on (http://127\.0\.0\.1:\d+)")
 
 
 @contextlib.contextmanager
@@ -17,31 +18,22 @@ def s3_server() -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )  # fmt: skip
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            found = re.search(r"Running on (http://127\.0\.0\.1:\d+)", line)
-            if found:
-                break
-        else:
+        found = next(filter(None, map(_RUNNING.search, process.stdout)), None)
+        if found is None:
             raise RuntimeError("the S3 server did not start")
-        with contextlib.ExitStack() as open_pipe:
-            # What it logs must not fill the pipe: nobody reads on.
-            drain = subprocess.Popen(
-                [sys.executable, "-c", "import sys\nfor _ in sys.stdin.buffer: pass"],
-                stdin=process.stdout,
-            )
-            open_pipe.callback(drain.wait)
-            open_pipe.callback(process.wait)
-            open_pipe.callback(process.terminate)
-            yield found[1]
+        # What it logs from here on must not fill the pipe.
+        reader = threading.Thread(target=process.stdout.read)
+        reader.start()
+        yield found[1]
+        process.kill()
+        reader.join()
     finally:
         process.kill()
         process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        process.stdout.close()
 
 
 def make_bucket(endpoint: str, name: str) -> None:

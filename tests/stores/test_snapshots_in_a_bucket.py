@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,20 +9,14 @@ import pytest
 from limpet.errors import SnapshotDamagedError
 from limpet.snapshots.repository import SnapshotRepository
 from limpet.stores.base import SandboxStore
-from limpet.stores.settings import BUCKET, ENDPOINT, FORCE_PATH_STYLE, open_store
+from limpet.stores.settings import open_store
 from tests.snapshots.engine import Engine
 from tests.snapshots.trees import describe
-from tests.stores.s3_server import KEYS, make_bucket, s3_server
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SandboxStore]:
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    with s3_server() as endpoint:
-        make_bucket(endpoint, "snapshots")
-        asked = {BUCKET: "snapshots", ENDPOINT: endpoint, FORCE_PATH_STYLE: "1"}
-        yield open_store(asked, tmp_path)
+def store(bucket: dict[str, str], tmp_path: Path) -> SandboxStore:
+    return open_store(bucket, tmp_path)
 
 
 @pytest.fixture

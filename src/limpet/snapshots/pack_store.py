@@ -93,7 +93,7 @@ class PackStore:
         return pack_key(self._org, kind, ref.name, shared=ref.shared)
 
     async def put(self, pack: FinishedPack) -> int:
-        """Store a pack; how many bytes that took, which is 0 when it was there already."""
+        """Store a pack; how many bytes that took at most, which is 0 when it was there already."""
         key = self.key(pack.kind, pack.ref)
         try:
             await self._store.put(key, _pieces(pack.chunks), condition="create-only")

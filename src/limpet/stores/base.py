@@ -22,6 +22,8 @@ class ReplaceIf:
     etag: str
 
 
+BucketKind = Literal["s3", "gcs", "azure"]
+"""Whose bucket it is: S3's and what speaks its protocol, Google's, Azure's."""
 Condition = Literal["create-only"] | ReplaceIf
 
 
@@ -50,6 +52,9 @@ class SandboxStore(Protocol):
         condition: Condition | None = None,
     ) -> StoredObject:
         """Store `body` atomically; `PreconditionFailedError` when `condition` does not hold.
+
+        A store whose answers may get lost counts a condition as met where the key holds exactly
+        this body already.
 
         If `body` raises half way, nothing is stored and what was there stays.
         """

@@ -1,4 +1,4 @@
-"""What went wrong with a bucket, in words: which setting to look at, and never a secret.
+"""What a bucket's client raised means: in words, which setting to look at, and never a secret.
 
 Servers repeat access keys and what was signed in their answers, so no answer is passed on: only its
 code, which S3 and Azure give as XML and Google as JSON.
@@ -36,7 +36,9 @@ _DENIED: Final = _Meaning(
 _BUSY: Final = _Meaning("it is overloaded", "Nothing is lost. Try again later.")
 _CUT_OFF: Final = _Meaning("its answer was cut off", "Nothing is lost. Try again.")
 _UNREACHABLE: Final = _Meaning(
-    "it does not answer", "Look at the network, and at SANDBOX_SNAPSHOTS_ENDPOINT if it is set."
+    "it does not answer",
+    "Look at the network, and at SANDBOX_SNAPSHOTS_ENDPOINT if it is set: a server that has no"
+    " host name for each bucket wants SANDBOX_SNAPSHOTS_FORCE_PATH_STYLE=1.",
 )
 _NO_CREDENTIALS: Final = _Meaning(
     "no credentials were found",
@@ -73,7 +75,7 @@ _BY_STATUS: Final = {
 _CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>|\"reason\":\s*\"([A-Za-z]{1,64})\"")
 _STATUS: Final = re.compile(r"status code: (\d{3})\b")
 _ASKED_FOR_A_ROLE: Final = re.compile(
-    r"/latest/(api/token|meta-data)|metadata\.google|/metadata/identity", re.IGNORECASE
+    r"performing [A-Z]+ https?://[^/\s]+/(latest/(api/token|meta-data)|metadata/identity|computeMeta)"
 )
 _NO_LOCATION: Final = "redirect without LOCATION"
 """What a bucket of another region may answer, and obstore's word for it."""
@@ -91,9 +93,26 @@ def store_error(error: Exception | None, doing: str, where: str) -> StoreUnavail
     )
 
 
+def is_out_of_range(error: Exception) -> bool:
+    """Whether a range was asked for that begins at or beyond the object's end."""
+    return _status(str(error)) == "416"
+
+
+def is_no_bucket(error: Exception) -> bool:
+    """Whether the store says that the bucket, not the object, is missing."""
+    return _BY_CODE.get(_code(str(error))) is _NO_BUCKET
+
+
+def _code(text: str) -> str:
+    return next((one or other for one, other in _CODE.findall(text)), "")
+
+
+def _status(text: str) -> str:
+    return next(iter(_STATUS.findall(text)), "")
+
+
 def _meaning(text: str) -> tuple[_Meaning, str]:
-    code = next((one or other for one, other in _CODE.findall(text)), "")
-    status = next(iter(_STATUS.findall(text)), "")
+    code, status = _code(text), _status(text)
     if _ASKED_FOR_A_ROLE.search(text):
         return _NO_CREDENTIALS, ""
     if _NO_LOCATION in text:

@@ -5,17 +5,20 @@ Credentials come from the environment, as each cloud's own tools find them: keys
 `GOOGLE_APPLICATION_CREDENTIALS`; `AZURE_STORAGE_*`.
 """
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from limpet.errors import InvalidInputError
+from limpet.stores.base import BucketKind
 from limpet.stores.objectstore import CLIENT, RETRIES, ObjectStore
 
 if TYPE_CHECKING:
     from limpet.stores.settings import StoreSettings
+
+_SCHEMES: Final[dict[BucketKind, str]] = {"s3": "s3", "gcs": "gs", "azure": "az"}
 
 
 def open_bucket(settings: "StoreSettings") -> ObjectStore:
@@ -23,7 +26,7 @@ def open_bucket(settings: "StoreSettings") -> ObjectStore:
 
     Raises `InvalidInputError` for what no client can be made of.
     """
-    scheme, bucket = settings.kind, settings.bucket
+    kind, bucket = settings.kind, settings.bucket
     assert bucket is not None
     allow_http = bool(settings.endpoint and settings.endpoint.startswith("http:"))
     how: dict[str, Any] = {
@@ -31,14 +34,14 @@ def open_bucket(settings: "StoreSettings") -> ObjectStore:
         "client_options": {**CLIENT, "allow_http": allow_http},
         "retry_config": RETRIES,
     }
-    where = f"{scheme}://{bucket}/{settings.prefix}"
+    where = f"{_SCHEMES[kind]}://{bucket}/{settings.prefix}"
     try:
-        if scheme == "s3":
+        if kind == "s3":
             return ObjectStore("s3", where, S3Store(bucket, config=_s3(settings), **how))
         config: dict[str, Any] = {}
         if settings.endpoint:
-            config = {"base_url" if scheme == "gs" else "endpoint": settings.endpoint}
-        if scheme == "gs":
+            config = {"base_url" if kind == "gcs" else "endpoint": settings.endpoint}
+        if kind == "gcs":
             return ObjectStore("gcs", where, GCSStore(bucket, config=cast(Any, config), **how))
         return ObjectStore("azure", where, AzureStore(bucket, config=cast(Any, config), **how))
     except (BaseError, OSError, ValueError) as error:

@@ -8,33 +8,30 @@ Its blocking calls are used, in threads of ours: the asynchronous ones answer fr
 own, which bring an interpreter down that ends at that moment.
 """
 
-import re
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import obstore
 from anyio import from_thread, to_thread
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
 from limpet.errors import InvalidInputError, PreconditionFailedError
-from limpet.stores.base import Condition, ReplaceIf, StoredObject
-from limpet.stores.bucket_errors import store_error
+from limpet.stores.base import BucketKind, Condition, ReplaceIf, StoredObject
+from limpet.stores.bucket_errors import is_no_bucket, is_out_of_range, store_error
 from limpet.stores.keys import check_key
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
 
-Kind = Literal["s3", "gcs", "azure"]
 CHUNK_BYTES: Final = 1 << 20
 PART_BYTES: Final = 8 << 20
 """Of an upload in parts; what is no longer goes up in one request."""
-MAX_CONDITIONAL_BYTES: Final = 256 << 20
-"""What is put on a condition goes up in one request, and is held in memory for it."""
+WHOLE_BYTES: Final = 64 << 20
+"""What is put on a condition goes up in one request up to here, from memory: no pack is longer."""
 _PARTS_AT_ONCE: Final = 4
 _COMPARED_BYTES: Final = 1 << 20
-_OUT_OF_RANGE: Final = re.compile(r"\b416\b|InvalidRange")
 
 CLIENT: Final[dict[str, Any]] = {
     "connect_timeout": "5s",
@@ -57,8 +54,10 @@ RETRIES: Final[dict[str, Any]] = {
 class ObjectStore:
     """One bucket, below one prefix. `where` is what people read of it; it holds no secret."""
 
-    def __init__(self, kind: Kind, where: str, bucket: "S3Store | GCSStore | AzureStore") -> None:
-        self._kind: Kind = kind
+    def __init__(
+        self, kind: BucketKind, where: str, bucket: "S3Store | GCSStore | AzureStore"
+    ) -> None:
+        self._kind: BucketKind = kind
         self._where = where
         self._bucket = bucket
         self._is_there = False
@@ -83,14 +82,17 @@ class ObjectStore:
         """See `SandboxStore.put`.
 
         Where the key turns out to hold these very bytes, a condition counts as met: an answer that
-        was lost on its way looks just like that.
+        was lost on its way looks just like that. Uploads in parts know no condition: what is
+        create-only and longer than `WHOLE_BYTES` goes up when nothing is there at its beginning.
         """
         check_key(key)
         taken = _Body(body)
-        start = await taken.take(MAX_CONDITIONAL_BYTES + 1 if condition else PART_BYTES)
+        start = await taken.take(WHOLE_BYTES if condition else PART_BYTES)
         if condition and not taken.ended:
-            most = MAX_CONDITIONAL_BYTES >> 20
-            raise InvalidInputError(f"More than {most} MiB cannot be put on a condition")
+            if isinstance(condition, ReplaceIf):
+                raise InvalidInputError(f"Over {WHOLE_BYTES >> 20} MiB cannot replace an object")
+            if await self.head(key) is not None:
+                raise PreconditionFailedError(f"{key!r} exists already")
         try:
             if taken.ended:
                 put = await to_thread.run_sync(self._put_whole, key, start, condition)
@@ -132,7 +134,7 @@ class ObjectStore:
             await self._missing(error)
             return None
         except (BaseError, OSError) as error:
-            if _OUT_OF_RANGE.search(str(error)):
+            if is_out_of_range(error):
                 return _nothing()
             raise self._error(error, f"read {key!r}") from error
         self._is_there = True
@@ -221,11 +223,10 @@ class ObjectStore:
 
     async def _missing(self, error: FileNotFoundError) -> None:
         """Raise when it is the bucket that is missing: a bare 404 does not say."""
-        if _no_bucket(error):
+        if is_no_bucket(error):
             raise self._error(error, "find the bucket") from error
         if not self._is_there:
-            async for _ in self.list("v1/"):
-                break
+            await anext(self.list("v1/"), None)
             self._is_there = True
 
     def _etag(self, told: Any) -> str:
@@ -282,10 +283,6 @@ class _Body:
         except BaseException as error:
             self.error = error
             raise
-
-
-def _no_bucket(error: Exception) -> bool:
-    return bool(re.search("NoSuchBucket|ContainerNotFound|specified bucket", str(error)))
 
 
 def _next(chunks: Iterator[Any]) -> bytes | None:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from limpet.errors import InvalidInputError
-from limpet.stores.base import SandboxStore
+from limpet.stores.base import BucketKind, SandboxStore
 from limpet.stores.local import LocalStore
 
 BUCKET = "SANDBOX_SNAPSHOTS_BUCKET"
@@ -23,8 +23,8 @@ DEFAULT_REGION = "us-east-1"
 DEFAULT_PREFIX = "sandbox-snapshots"
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
-_SCHEMES: dict[str, Literal["s3", "gs", "az"]] = {
-    "s3": "s3", "gs": "gs", "gcs": "gs", "az": "az", "azure": "az",
+_SCHEMES: dict[str, BucketKind] = {
+    "s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "azure": "azure",
 }  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]")
 
@@ -33,13 +33,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]")
 class StoreSettings:
     """The store as the environment describes it; `bucket` None is the local folder.
 
-    `kind` is of whom the bucket is: S3 and what speaks its protocol, Google's, Azure's (where it is
-    called a container). `prefix` neither begins nor ends with `/`; it is a bucket's alone, as are
-    the other fields.
+    `prefix` neither begins nor ends with `/`; it is a bucket's alone, as are the other fields.
     """
 
     bucket: str | None = None
-    kind: Literal["s3", "gs", "az"] = "s3"
+    kind: BucketKind = "s3"
     region: str = DEFAULT_REGION
     prefix: str = DEFAULT_PREFIX
     endpoint: str | None = None
@@ -77,13 +75,18 @@ def open_store(env: Mapping[str, str], data_dir: Path) -> SandboxStore:
     settings = StoreSettings.from_environ(env)
     if settings.bucket is None:
         return LocalStore(data_dir / DEFAULT_PREFIX)
-    # Only who has a bucket pays for loading the clients.
-    from limpet.stores.buckets import open_bucket
-
+    # Only who has a bucket pays for loading the clients, and needs to have them.
+    try:
+        from limpet.stores.buckets import open_bucket
+    except ImportError as error:
+        raise InvalidInputError(
+            f"{BUCKET} is set, and this installation has no client for buckets",
+            hint="Install limpet[control], or unset it: snapshots go to a folder then.",
+        ) from error
     return open_bucket(settings)
 
 
-def _bucket(told: str) -> tuple[Literal["s3", "gs", "az"], str | None]:
+def _bucket(told: str) -> tuple[BucketKind, str | None]:
     if not told:
         return "s3", None
     scheme, _, name = told.partition("://") if "://" in told else ("s3", "", told)
