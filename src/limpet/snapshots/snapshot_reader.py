@@ -7,12 +7,14 @@ from limpet.errors import SnapshotDamagedError
 from limpet.ids import OrgId, SnapshotId
 from limpet.snapshots.blob_reader import BlobReader
 from limpet.snapshots.blobs import BlobHash
+from limpet.snapshots.condemned import CondemnedObjects
 from limpet.snapshots.heads import HeadStore
 from limpet.snapshots.lineage import MAIN, BranchRef, DamagedHead, Head, HeadLookup, Lineage
 from limpet.snapshots.node import FOLDER, Entry
 from limpet.snapshots.pack import PackRef
 from limpet.snapshots.pack_store import IndexCache, PackStore
 from limpet.snapshots.packed_open import PackedStream
+from limpet.snapshots.snapshot_names import SnapshotNames
 from limpet.snapshots.snapshot_trees import TreeCache, packed_of
 from limpet.snapshots.tar_export import Exported, export_tar
 from limpet.snapshots.tars import TarStore
@@ -29,6 +31,9 @@ class SnapshotReader:
         self._tars = TarStore(store)
         self._trees = TreeCache()
         self._indexes = IndexCache()
+        self._condemned: dict[OrgId, CondemnedObjects] = {}
+        self.names = SnapshotNames(store)
+        """What people call snapshots."""
 
     # -- heads ---------------------------------------------------------------------------------
 
@@ -80,6 +85,10 @@ class SnapshotReader:
             if head.snapshot == snapshot:
                 return head
         return None
+
+    def condemned(self, org: OrgId) -> CondemnedObjects:
+        """What of the org's is going to be deleted."""
+        return self._condemned.setdefault(org, CondemnedObjects(self._store, org))
 
     async def side_lineages(self, ref: BranchRef) -> list[Head]:
         """The newest head of each side lineage whose content the main lineage never had."""

@@ -10,6 +10,7 @@ from limpet.errors import InvalidInputError
 from limpet.ids import AgentId, Branch, OrgId
 from limpet.snapshots.ahead import each
 from limpet.snapshots.lineage import (
+    LEGACY_GENERATION,
     MAX_HEAD_BYTES,
     BranchRef,
     Head,
@@ -17,7 +18,7 @@ from limpet.snapshots.lineage import (
     decode_head,
 )
 from limpet.stores.base import SandboxStore
-from limpet.stores.keys import TEMPLATES, TEMPLATES_ORG, head_key, safe_org
+from limpet.stores.keys import TEMPLATES, TEMPLATES_ORG, head_key, legacy_tar_key, safe_org
 
 _AT_ONCE: Final = 16
 _GROUP: Final = 64
@@ -39,6 +40,14 @@ class StoredHead:
 def heads_folder(org: OrgId) -> str:
     """What the keys of all heads of an org begin with."""
     return f"v1/{safe_org(org)}/heads/"
+
+
+def stored_head_key(head: Head) -> str:
+    """Where the head lies; of a tar of the older layout, which has none, where the tar does."""
+    ref = head.ref
+    if head.generation == LEGACY_GENERATION:
+        return legacy_tar_key(ref.org, ref.agent, ref.branch)
+    return head_key(ref.org, ref.agent, ref.branch, head.generation, head.lineage)
 
 
 def is_head_key(key: str) -> bool:

@@ -94,6 +94,35 @@ def tar_key(org: OrgId, agent: AgentId, branch: Branch, snapshot: SnapshotId) ->
     return f"v1/{safe_org(org)}/tars/{safe_name(agent)}/{safe_branch(branch)}~/{snapshot}.tar"
 
 
+def names_prefix(org: OrgId) -> str:
+    """What the keys of all names that people gave to the org's snapshots begin with."""
+    return f"v1/{safe_org(org)}/names/"
+
+
+def branch_names_prefix(org: OrgId, agent: AgentId, branch: Branch) -> str:
+    """What the keys of the names of one branch's snapshots begin with."""
+    return f"{names_prefix(org)}{safe_name(agent)}/{safe_branch(branch)}~/"
+
+
+def name_key(org: OrgId, agent: AgentId, branch: Branch, snapshot: SnapshotId) -> str:
+    """Where the name that people gave to a snapshot lies."""
+    if not _SNAPSHOT.fullmatch(snapshot):
+        raise InvalidInputError(f"{snapshot[:80]!r} is no snapshot id")
+    return f"{branch_names_prefix(org, agent, branch)}{snapshot}"
+
+
+def condemned_prefix(org: OrgId) -> str:
+    """What the keys of all records of what is to be deleted begin with."""
+    return f"v1/{safe_org(org)}/condemned/"
+
+
+def condemned_key(org: OrgId, record: str) -> str:
+    """Where a record of what is to be deleted lies."""
+    if not _SNAPSHOT.fullmatch(record):
+        raise InvalidInputError(f"{record[:80]!r} is no record's id")
+    return f"{condemned_prefix(org)}{record}"
+
+
 def pack_key(org: OrgId, kind: Literal["data", "tree"], name: str, *, shared: bool = False) -> str:
     """A pack of data or tree blobs, in the org's space or, when `shared`, in the templates'."""
     return f"{packs_prefix(org, kind, shared=shared)}{_pack_name(name)}"
