@@ -468,8 +468,9 @@ HEAD_FIELDS = {
     "reason": str, "name": (str, type(None)), "fencing": int, "side_reason": (str, type(None)),
     "receipt": dict, "size_bytes": int, "blake3": str,
 }  # fmt: skip
+SNAPSHOT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 REASONS = (
-    "idle interval shutdown stop manual before-restore import rollback start template repair"
+    "idle interval shutdown stop manual before-restore import rollback start template repair fork"
 ).split()
 COUNTS = ("entries", "files", "bytes", "data_bytes", "names_bytes", "hard_links")
 TREE_FIELDS = {
@@ -503,7 +504,7 @@ def read_head(data: bytes, key: str) -> dict[str, Any]:
     need(HEX.fullmatch(head["blake3"]) is not None, "the head's hash")
     need(head["reason"] in REASONS, "an unknown reason")
     for snapshot in {head["snapshot"], head["parent"]} - {None}:
-        need(re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", snapshot) is not None, "a snapshot's id")
+        need(SNAPSHOT_ID.fullmatch(snapshot) is not None, "a snapshot's id")
     try:
         datetime.fromisoformat(head["created_at"])
     except ValueError as error:
@@ -518,6 +519,11 @@ def read_head(data: bytes, key: str) -> dict[str, Any]:
     need(branch == "/".join(map(_safe, place[2].split("/"))), "a head of another branch")
     need(place[3] == (lineage or "main"), "a head of another lineage")
     need(place[4] == int(generation) and place[4] > 0, "a head of another generation")
+    made_from = head.get("made_from")
+    if made_from is not None:
+        need(isinstance(made_from, dict), "where it was made from")
+        _check_fields(made_from, {"agent": str, "branch": str, "snapshot": str})
+        need(SNAPSHOT_ID.fullmatch(made_from["snapshot"]) is not None, "a snapshot's id")
     if head["kind"] == "tree":
         _check_fields(head, TREE_FIELDS)
         need(root_digest(head["root"]).hex() == head["blake3"], "the root digest")

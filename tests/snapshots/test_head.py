@@ -18,6 +18,7 @@ from limpet.snapshots.lineage import (
     DamagedHead,
     Head,
     Lineage,
+    MadeFrom,
     Packed,
     SaveReason,
     decode_head,
@@ -55,6 +56,7 @@ receipts = st.builds(
     ),
 )
 ids = st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True).map(SnapshotId)
+origins = st.builds(MadeFrom, names.map(AgentId), names.map(Branch), ids)
 
 
 def _in_order(refs: list[PackRef]) -> tuple[PackRef, ...]:
@@ -85,6 +87,7 @@ def heads(draw: st.DrawFn) -> Head:
         size_bytes=draw(numbers),
         blake3=draw(st.binary(min_size=32, max_size=32)).hex(),
         side_reason=draw(st.one_of(st.none(), st.text(max_size=20))),
+        made_from=draw(st.one_of(st.none(), origins)),
     )
     if draw(st.booleans()):
         return head

@@ -34,6 +34,7 @@ SaveReason = Literal[
     "start",
     "template",
     "repair",
+    "fork",
 ]
 HEAD_VERSION = 1
 MAX_HEAD_BYTES = 1 << 20
@@ -68,6 +69,15 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeFrom:
+    """The snapshot whose content a head was given: what was forked, or gone back to."""
+
+    agent: AgentId
+    branch: Branch
+    snapshot: SnapshotId
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """One snapshot as its lineage knows it; `fencing` numbers the lease it was made under.
 
@@ -91,6 +101,7 @@ class Head:
     side_reason: str | None
     packed: Packed | None = None
     """There for the kind `tree` alone."""
+    made_from: MadeFrom | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,7 @@ def encode_head(head: Head) -> bytes:
         "blake3": head.blake3,
         "side_reason": head.side_reason,
         "receipt": head.receipt.as_dict(),
+        **({"made_from": _made_from_fields(head.made_from)} if head.made_from else {}),
         **(_packed_fields(head.packed) if head.packed else {}),
     }
     return json.dumps({**told, "check": _check(told)}, indent=1).encode()
@@ -171,9 +183,29 @@ def decode_head(
             blake3=told["blake3"],
             side_reason=told["side_reason"],
             packed=_packed_of(told) if told["kind"] == "tree" else None,
+            made_from=_made_from_of(told.get("made_from")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, LimpetError) as error:
         return DamagedHead(generation, None, f"its head cannot be read ({type(error).__name__})")
+
+
+def _made_from_fields(made_from: MadeFrom) -> dict[str, str]:
+    return {
+        "agent": made_from.agent,
+        "branch": made_from.branch,
+        "snapshot": made_from.snapshot,
+    }
+
+
+def _made_from_of(told: dict[str, Any] | None) -> MadeFrom | None:
+    if told is None:
+        return None
+    agent, branch, snapshot = (told[name] for name in ("agent", "branch", "snapshot"))
+    if not all(type(text) is str for text in (agent, branch, snapshot)):
+        raise TypeError("where it was made from is no text")
+    if not _SNAPSHOT.fullmatch(snapshot):
+        raise ValueError("what should be a snapshot's id is none")
+    return MadeFrom(AgentId(agent), Branch(branch), SnapshotId(snapshot))
 
 
 def _packed_fields(packed: Packed) -> dict[str, Any]:
