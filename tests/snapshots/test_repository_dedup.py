@@ -12,8 +12,8 @@ from limpet.snapshots.frame import decode_frame
 from limpet.snapshots.judge_save import ForeignBlobError
 from limpet.snapshots.lineage import BranchRef, Head
 from limpet.snapshots.pack import PackBuilder
-from limpet.snapshots.packed_save import PackGoneError
 from limpet.snapshots.repository import Saved, SnapshotRepository
+from limpet.snapshots.reuse import PackGoneError
 from limpet.stores.local import LocalStore
 from tests.snapshots.packed_streams import Tree, in_pieces, opened, save_stream, tree_of
 from tests.snapshots.packed_trees import PackedTree, frames

@@ -51,6 +51,8 @@ class CondemnedObjects:
         self._org = org
         self._read: dict[tuple[str, str], Condemned] = {}
         self._unreadable: list[str] = []
+        self.seen: frozenset[str] = frozenset()
+        """The keys of everything that was condemned when `keys` was asked last."""
 
     async def records(self) -> list[Condemned]:
         """All that can be read, oldest first. Of one that cannot nothing will be deleted."""
@@ -67,7 +69,8 @@ class CondemnedObjects:
 
     async def keys(self) -> frozenset[str]:
         """The keys of everything that is condemned."""
-        return frozenset().union(*(record.keys for record in await self.records()))
+        self.seen = frozenset().union(*(record.keys for record in await self.records()))
+        return self.seen
 
     async def add(self, why: Why, keys: Iterable[str], *, at: datetime | None = None) -> None:
         """Condemn objects; from `at` on (now), by the clock here and by the store's."""

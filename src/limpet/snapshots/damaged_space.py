@@ -36,6 +36,12 @@ class HeadNote:
     """The lineage that holds the rest of it."""
 
 
+def note_key(head_key: str) -> str:
+    """Where the note of a head lies."""
+    version, space, rest = head_key.split("/", 2)
+    return f"{version}/{space}/damaged/{rest}{_NOTE}"
+
+
 class DamagedSpace:
     """One org's space for what is damaged."""
 

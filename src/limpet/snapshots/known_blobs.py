@@ -13,6 +13,7 @@ from limpet.snapshots.blob_index import BlobIndex
 from limpet.snapshots.blobs import BlobHash, BlobKind
 from limpet.snapshots.pack import FinishedPack, PackIndex, PackRef
 from limpet.snapshots.pack_store import AT_ONCE, ListedPack, PackStore
+from limpet.snapshots.reuse import ReusablePacks
 
 LISTED_AGAIN_AFTER_S: Final = 900.0
 _READ_AT_MOST: Final = 256
@@ -23,7 +24,14 @@ _KINDS: Final[tuple[BlobKind, ...]] = ("data", "tree")
 class KnownBlobs:
     """For one save. `preferred` packs are taken before others that hold a blob as well."""
 
-    def __init__(self, packs: PackStore, index: BlobIndex, preferred: Iterable[PackRef]) -> None:
+    def __init__(
+        self,
+        packs: PackStore,
+        index: BlobIndex,
+        preferred: Iterable[PackRef],
+        reusable: ReusablePacks,
+    ) -> None:
+        self._reusable = reusable
         self._packs = packs
         self._index = index
         self._preferred = frozenset(preferred)
@@ -42,6 +50,7 @@ class KnownBlobs:
 
     async def _list_again(self, known: Set[tuple[BlobKind, PackRef]]) -> bool:
         """Learn of packs that others put, forget those that were pruned; whether that is all."""
+        await self._reusable.look()
         listed = [one for kind in _KINDS for one in await self._packs.listing(kind)]
         there = {(one.kind, one.name, one.shared) for one in listed}
         for kind in _KINDS:
@@ -81,7 +90,11 @@ class KnownBlobs:
         hits = Counter(ref for refs in found.values() for ref in refs)
         chosen: dict[PackRef, None] = {}
         for refs in found.values():
-            new = [ref for ref in refs if ref not in self._read]
+            new = [
+                ref
+                for ref in refs
+                if ref not in self._read and not self._reusable.barred(kind, ref)
+            ]
             if new and not any(ref in chosen for ref in new):
                 best = max(new, key=lambda ref: (ref in self._preferred, hits[ref]))
                 chosen[best] = None

@@ -1,6 +1,15 @@
-"""Blobs and frames made into packs, one after another. Pure, but for the time it takes."""
+"""Blobs and frames made into packs, one after another.
 
+Into each pack goes a blob of random bytes that nothing names. So no two packs that were made apart
+have one name, and a pack that is going to be deleted never comes back under its old one
+(docs/decisions/0017-prune.md).
+"""
+
+import secrets
 from collections.abc import Callable, Sequence
+from typing import Final
+
+from blake3 import blake3
 
 from limpet.snapshots.blobs import BlobHash, BlobKind
 from limpet.snapshots.frame import FrameDraft, encode_frame
@@ -9,16 +18,22 @@ from limpet.snapshots.pack import FinishedPack, PackBuilder
 Stored = Callable[[Sequence[BlobHash], int], None]
 """Told which blobs lie in the pack of which number, the first one being 0."""
 
+_MARK_BYTES: Final = 16
+
 
 class PackMaker:
     """Takes whole frames as they are, and single blobs, which it frames; in the order given.
 
-    Packs that are full wait in `finished` until `take_finished`.
+    Packs that are full wait in `finished` until `take_finished`. Without being `marked` they are
+    the same for the same content: for repairs, which are cut short and done again.
     """
 
-    def __init__(self, kind: BlobKind, stored: Stored | None = None) -> None:
+    def __init__(
+        self, kind: BlobKind, stored: Stored | None = None, *, marked: bool = True
+    ) -> None:
         self._kind: BlobKind = kind
         self._stored = stored
+        self._marked = marked
         self._builder = PackBuilder(kind)
         self._number = 0
         self._draft = FrameDraft(kind)
@@ -77,6 +92,10 @@ class PackMaker:
             self.add_frame(frame, names, [len(blob) for blob in draft.blobs])
 
     def _close(self) -> None:
+        if self._marked:
+            mark = secrets.token_bytes(_MARK_BYTES)
+            name = BlobHash(blake3(mark).digest())
+            self._builder.add(encode_frame(self._kind, [mark]), [name], [len(mark)])
         self._finished.append(self._builder.finish())
         self._builder = PackBuilder(self._kind)
         self._number += 1

@@ -13,7 +13,6 @@ from typing import Final
 
 from anyio import to_thread
 
-from limpet.errors import ConflictError
 from limpet.snapshots.ahead import OneAhead
 from limpet.snapshots.blob_index import BlobIndex
 from limpet.snapshots.blobs import BlobHash, BlobKind
@@ -31,6 +30,7 @@ from limpet.snapshots.pack_maker import PackMaker
 from limpet.snapshots.pack_store import PackStore
 from limpet.snapshots.receipt import Receipt
 from limpet.snapshots.receiving import Receiving, SaveHeader
+from limpet.snapshots.reuse import ReusablePacks, gone
 from limpet.snapshots.snapshot_trees import StoredTrees, TreeCache, packed_of
 from limpet.snapshots.tree_counts import TreeCounts
 from limpet.snapshots.trees import TreeBlobs
@@ -38,12 +38,6 @@ from limpet.snapshots.trees import TreeBlobs
 _BATCH_BYTES: Final = 1 << 20
 _TAKEN_FROM: Final = 0.5
 """Of a tree pack's bytes, how many unpacked bytes of it must be wanted."""
-
-
-class PackGoneError(ConflictError):
-    """A pack that a save builds upon has gone; the save can be made again."""
-
-    code = "pack_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +60,14 @@ class PackedSave:
     """One save. `base` is the state that the stream may build upon."""
 
     def __init__(
-        self, packs: PackStore, trees: TreeCache, index: BlobIndex, base: Head | None
+        self,
+        packs: PackStore,
+        trees: TreeCache,
+        index: BlobIndex,
+        base: Head | None,
+        reusable: ReusablePacks,
     ) -> None:
+        self._reusable = reusable
         self._packs = packs
         self._trees = trees
         self._base = base if base is not None and base.kind == "tree" else None
@@ -77,7 +77,7 @@ class PackedSave:
             "tree": packed.trees if packed else (),
         }
         every = (*self._base_packs["data"], *self._base_packs["tree"])
-        self._known = KnownBlobs(packs, index, every)
+        self._known = KnownBlobs(packs, index, every, reusable)
         self._receiving = Receiving(self._base.blake3 if self._base else None)
         self._taking: OneAhead[None] = OneAhead()
         self._putting: OneAhead[None] = OneAhead()
@@ -102,17 +102,15 @@ class PackedSave:
             await self._putting.close()
 
     async def require_reused(self) -> None:
-        """Every pack that the state lies in and that was there before must be there still.
+        """Every pack that the state lies in and that was there before must be there still, and
+        stay.
 
         Raises `PackGoneError`.
         """
-        for kind, refs in self._reused.items():
-            if gone := await self._packs.missing(kind, refs):
-                await self._known.forget(kind, gone)
-                raise PackGoneError(
-                    f"{len(gone)} packs that the save builds upon are gone",
-                    hint="Save again: what is missing is sent then.",
-                )
+        if unfit := await self._reusable.unfit(self._reused):
+            for kind, refs in unfit.items():
+                await self._known.forget(kind, refs)
+            raise gone(sum(map(len, unfit.values())))
 
     # -- the stream ----------------------------------------------------------------------------
 

@@ -155,7 +155,7 @@ class _Repairing:
     async def _pack_what_is_whole(self, pack: PackId) -> None:
         """Pack the frames that are whole anew, whoever needs them."""
         survey = await self._folder.survey(pack)
-        maker = PackMaker(pack.kind)
+        maker = PackMaker(pack.kind, marked=False)
         for frame in survey.frames if survey is not None else ():
             maker.add_frame(frame.data, frame.hashes, frame.sizes)
         for made in maker.take_finished(last=True):

@@ -50,7 +50,7 @@ class HeadRepair:
     async def keep_rest(self, head: Head, found: Needed, rest: Salvaged) -> Lineage:
         """Make what is left of a snapshot a side lineage of its branch; which one."""
         lineage = Lineage(f"side-{blake3(_identity(head)).hexdigest()[:12]}")
-        maker = PackMaker("tree")
+        maker = PackMaker("tree", marked=False)
         for name, blob in rest.new.items():
             maker.add_blob(name, blob)
         stored_bytes = 0

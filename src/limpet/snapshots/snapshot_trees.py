@@ -50,7 +50,7 @@ class StoredTrees:
 
         So nobody is shown a folder of another snapshot that lies beside one of this.
         """
-        maker = PackMaker("tree")
+        maker = PackMaker("tree", marked=False)
         trees = self.blobs.reader()
         met: set[BlobHash] = set()
         for frame, names in self.frames:

@@ -29,8 +29,14 @@ from limpet.ids import BootId, SnapshotId
 from limpet.runners.base import DaemonResponse
 from limpet.runners.daemon_client import PACKED, DaemonClient
 from limpet.snapshots.judge_save import ForeignBlobError
-from limpet.snapshots.packed_save import PackGoneError
-from limpet.snapshots.repository import MAIN, Head, Lineage, SaveReason, SaveSupersededError
+from limpet.snapshots.repository import (
+    MAIN,
+    Head,
+    Lineage,
+    PackGoneError,
+    SaveReason,
+    SaveSupersededError,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -306,7 +312,7 @@ class Saving:
             and head.generation == row.generation + 1
             and head.parent == row.head_snapshot
             and head.fencing in (row.fencing, row.fencing - 1)
-            and head.reason not in ("import", "rollback")
+            and head.reason not in ("import", "rollback", "fork")
         ):
             return await parts.rows.change(
                 key, generation=head.generation, head_snapshot=head.snapshot
