@@ -11,7 +11,7 @@ import pytest
 from limpet.errors import InvalidInputError, SnapshotDamagedError, StoreUnavailableError
 from limpet.ids import AgentId, Branch, OrgId
 from limpet.snapshots.blobs import hash_of
-from limpet.snapshots.lineage import BranchRef, Head, Lineage, SaveReason
+from limpet.snapshots.lineage import BranchRef, Head, Lineage, MadeFrom, SaveReason
 from limpet.snapshots.repository import (
     Saved,
     SaveSupersededError,
@@ -339,6 +339,7 @@ async def test_a_snapshot_is_adopted_by_another_branch_without_a_byte(
     )
     assert await repository.head(other) == adopted
     assert adopted.snapshot != head.snapshot
+    assert adopted.made_from == MadeFrom(REF.agent, REF.branch, head.snapshot)
     assert await keys(store, "v1/acme/packs/") == before
     await came_back(repository, adopted, tree)
     elsewhere = BranchRef(OrgId("other"), REF.agent, REF.branch)

@@ -36,10 +36,12 @@ from limpet.snapshots.lineage import (
     Head,
     HeadLookup,
     Lineage,
+    MadeFrom,
     Packed,
     SaveReason,
 )
 from limpet.snapshots.packed_save import PackedSave, StoredSave
+from limpet.snapshots.reuse import PackGoneError, ReusablePacks, awake_or_asleep_s, gone
 from limpet.snapshots.snapshot_reader import SnapshotReader
 from limpet.snapshots.snapshot_trees import packed_of
 from limpet.snapshots.tars import receipt_of
@@ -53,6 +55,7 @@ __all__ = [
     "Head",
     "HeadLookup",
     "Lineage",
+    "PackGoneError",
     "SaveReason",
     "SaveSupersededError",
     "Saved",
@@ -65,6 +68,8 @@ SAVE_STEPS: Final = (
 """Every point where a save can be made to die (`LIMPET_FAULT=<point>:kill`)."""
 MAX_SAVE_S: Final = 6 * 3600.0
 """A save that took longer may build upon packs that were condemned meanwhile: it cannot commit."""
+MAX_COMMIT_S: Final = 3600.0
+"""What a commit builds upon is looked at again when it took longer."""
 _QUIET: Final[frozenset[SaveReason]] = frozenset({"idle", "interval", "shutdown", "stop"})
 """Saves for these reasons want the state to be safe; nobody asked for a snapshot."""
 
@@ -124,6 +129,7 @@ class SnapshotRepository(SnapshotReader):
         expected_generation: int,
         name: str | None = None,
         side_reason: str | None = None,
+        made_from: MadeFrom | None = None,
     ) -> Head:
         """Store a tar as the generation after `expected_generation` (0: as the first one).
 
@@ -151,6 +157,7 @@ class SnapshotRepository(SnapshotReader):
                 size_bytes=summary.size_bytes,
                 blake3=summary.blake3,
                 side_reason=side_reason,
+                made_from=made_from,
             )
         )
 
@@ -184,9 +191,10 @@ class SnapshotRepository(SnapshotReader):
             if base.ref.org != TEMPLATES_ORG:
                 raise InvalidInputError("A save cannot build upon another org's snapshot")
             base = _shared(base)
-        started_s = time.monotonic()
+        started_s = awake_or_asleep_s()
         async with self._opened_index(ref.org) as index:
-            save = PackedSave(self._packs(ref.org), self._trees, index, base)
+            reusable = self._reusable(ref.org)
+            save = PackedSave(self._packs(ref.org), self._trees, index, base, reusable)
             stored = await save.run(chunks)
             head = _packed_head(
                 stored,
@@ -203,11 +211,12 @@ class SnapshotRepository(SnapshotReader):
                 newest = max(await self._heads.generations(ref, lineage), default=0)
                 if newest == base.generation:
                     return _saved(stored, base, unchanged=True)
+            checked_s = awake_or_asleep_s()
             await save.require_reused()
-        if time.monotonic() - started_s > MAX_SAVE_S:
+        if awake_or_asleep_s() - started_s > MAX_SAVE_S:
             raise SaveTooOldError("The save took over six hours", hint="Save again.")
         reach("save-packed-stored")
-        head = await self._commit(head)
+        head = await self._commit(head, checked_s=checked_s)
         if stored.folders is not None:
             self._trees.keep(head, stored.folders)
         return _saved(stored, head)
@@ -254,13 +263,14 @@ class SnapshotRepository(SnapshotReader):
         name: str | None = None,
         side_reason: str | None = None,
     ) -> Head:
-        """A new head with the content of `target`, a snapshot of the same org.
+        """A new head with the content of `target`, a snapshot of the same org, which it names.
 
         Of a packed snapshot nothing is copied; a tar is. Raises `SnapshotDamagedError` when the
         target is not there, and `SaveSupersededError` as `save_tar` does.
         """
         if target.ref.org != ref.org:
             raise InvalidInputError("A snapshot cannot go from one org to another")
+        made_from = MadeFrom(target.ref.agent, target.ref.branch, target.snapshot)
         if target.packed is None:
             return await self.save_tar(
                 ref,
@@ -272,10 +282,16 @@ class SnapshotRepository(SnapshotReader):
                 expected_generation=expected_generation,
                 name=name,
                 side_reason=side_reason,
+                made_from=made_from,
             )
+        checked_s = awake_or_asleep_s()
+        packed = target.packed
+        barred = await self._reusable(ref.org).barred_of(packed.packs, packed.trees)
         why = await self._why_unusable(target)
         if why is not None:
             raise SnapshotDamagedError(f"The snapshot {target.snapshot} cannot be used: {why}")
+        if barred:
+            raise gone(barred)
         return await self._commit(
             replace(
                 target,
@@ -289,8 +305,10 @@ class SnapshotRepository(SnapshotReader):
                 name=name,
                 fencing=fencing,
                 side_reason=side_reason,
-                packed=replace(target.packed, stored_bytes=0),
-            )
+                made_from=made_from,
+                packed=replace(packed, stored_bytes=0),
+            ),
+            checked_s=checked_s,
         )
 
     # -- inside --------------------------------------------------------------------------------
@@ -304,8 +322,25 @@ class SnapshotRepository(SnapshotReader):
             with CancelScope(shield=True):
                 await to_thread.run_sync(index.close)
 
-    async def _commit(self, head: Head) -> Head:
-        """Create the head, or, when another writer was first, one of a new side lineage."""
+    def _reusable(self, org: OrgId) -> ReusablePacks:
+        return ReusablePacks(self._packs(org), self.condemned(org), self.condemned(TEMPLATES_ORG))
+
+    async def _commit(self, head: Head, *, checked_s: float | None = None) -> Head:
+        """Create the head, or, when another writer was first, one of a new side lineage.
+
+        What it builds upon was looked at from `checked_s` on. Where creating it took so long that
+        this may have been deleted meanwhile (the machine slept), it is looked at once more.
+        """
+        created = await self._created(head)
+        if checked_s is not None and awake_or_asleep_s() - checked_s > MAX_COMMIT_S:
+            why = await self._why_unusable(created)
+            if why is not None:
+                raise SaveTooOldError(
+                    f"Committing the save took over an hour, and now {why}", hint="Save again."
+                )
+        return created
+
+    async def _created(self, head: Head) -> Head:
         try:
             await self._heads.create_next(head)
         except PreconditionFailedError:
