@@ -357,7 +357,7 @@ async def test_while_a_head_cannot_be_read_nothing_is_deleted(past: Past) -> Non
     await past.store.put(key, b"{}")
     with pytest.raises(PruneRefusedError, match="cannot be read") as told:
         await past.prune()
-    assert "limpet repair" in told.value.hint
+    assert "check --repair" in told.value.hint
     await past.store.delete(key)
     assert (await past.prune()).deleted_snapshots == 1
 

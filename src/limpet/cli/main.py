@@ -12,6 +12,7 @@ from limpet.cli.check import check
 from limpet.cli.doctor import doctor
 from limpet.cli.output import err
 from limpet.cli.snapshots import snapshots
+from limpet.cli.store import store
 from limpet.errors import LimpetError
 
 HELP = (
@@ -66,6 +67,7 @@ def serve(
 
 app.command(rich_help_panel=_MACHINE)(doctor)
 app.command(rich_help_panel=_MACHINE)(check)
+app.add_typer(store, name="store", rich_help_panel=_MACHINE)
 
 
 @app.callback(invoke_without_command=True)

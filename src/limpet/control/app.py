@@ -39,6 +39,7 @@ from limpet.control.operations.rest import rest_router
 from limpet.control.operations.services import Services
 from limpet.control.orgs import ensure_embedded_org
 from limpet.control.preview_hosts import PreviewHosts
+from limpet.control.pruner import Pruner
 from limpet.control.sandboxes.service import SandboxService
 from limpet.control.saver import Saver, SaverRules
 from limpet.control.secrets import SecretBox
@@ -46,6 +47,7 @@ from limpet.control.settings import Settings
 from limpet.control.system import system_router
 from limpet.control.templates import TemplateCatalog
 from limpet.control.transfers import transfers_router
+from limpet.control.usage import OrgUsage
 from limpet.control.vm_events import vm_events_router
 from limpet.runners.host import HostRunner
 from limpet.snapshots.repository import SnapshotRepository
@@ -85,6 +87,8 @@ class Limpet:
             mcp = McpEndpoint(OPERATIONS, services)
             await stack.enter_async_context(mcp.running())
             gate = ShutdownGate(previews.wrap(_guarded(_routes(services, mcp), services)))
+            pruning = asyncio.create_task(services.pruner.run(), name="pruner")
+            stack.push_async_callback(_cancelled, pruning)
             saving = asyncio.create_task(saver.run(), name="saver")
             stack.push_async_callback(_end, saver, saving)
             yield cls(gate, services, gate, saver, saving)
@@ -110,6 +114,7 @@ async def _open_services(
     )
     stack.push_async_callback(runner.close)
     templates = TemplateCatalog(settings.templates_dir)
+    usage = OrgUsage(store, settings.org_quota_bytes)
     sandboxes = SandboxService(
         database,
         runner,
@@ -117,6 +122,7 @@ async def _open_services(
         settings,
         templates,
         box,
+        usage,
     )
     stack.push_async_callback(sandboxes.close)
     await runner.sweep()
@@ -130,6 +136,14 @@ async def _open_services(
         store=store,
         runner=runner,
         sandboxes=sandboxes,
+        pruner=Pruner(
+            database,
+            store,
+            settings,
+            sandboxes.parts.leases.owner,
+            lambda: sandboxes.parts.template_builds.in_use(templates.list()),
+        ),
+        usage=usage,
     )
     rules = SaverRules(idle_s=settings.idle_s, max_unsaved_s=settings.max_unsaved_s)
     return services, Saver(sandboxes, rules, poll_s=settings.poll_s)
@@ -180,6 +194,12 @@ def _without_422(app: FastAPI) -> None:
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def _end(saver: Saver, saving: asyncio.Task[None]) -> None:

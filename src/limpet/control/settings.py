@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from limpet.errors import InvalidInputError
+from limpet.snapshots.retention import MAX_DAYS, MAX_HOURS, MAX_LAST, RetentionPolicy
 
 DEFAULT_PORT = 7070
 PREFIX = "LIMPET_"
@@ -39,6 +40,15 @@ class Settings(BaseSettings):
     store_wait_s: float = Field(default=30.0, ge=0)
     max_workspace_bytes: int = Field(default=2_000_000_000, gt=0)
     """Of all files of a workspace together; a larger one runs on and is not saved."""
+    org_quota_bytes: int | None = Field(default=None, gt=0)
+    """Of an org's snapshots in the store; None: no limit. Saves beyond it are refused."""
+    retention_last: int = Field(default=10, ge=1, le=MAX_LAST)
+    retention_hours: int = Field(default=24, ge=0, le=MAX_HOURS)
+    retention_days: int = Field(default=30, ge=0, le=MAX_DAYS)
+    """What is kept of each branch, where org and agent say nothing else: the last snapshots, one an
+    hour of so many hours, one a day of so many days."""
+    prune_every_s: float = Field(default=21_600.0, ge=0)
+    """How often what is not kept any more is looked for; 0: only when somebody asks."""
     drain_s: float = Field(default=10.0, ge=0)
     """How long requests may go on at shutdown, after everything is saved."""
     isolation: Literal["auto", "bubblewrap", "none"] = "auto"
@@ -74,6 +84,11 @@ class Settings(BaseSettings):
                 f"These settings cannot be used: {problems}", hint="Correct or unset them."
             ) from None
         return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().absolute()})
+
+    @property
+    def retention(self) -> RetentionPolicy:
+        """What is kept where nobody says anything else."""
+        return RetentionPolicy(self.retention_last, self.retention_hours, self.retention_days)
 
     @property
     def sqlite_path(self) -> Path:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from limpet.sdk import models
 from limpet.sdk.connection import CHUNK_BYTES, ByteStream, Connection, Place, discover
 from limpet.sdk.feed import EventFeed
+from limpet.sdk.store import Store
 
 Progress = Callable[[int, int | None], None]
 SILENCE_S = 60.0
@@ -23,6 +24,8 @@ class Client:
 
     def __init__(self, place: Place, org: str = "local") -> None:
         self._line = Connection(place, org)
+        self.store = Store(self._line)
+        """What the snapshots come to, and what is kept."""
 
     @classmethod
     def discover(

@@ -182,7 +182,7 @@ class _Prune:
             elif stored.belongs not in there and not await self._is_set_aside(stored.key):
                 raise PruneRefusedError(
                     f"Nothing was deleted: the head {stored.key} cannot be used, {stored.why}",
-                    hint="Run `limpet repair` first: it keeps what is whole.",
+                    hint="Run `limpet check --repair` first: it keeps what is whole.",
                 )
 
     async def _is_set_aside(self, key: str) -> bool:

@@ -17,6 +17,7 @@ from limpet.control.sandboxes.service import SandboxService
 from limpet.control.secrets import SecretBox
 from limpet.control.settings import Settings
 from limpet.control.templates import TemplateCatalog
+from limpet.control.usage import OrgUsage
 from limpet.errors import StoreUnavailableError
 from limpet.ids import AgentId, Branch, Handle, SnapshotId, new_id
 from limpet.runners.daemon_client import DaemonClient
@@ -123,6 +124,7 @@ class House:
             self.settings,
             TemplateCatalog(self.templates_dir),
             box,
+            OrgUsage(self.store, self.environ.get("org_quota_bytes")),
         )
         await self.service.adopt_at_boot()
 

@@ -71,13 +71,17 @@ class Base(DeclarativeBase):
 
 
 class OrgRow(Base):
-    """A tenant. `key_check` is a sealed known value: it tells a wrong secret key at start."""
+    """A tenant. `key_check` is a sealed known value: it tells a wrong secret key at start.
+
+    `retention` is a RetentionPolicy's JSON; None is the server's own.
+    """
 
     __tablename__ = "orgs"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     slug: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str] = mapped_column(String(255))
     key_check: Mapped[bytes | None]
+    retention: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -166,6 +170,7 @@ class AgentRow(Base):
     clone_credentials_sealed: Mapped[bytes | None]
     github_repo: Mapped[dict[str, Any] | None]
     default_branch: Mapped[str] = mapped_column(String(200))
+    retention: Mapped[dict[str, Any] | None]
     created_by: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
@@ -215,6 +220,22 @@ class SandboxRow(Base):
     tracked: Mapped[bool] = mapped_column(default=False, index=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     started_at: Mapped[datetime | None]
+
+
+class PruneRow(Base):
+    """Who prunes an org's snapshots now, and what the last prune did.
+
+    `org_id` may be the templates' space, which is no org. `error` is `{code, message, hint}`.
+    """
+
+    __tablename__ = "prunes"
+    org_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    lease_owner: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    report: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
 
 
 class RunnerStateRow(Base):

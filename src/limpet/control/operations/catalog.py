@@ -1,10 +1,11 @@
 """Every operation there is."""
 
-from limpet.control.operations import agents, inside, sandboxes
+from limpet.control.operations import agents, inside, sandboxes, store
 from limpet.control.operations.rest import AnyOperation
 
 OPERATIONS: tuple[AnyOperation, ...] = (
     *agents.OPERATIONS,
     *sandboxes.OPERATIONS,
     *inside.OPERATIONS,
+    *store.OPERATIONS,
 )

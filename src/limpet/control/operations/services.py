@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from limpet.control.agents import Agents
 from limpet.control.auth import Authenticator
 from limpet.control.db import Database
+from limpet.control.pruner import Pruner
 from limpet.control.sandboxes.service import SandboxService
 from limpet.control.settings import Settings
 from limpet.control.templates import TemplateCatalog
+from limpet.control.usage import OrgUsage
 from limpet.runners.base import Runner
 from limpet.stores.base import SandboxStore
 
@@ -24,3 +26,5 @@ class Services:
     store: SandboxStore
     runner: Runner
     sandboxes: SandboxService
+    pruner: Pruner
+    usage: OrgUsage

@@ -12,6 +12,7 @@ from limpet.control.sandboxes.turns import Turns
 from limpet.control.secrets import SecretBox
 from limpet.control.settings import Settings
 from limpet.control.templates import TemplateCatalog
+from limpet.control.usage import OrgUsage
 from limpet.errors import UnreachableError
 from limpet.ids import handle_for
 from limpet.runners.base import Runner, SandboxId
@@ -44,6 +45,7 @@ class Parts:
     events: EventHub
     daemons: Daemons
     template_builds: TemplateBuilds
+    usage: OrgUsage
     lifecycle: Turns[SandboxKey] = field(default_factory=Turns)
     saves: Turns[SandboxKey] = field(default_factory=Turns)
     saving: set[SandboxKey] = field(default_factory=set)

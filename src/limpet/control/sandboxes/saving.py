@@ -219,6 +219,7 @@ class Saving:
         self, key: SandboxKey, client: DaemonClient, wanted: "_Wanted", base: Head | None
     ) -> "_Taken":
         """Have the daemon stream its workspace and store it."""
+        await self._parts.usage.require_room(key.org)
         limit_bytes = self._parts.settings.max_workspace_bytes
         async with client.create_snapshot(base=_digest_of(base), limit_bytes=limit_bytes) as answer:
             seq = _seq_at_start(answer)
@@ -248,8 +249,10 @@ class Saving:
         try:
             if media_type == PACKED:
                 saved = await repository.save_packed(ref_of(key), body, base=base, **told)
+                self._parts.usage.added(key.org, saved.stored_bytes)
                 return _Stored(saved.head, saved.sent_bytes)
             head = await repository.save_tar(ref_of(key), body, **told)
+            self._parts.usage.added(key.org, head.size_bytes)
         except SaveSupersededError as error:
             return _Stored(error.head, 0, superseded=True)
         return _Stored(head, head.size_bytes)

@@ -43,6 +43,7 @@ from limpet.control.saver import Idle, Tracked, has_unsaved
 from limpet.control.secrets import SecretBox
 from limpet.control.settings import Settings
 from limpet.control.templates import TemplateCatalog
+from limpet.control.usage import OrgUsage
 from limpet.errors import LimpetError, NotFoundError
 from limpet.ids import AgentId, Branch, Handle, OrgId, SnapshotId
 from limpet.runners.base import Runner
@@ -68,6 +69,7 @@ class SandboxService:
         settings: Settings,
         templates: TemplateCatalog,
         secrets: SecretBox,
+        usage: OrgUsage,
     ) -> None:
         owner = f"{socket.gethostname()[:32]}-{os.getpid()}-{randomness.token_hex(4)}"
         ttl_s = max(MIN_LEASE_S, LEASE_POLLS * settings.poll_s)
@@ -83,6 +85,7 @@ class SandboxService:
             events=EventHub(),
             daemons=daemons,
             template_builds=TemplateBuilds(runner, repository, settings, daemons),
+            usage=usage,
         )
         self._saving = Saving(self.parts)
         restoring = Restoring(self.parts, self._saving)

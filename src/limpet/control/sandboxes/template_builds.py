@@ -12,7 +12,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +32,7 @@ from limpet.control.sandboxes.templates_seed import (
 from limpet.control.settings import Settings
 from limpet.control.templates import Template
 from limpet.errors import LimpetError
-from limpet.ids import AgentId, Branch, Handle, handle_for
+from limpet.ids import AgentId, Branch, Handle, SnapshotId, handle_for
 from limpet.runners.base import EnsureOptions, Runner, SandboxId
 from limpet.snapshots.edited_tree import Edit, Moved
 from limpet.snapshots.lineage import BranchRef, Head
@@ -72,6 +72,11 @@ class TemplateBuilds:
         """
         head = (await self._repository.lookup(await self._ref(template))).head
         return head if head is not None and head.packed is not None else None
+
+    async def in_use(self, templates: Iterable[Template]) -> set[SnapshotId]:
+        """The snapshots of these templates that sandboxes like ours begin with."""
+        found = [await self.find(template) for template in templates]
+        return {head.snapshot for head in found if head is not None}
 
     async def begin(self, installed: Head, ref: BranchRef, author: Author, *, fencing: int) -> Head:
         """The first snapshot of a branch, from an installed template; stores a few small files.
