@@ -37,6 +37,7 @@ class Unsteady:
     """A store that fails at its n-th call, and tells what was put where, in order."""
 
     kind = "local"
+    conditional = True
 
     def __init__(self, store: SandboxStore, fails_at: int | None = None) -> None:
         self._store = store

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from limpet.errors import StoreUnavailableError
+
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
@@ -27,6 +29,12 @@ BucketKind = Literal["s3", "gcs", "azure"]
 Condition = Literal["create-only"] | ReplaceIf
 
 
+class ConditionsRefusedError(StoreUnavailableError):
+    """The store says that it cannot put on a condition."""
+
+    code = "conditions_refused"
+
+
 class SandboxStore(Protocol):
     """A blob store. Every method may raise `StoreUnavailableError`.
 
@@ -44,6 +52,14 @@ class SandboxStore(Protocol):
         """The folder or bucket, for people to read; never holds a secret."""
         ...
 
+    @property
+    def conditional(self) -> bool:
+        """Whether a put on a condition that does not hold stores nothing, as far as is known.
+
+        False makes the store a *degraded* one: two writers of one key can both count as the first.
+        """
+        ...
+
     async def put(
         self,
         key: str,
@@ -52,6 +68,8 @@ class SandboxStore(Protocol):
         condition: Condition | None = None,
     ) -> StoredObject:
         """Store `body` atomically; `PreconditionFailedError` when `condition` does not hold.
+
+        Raises `ConditionsRefusedError` where the store takes no conditions at all.
 
         A store whose answers may get lost counts a condition as met where the key holds exactly
         this body already.

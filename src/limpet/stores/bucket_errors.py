@@ -44,6 +44,19 @@ _NO_CREDENTIALS: Final = _Meaning(
     "no credentials were found",
     "Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role (web identity, instance).",
 )
+_ROLE_REFUSED: Final = _Meaning(
+    "the token service (STS) gives no credentials for the role",
+    "Look at AWS_ROLE_ARN, at whom that role trusts, and at the token in"
+    " AWS_WEB_IDENTITY_TOKEN_FILE.",
+)
+_NO_TOKEN_SERVICE: Final = _Meaning(
+    "the token service (STS) does not answer",
+    "Look at the network, and at AWS_ENDPOINT_URL_STS if it is set.",
+)
+_NO_TOKEN: Final = _Meaning(
+    "the web identity's token cannot be read",
+    "AWS_WEB_IDENTITY_TOKEN_FILE must name a file that this process can read.",
+)
 _BY_CODE: Final = {
     "NoSuchBucket": _NO_BUCKET,
     "ContainerNotFound": _NO_BUCKET,
@@ -77,6 +90,11 @@ _STATUS: Final = re.compile(r"status code: (\d{3})\b")
 _ASKED_FOR_A_ROLE: Final = re.compile(
     r"performing [A-Z]+ https?://[^/\s]+/(latest/(api/token|meta-data)|metadata/identity|computeMeta)"
 )
+_ASKED_TOKEN_SERVICE: Final = re.compile(r"Generic S3 error: Error performing POST REDACTED ")
+"""Of S3's requests only that for a role's credentials is a secret as a whole."""
+_TOKEN_UNREAD: Final = "Generic S3 error: Failed to read token file"  # noqa: S105 (no password)
+_BEYOND: Final = "S3 error: Wanted range starting at "
+"""obstore's word for a server that answers such a range with the whole object."""
 _NO_LOCATION: Final = "redirect without LOCATION"
 """What a bucket of another region may answer, and obstore's word for it."""
 
@@ -95,7 +113,13 @@ def store_error(error: Exception | None, doing: str, where: str) -> StoreUnavail
 
 def is_out_of_range(error: Exception) -> bool:
     """Whether a range was asked for that begins at or beyond the object's end."""
-    return _status(str(error)) == "416"
+    text = str(error)
+    return _status(text) == "416" or _BEYOND in text
+
+
+def is_not_implemented(error: Exception) -> bool:
+    """Whether the store says that it cannot do what a header of the request asks for."""
+    return _status(str(error)) == "501" or _code(str(error)) == "NotImplemented"
 
 
 def is_no_bucket(error: Exception) -> bool:
@@ -115,6 +139,12 @@ def _meaning(text: str) -> tuple[_Meaning, str]:
     code, status = _code(text), _status(text)
     if _ASKED_FOR_A_ROLE.search(text):
         return _NO_CREDENTIALS, ""
+    if _ASKED_TOKEN_SERVICE.search(text):
+        if status.startswith("4"):
+            return _ROLE_REFUSED, f"HTTP {status} {code}".strip()
+        return _NO_TOKEN_SERVICE, f"HTTP {status}" if status else ""
+    if text.startswith(_TOKEN_UNREAD):
+        return _NO_TOKEN, ""
     if _NO_LOCATION in text:
         return _REGION, ""
     if code in _BY_CODE:

@@ -5,6 +5,7 @@ Credentials come from the environment, as each cloud's own tools find them: keys
 `GOOGLE_APPLICATION_CREDENTIALS`; `AZURE_STORAGE_*`.
 """
 
+import os
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -35,6 +36,8 @@ def open_bucket(settings: "StoreSettings") -> ObjectStore:
         "retry_config": RETRIES,
     }
     where = f"{_SCHEMES[kind]}://{bucket}/{settings.prefix}"
+    if kind == "s3":
+        _require_safe_token_service()
     try:
         if kind == "s3":
             return ObjectStore("s3", where, S3Store(bucket, config=_s3(settings), **how))
@@ -56,6 +59,8 @@ def _s3(settings: "StoreSettings") -> Any:
     config: dict[str, Any] = {
         "region": settings.region,
         "virtual_hosted_style_request": not settings.force_path_style,
+        # One key at a time is deleted, and some servers answer a bulk of them with what is no XML.
+        "disable_bulk_delete": True,
     }
     if settings.endpoint is None:
         return config
@@ -64,3 +69,12 @@ def _s3(settings: "StoreSettings") -> Any:
         url = urlsplit(settings.endpoint)
         config["endpoint"] = url._replace(netloc=f"{settings.bucket}.{url.netloc}").geturl()
     return config
+
+
+def _require_safe_token_service() -> None:
+    """A web identity's token is a secret: the client sends it over https alone."""
+    if os.environ.get("AWS_ENDPOINT_URL_STS", "").startswith("http:"):
+        raise InvalidInputError(
+            "AWS_ENDPOINT_URL_STS is no https URL",
+            hint="The token of a web identity is sent to it, so it must be https.",
+        )

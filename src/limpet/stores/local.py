@@ -50,6 +50,11 @@ class LocalStore:
                 return
 
     @property
+    def conditional(self) -> bool:
+        """See `SandboxStore.conditional`: `link(2)` never replaces."""
+        return True
+
+    @property
     def where(self) -> str:
         """The base folder."""
         return str(self._base)

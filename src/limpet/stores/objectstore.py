@@ -18,8 +18,19 @@ from anyio import from_thread, to_thread
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
 from limpet.errors import InvalidInputError, PreconditionFailedError
-from limpet.stores.base import BucketKind, Condition, ReplaceIf, StoredObject
-from limpet.stores.bucket_errors import is_no_bucket, is_out_of_range, store_error
+from limpet.stores.base import (
+    BucketKind,
+    Condition,
+    ConditionsRefusedError,
+    ReplaceIf,
+    StoredObject,
+)
+from limpet.stores.bucket_errors import (
+    is_no_bucket,
+    is_not_implemented,
+    is_out_of_range,
+    store_error,
+)
 from limpet.stores.keys import check_key
 
 if TYPE_CHECKING:
@@ -72,6 +83,11 @@ class ObjectStore:
         """See `SandboxStore.where`."""
         return self._where
 
+    @property
+    def conditional(self) -> bool:
+        """See `SandboxStore.conditional`: so it is with every cloud; `DegradableStore` asks."""
+        return True
+
     async def put(
         self,
         key: str,
@@ -106,6 +122,11 @@ class ObjectStore:
         except (BaseError, OSError) as error:
             if taken.error is not None:
                 raise taken.error from None
+            if condition and is_not_implemented(error):
+                raise ConditionsRefusedError(
+                    f"The store {self._where} refuses to write on a condition",
+                    hint="`limpet doctor --store` tells what that means.",
+                ) from error
             raise self._error(error, f"write {key!r}") from error
         self._is_there = True
         etag = self._etag(put)

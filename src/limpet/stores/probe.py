@@ -1,13 +1,17 @@
-"""Tries every operation on a store with a scratch key: what `limpet doctor --store` shows."""
+"""Tries a store with a scratch key: all of it, for `limpet doctor --store`, or conditions alone."""
 
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from limpet.errors import LimpetError, PreconditionFailedError
-from limpet.stores.base import ReplaceIf, SandboxStore
+from limpet.stores.base import ConditionsRefusedError, ReplaceIf, SandboxStore
 
 _BODY = b"limpet store probe"
+_OTHER = b"other"
+_IGNORED = "ignored the condition"
+_REFUSED = "refused the condition"
 _NEEDS = {
     "put": "write objects (s3:PutObject)",
     "get": "read objects (s3:GetObject)",
@@ -24,7 +28,8 @@ _NEEDS = {
 class ProbeResult:
     """One operation: whether it did what it must, what it did instead, and what may mend it.
 
-    `permission` is what the operation needs, in words and as S3 calls it.
+    `permission` is what the operation needs, in words and as S3 calls it. `degraded` says that the
+    store can be used all the same, as one that knows no conditions.
     """
 
     operation: str
@@ -32,10 +37,36 @@ class ProbeResult:
     detail: str = ""
     hint: str = ""
     permission: str = ""
+    degraded: bool = False
 
 
 async def _collect(chunks: AsyncIterator[bytes] | None) -> bytes | None:
     return None if chunks is None else b"".join([chunk async for chunk in chunks])
+
+
+async def conditions_honoured(store: SandboxStore) -> bool:
+    """Whether the store keeps to `create-only`; False where it ignores or refuses conditions.
+
+    Three requests, on a key of its own that is deleted again if that is allowed. Two writers at the
+    very same moment are not tried. Raises `StoreUnavailableError`.
+    """
+    key = f"{_scratch()}/conditions"
+    await store.put(key, _BODY)
+    try:
+        await store.put(key, _OTHER, condition="create-only")
+    except PreconditionFailedError:
+        return True
+    except ConditionsRefusedError:
+        return False
+    finally:
+        with contextlib.suppress(LimpetError):  # what stays is small, and never read
+            await store.delete(key)
+    return False
+
+
+def _scratch() -> str:
+    """A folder that no other probe has."""
+    return f"v1/_doctor/{secrets.token_hex(8)}"
 
 
 async def probe_store(store: SandboxStore) -> list[ProbeResult]:
@@ -43,7 +74,7 @@ async def probe_store(store: SandboxStore) -> list[ProbeResult]:
 
     When nothing can be put, the others are not tried. Nothing stays behind where deleting works.
     """
-    prefix = f"v1/_doctor/{secrets.token_hex(8)}"
+    prefix = _scratch()
     key = f"{prefix}/probe"
 
     async def put() -> str:
@@ -66,10 +97,10 @@ async def probe_store(store: SandboxStore) -> list[ProbeResult]:
 
     async def create_only() -> str:
         try:
-            await store.put(key, b"other", condition="create-only")
+            await store.put(key, _OTHER, condition="create-only")
         except PreconditionFailedError:
             return ""
-        return "ignored the condition: two savers could overwrite each other"
+        return f"{_IGNORED}: two savers could overwrite each other"
 
     async def replace_if() -> str:
         seen = await store.head(key)
@@ -80,7 +111,7 @@ async def probe_store(store: SandboxStore) -> list[ProbeResult]:
             await store.put(key, _BODY, condition=ReplaceIf(seen.etag))
         except PreconditionFailedError:
             return ""
-        return "ignored the condition"
+        return _IGNORED
 
     async def delete() -> str:
         await store.delete(key)
@@ -95,7 +126,11 @@ async def probe_store(store: SandboxStore) -> list[ProbeResult]:
     for operation, attempt in tries:
         try:
             wrong = await attempt()
-            results.append(ProbeResult(operation, not wrong, wrong, permission=_NEEDS[operation]))
+            needs = _NEEDS[operation]
+            degraded = wrong.startswith(_IGNORED)
+            results.append(ProbeResult(operation, not wrong, wrong, "", needs, degraded))
+        except ConditionsRefusedError:
+            results.append(ProbeResult(operation, False, _REFUSED, degraded=True))
         except LimpetError as error:
             needs = _NEEDS[operation]
             results.append(ProbeResult(operation, False, error.message, error.hint, needs))

@@ -46,6 +46,10 @@ class BreakableStore:
     def where(self) -> str:
         return self.inner.where
 
+    @property
+    def conditional(self) -> bool:
+        return self.inner.conditional
+
     def _check(self, key: str, failing: str = "\0") -> None:
         self.asked += 1
         if self.down or failing in key:
@@ -147,14 +151,13 @@ class House:
 
     async def agent(self, **columns: Any) -> "Box":
         """A new agent, and its sandbox to be."""
-        row = AgentRow(
-            org_id=EMBEDDED_ORG,
-            id=new_id("agt"),
-            title="Worker",
-            default_branch=f"limpet/{new_id('b')[:10]}",
-            created_by=EMBEDDED_USER,
+        told: dict[str, Any] = {
+            "id": new_id("agt"),
+            "title": "Worker",
+            "default_branch": f"limpet/{new_id('b')[:10]}",
             **columns,
-        )
+        }
+        row = AgentRow(org_id=EMBEDDED_ORG, created_by=EMBEDDED_USER, **told)
         async with self.db.session() as session:
             session.add(row)
         return Box(self, row)
@@ -204,23 +207,27 @@ class Box:
         return restore.outcome
 
     async def save(self, name: str | None = None) -> Snapshot:
-        return await self.service.save(EMBEDDED_ORG, self.key.agent, None, name=name)
+        return await self.service.save(EMBEDDED_ORG, self.key.agent, self.key.branch, name=name)
 
     async def stop(self, *, force: bool = False) -> Snapshot | None:
         return (await self.service.stop(EMBEDDED_ORG, await self.handle(), force=force)).saved
 
     async def delete(self, *, force: bool = False) -> Snapshot | None:
-        deleted = await self.service.delete(EMBEDDED_ORG, self.key.agent, None, force=force)
+        deleted = await self.service.delete(
+            EMBEDDED_ORG, self.key.agent, self.key.branch, force=force
+        )
         return deleted.saved
 
     async def view(self) -> Sandbox:
         return await self.service.get(EMBEDDED_ORG, await self.handle())
 
     async def snapshots(self) -> list[Snapshot]:
-        return list(await self.service.snapshots(EMBEDDED_ORG, self.key.agent, None))
+        return list(await self.service.snapshots(EMBEDDED_ORG, self.key.agent, self.key.branch))
 
     async def restore(self, snapshot: str) -> Any:
-        return await self.service.restore(EMBEDDED_ORG, self.key.agent, None, SnapshotId(snapshot))
+        return await self.service.restore(
+            EMBEDDED_ORG, self.key.agent, self.key.branch, SnapshotId(snapshot)
+        )
 
     async def head(self) -> Snapshot | None:
         """What the next start would restore."""
