@@ -17,9 +17,14 @@ from limpet.control.operations.models import (
 from limpet.control.secrets import SecretBox
 from limpet.control.templates import TemplateCatalog
 from limpet.errors import ConflictError, InvalidInputError, NotFoundError
-from limpet.ids import AgentId, OrgId, UserId, new_id
+from limpet.ids import AgentId, Branch, OrgId, UserId, new_id
 
 _BRANCH_ATTEMPTS = 8
+_COPIED = (
+    "description", "icon", "status", "pinned", "instructions", "default_main_view", "chat_side",
+    "template", "clone_url", "clone_credentials_sealed", "github_repo",
+)  # fmt: skip
+_TITLE_KEPT = 240
 
 
 class Agents:
@@ -59,6 +64,34 @@ class Agents:
         _choose(row, wanted)
         async with self._database.session() as session:
             row.default_branch = await _free_branch(session, org)
+            session.add(row)
+        return row
+
+    async def copy(
+        self,
+        org: OrgId,
+        user: UserId,
+        agent: AgentId,
+        *,
+        title: str | None = None,
+        branch: Branch | None = None,
+    ) -> AgentRow:
+        """A new agent with another one's settings and a default branch of its own.
+
+        `ConflictError` when `branch` is given and another agent has it.
+        """
+        async with self._database.session() as session:
+            other = await _get(session, org, agent)
+            row = AgentRow(org_id=org, id=new_id("agt"), created_by=user)
+            for name in _COPIED:
+                setattr(row, name, getattr(other, name))
+            row.title = title or f"{other.title[:_TITLE_KEPT]} (fork)"
+            if branch is not None and await _has_branch(session, org, branch):
+                raise ConflictError(
+                    f"The branch {branch!r} is another agent's, and two agents never share one",
+                    hint="Choose another name, or leave the name out: one is made up then.",
+                )
+            row.default_branch = branch or await _free_branch(session, org)
             session.add(row)
         return row
 
@@ -177,9 +210,14 @@ async def _free_branch(session: AsyncSession, org: OrgId) -> str:
     """A default branch that no other agent of the org has."""
     for attempt in range(_BRANCH_ATTEMPTS):
         branch = made_up_branch() + (f"-{new_id('')[1:7]}" if attempt > 2 else "")
-        taken = await session.scalar(
-            select(AgentRow.id).where(AgentRow.org_id == org, AgentRow.default_branch == branch)
-        )
-        if taken is None:
+        if not await _has_branch(session, org, branch):
             return branch
     raise ConflictError("No free name for the agent's branch was found; try again")
+
+
+async def _has_branch(session: AsyncSession, org: OrgId, branch: str) -> bool:
+    """Whether it is the default branch of an agent of the org."""
+    found = await session.scalar(
+        select(AgentRow.id).where(AgentRow.org_id == org, AgentRow.default_branch == branch)
+    )
+    return found is not None

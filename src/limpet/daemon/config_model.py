@@ -52,6 +52,9 @@ class GitConfig(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True)
 
     repository: Repository = Repository()
     identity: Identity = Identity()
+    begin_branch: str | None = None
+    """A branch that a repository which is there begins as it is, unless it has it; no remote is
+    asked."""
     publish_on_shutdown: bool = False
 
 
@@ -195,9 +198,9 @@ def split_url(url: str) -> tuple[str, Credentials | None]:
 
 
 def _check(config: Config) -> None:
-    branch = config.branch
-    if branch is not None:
-        check_branch(branch)
+    for branch in (config.branch, config.git.begin_branch):
+        if branch is not None:
+            check_branch(branch)
     identity = config.git.identity
     named = (identity.user_name, identity.user_email)
     if any(named) and not all(named):

@@ -70,6 +70,8 @@ class EnsureOptions:
     """
 
     repo: Repo | None = None
+    begin_branch: str | None = None
+    """A branch that a repository which is there begins as it is, unless it has it."""
     workload: Workload = field(default_factory=Workload)
     env: Mapping[str, str] = field(default_factory=dict)
     on_daemon_ready: DaemonReady | None = None

@@ -6,14 +6,15 @@ from limpet.runners.base import EnsureOptions
 def config_patch(options: EnsureOptions) -> dict[str, object]:
     """The body of `POST /config`; what is not known is left out. May hold credentials."""
     patch: dict[str, object] = {}
+    git = _known(beginBranch=options.begin_branch)
     if options.repo is not None:
         repo = options.repo
-        patch["git"] = {
-            "repository": _known(
-                cloneUrl=repo.clone_url, branch=repo.branch, displayName=repo.display_name
-            ),
-            "identity": _known(userName=repo.user_name, userEmail=repo.user_email),
-        }
+        git["repository"] = _known(
+            cloneUrl=repo.clone_url, branch=repo.branch, displayName=repo.display_name
+        )
+        git["identity"] = _known(userName=repo.user_name, userEmail=repo.user_email)
+    if git:
+        patch["git"] = git
     workload = options.workload
     manager = _known(name=workload.package_manager, path=workload.path)
     application = _known(

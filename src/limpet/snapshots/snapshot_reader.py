@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from typing import Literal
 
 from limpet.errors import SnapshotDamagedError
-from limpet.ids import OrgId, SnapshotId
+from limpet.ids import AgentId, OrgId, SnapshotId
 from limpet.snapshots.blob_reader import BlobReader
 from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.condemned import CondemnedObjects
@@ -16,10 +16,12 @@ from limpet.snapshots.pack_store import IndexCache, PackStore
 from limpet.snapshots.packed_open import PackedStream
 from limpet.snapshots.snapshot_names import SnapshotNames
 from limpet.snapshots.snapshot_trees import TreeCache, packed_of
+from limpet.snapshots.stored_heads import heads_folder, is_head_key, read_heads
 from limpet.snapshots.tar_export import Exported, export_tar
 from limpet.snapshots.tars import TarStore
 from limpet.snapshots.trees import TreeBlobs
 from limpet.stores.base import SandboxStore
+from limpet.stores.keys import safe_name, safe_org
 
 
 class SnapshotReader:
@@ -85,6 +87,20 @@ class SnapshotReader:
             if head.snapshot == snapshot:
                 return head
         return None
+
+    async def keys_of_agent(self, org: OrgId, agent: AgentId) -> list[str]:
+        """Where all heads of an agent lie, readable or not, and its tars of the older layout."""
+        part = safe_name(agent)
+        heads = self._store.list(f"{heads_folder(org)}{part}/")
+        older = self._store.list(f"{safe_org(org)}/{part}/")
+        found = [one.key async for one in heads if is_head_key(one.key)]
+        return found + [one.key async for one in older if one.key.endswith(".tar")]
+
+    async def read_heads(self, keys: Iterable[str]) -> AsyncIterator[Head]:
+        """The heads at these keys that can be read, in order."""
+        async for stored in read_heads(self._store, filter(is_head_key, keys)):
+            if stored.head is not None:
+                yield stored.head
 
     def condemned(self, org: OrgId) -> CondemnedObjects:
         """What of the org's is going to be deleted."""

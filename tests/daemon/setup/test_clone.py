@@ -11,7 +11,7 @@ from limpet.daemon.config_model import Credentials
 from limpet.daemon.git import UNFINISHED, Access, branch_meta, has_ref, is_repository
 from limpet.daemon.settings import DaemonSettings
 from limpet.daemon.setup import clone
-from limpet.daemon.setup.clone import Clone
+from limpet.daemon.setup.clone import Clone, begin_branch
 from limpet.daemon.setup.steps import StepFailedError
 from tests.gitserver import GitServer, git
 
@@ -304,3 +304,27 @@ def test_progress_keeps_its_lines() -> None:
 )
 def test_transient_is_what_may_pass(said: str, passes: bool) -> None:
     assert clone.is_transient(said) is passes
+
+
+async def test_a_branch_begins_at_the_state_that_is_there_and_asks_no_remote(
+    server: GitServer, settings: DaemonSettings
+) -> None:
+    server.commit("small", {"d.txt": "on next\n"}, branch="next")
+    await work(server, settings, "main").clone()
+    repo = settings.repo
+    (repo / "loose.txt").write_text("not committed")
+    (repo / "a.txt").write_text("staged\n")
+    git("add", "a.txt", cwd=repo)
+    (repo / "a.txt").write_text("and changed\n")
+    head, status = git("rev-parse", "HEAD", cwd=repo), git("status", "--porcelain", cwd=repo)
+    asked = server.request_count
+    told = Told()
+    await begin_branch(settings, "next", told.say)
+    await work(server, settings, "next", told).check_out("next")
+    assert server.request_count == asked
+    assert git("branch", "--show-current", cwd=repo) == "next"
+    assert git("rev-parse", "HEAD", cwd=repo) == head
+    assert git("status", "--porcelain", cwd=repo) == status
+    git("checkout", "-q", "main", cwd=repo)
+    await begin_branch(settings, "next", told.say)
+    assert git("branch", "--show-current", cwd=repo) == "main", "it has been begun before"

@@ -3,7 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+
+from limpet.snapshots.snapshot_names import MAX_NAME_LENGTH
 
 Title = Annotated[str, Field(min_length=1, max_length=255)]
 AgentIdText = Annotated[str, Field(min_length=1, max_length=64, description="The agent's id")]
@@ -12,6 +14,15 @@ BranchText = Annotated[
     str, Field(min_length=1, max_length=200, description="Default: the agent's default branch")
 ]
 SnapshotIdText = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+SnapshotNameText = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=MAX_NAME_LENGTH,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$",
+    ),
+]
 
 
 class Input(BaseModel):
@@ -179,8 +190,16 @@ class ReceiptInfo(Output):
     live: bool
 
 
+class MadeFromInfo(Output):
+    """The snapshot whose content another one was given, by a fork or by going back."""
+
+    agent_id: str
+    branch: str
+    snapshot_id: str
+
+
 class Snapshot(Output):
-    """One immutable state of a workspace."""
+    """One immutable state of a workspace. A *named* one is kept until it is deleted."""
 
     id: str
     agent_id: str
@@ -197,11 +216,22 @@ class Snapshot(Output):
     stored_bytes: int
     """What the save put in the store; less than the size where most of it was there already."""
     is_head: bool
+    """What a start would restore; of a side lineage its newest."""
     side_reason: str | None
+    """Why it is on a side lineage."""
+    adoptable: bool
+    """The newest of a side lineage, and the main one never had its content: SNAPSHOT_RESTORE makes
+    it the head."""
+    made_from: MadeFromInfo | None
+    condemned_at: datetime | None
+    """Since when it is going to be deleted; giving it a name keeps it."""
+    condemned_because: Literal["retention", "deleted", "unnamed"] | None
+    deleted_after: datetime | None
+    """When its bytes go, at the earliest."""
 
 
 class SnapshotList(Output):
-    """All snapshots of a branch, newest first."""
+    """All snapshots of a branch, newest first, those of side lineages and condemned ones too."""
 
     snapshots: list[Snapshot]
 
@@ -211,7 +241,7 @@ class SnapshotSave(Input):
 
     agent_id: AgentIdText
     branch: BranchText | None = None
-    name: str | None = Field(default=None, min_length=1, max_length=255)
+    name: SnapshotNameText | None = None
 
 
 class SnapshotsOf(Input):
@@ -230,7 +260,10 @@ class SnapshotRef(Input):
 
 
 class SnapshotRestore(Input):
-    """Go back to a snapshot; the present state is saved first."""
+    """Make a snapshot the present, and the head; the present state is saved first.
+
+    Of a side lineage's snapshot the same: this adopts it.
+    """
 
     agent_id: AgentIdText
     snapshot_id: SnapshotIdText
@@ -243,6 +276,69 @@ class Restored(Output):
     head: Snapshot
     saved_first: Snapshot | None
     receipt: ReceiptInfo | None
+
+
+class NewAgentOfFork(Input):
+    """A copy of the agent's settings, with a default branch of its own."""
+
+    title: Title | None = Field(default=None, description="Default: the agent's own, and '(fork)'")
+
+
+class SnapshotFork(Input):
+    """Let another branch begin with a snapshot: of the same agent, of another, or of a new one.
+
+    Where the branch is left out a name is made up. A branch that has snapshots already, a sandbox
+    that is up, or that is another agent's default one, is refused.
+    """
+
+    agent_id: AgentIdText
+    snapshot_id: SnapshotIdText
+    branch: BranchText | None = None
+    to_agent_id: AgentIdText | None = None
+    new_agent: NewAgentOfFork | None = None
+    to_branch: str | None = Field(
+        default=None, min_length=1, max_length=200, description="Default: a name that is made up"
+    )
+    name: SnapshotNameText | None = Field(default=None, description="What to call the new snapshot")
+
+    @model_validator(mode="after")
+    def _one_agent(self) -> "SnapshotFork":
+        if self.to_agent_id is not None and self.new_agent is not None:
+            raise ValueError("give to_agent_id or new_agent, not both")
+        return self
+
+
+class SnapshotForked(Output):
+    """`head` is the first snapshot of the branch; the next start there restores it."""
+
+    agent: Agent
+    branch: str
+    is_new_agent: bool
+    head: Snapshot
+
+
+class SnapshotName(Input):
+    """Give a snapshot a name, change it, or take it away (null).
+
+    A named snapshot is kept until it is deleted; naming one that is condemned keeps it after all.
+    """
+
+    agent_id: AgentIdText
+    snapshot_id: SnapshotIdText
+    branch: BranchText | None = None
+    name: SnapshotNameText | None
+
+
+class SnapshotDelete(Input):
+    """Delete a snapshot: its name goes at once, its bytes 24 hours later at the earliest.
+
+    Until then it can be looked at, gone back to and forked, and giving it a name keeps it. The head
+    of the branch, and what a sandbox grew from, are refused.
+    """
+
+    agent_id: AgentIdText
+    snapshot_id: SnapshotIdText
+    branch: BranchText | None = None
 
 
 # --- sandboxes --------------------------------------------------------------------------------

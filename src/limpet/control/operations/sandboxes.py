@@ -1,8 +1,7 @@
-"""Operations on sandboxes and their snapshots; what they mean is SandboxService's."""
+"""Operations on sandboxes; what they mean is SandboxService's."""
 
 from limpet.branches import check_branch
 from limpet.control.operations.models import (
-    Restored,
     Sandbox,
     SandboxExec,
     SandboxExecResult,
@@ -13,18 +12,13 @@ from limpet.control.operations.models import (
     SandboxRef,
     SandboxStop,
     SandboxStopped,
-    Snapshot,
-    SnapshotList,
-    SnapshotRestore,
-    SnapshotSave,
-    SnapshotsOf,
     VmDelete,
     VmDeleted,
     VmStart,
     VmStarted,
 )
 from limpet.control.operations.registry import Call, Operation
-from limpet.ids import AgentId, Branch, Handle, SnapshotId
+from limpet.ids import AgentId, Branch, Handle
 
 
 async def start(call: Call, wanted: VmStart) -> VmStarted:
@@ -88,35 +82,6 @@ async def logs(call: Call, wanted: SandboxLogs) -> SandboxLogsResult:
         call.identity.org, Handle(wanted.handle), wanted.source
     )
     return SandboxLogsResult.model_validate(answer)
-
-
-async def save(call: Call, wanted: SnapshotSave) -> Snapshot:
-    """Save the branch's sandbox now."""
-    return await call.services.sandboxes.save(
-        call.identity.org,
-        AgentId(wanted.agent_id),
-        _branch(wanted.branch),
-        name=wanted.name,
-        reason="manual",
-    )
-
-
-async def snapshots(call: Call, wanted: SnapshotsOf) -> SnapshotList:
-    """The snapshots of a branch."""
-    found = await call.services.sandboxes.snapshots(
-        call.identity.org, AgentId(wanted.agent_id), _branch(wanted.branch)
-    )
-    return SnapshotList(snapshots=list(found))
-
-
-async def restore(call: Call, wanted: SnapshotRestore) -> Restored:
-    """Go back to a snapshot."""
-    return await call.services.sandboxes.restore(
-        call.identity.org,
-        AgentId(wanted.agent_id),
-        _branch(wanted.branch),
-        SnapshotId(wanted.snapshot_id),
-    )
 
 
 def _branch(name: str | None) -> Branch | None:
@@ -188,33 +153,5 @@ OPERATIONS = (
         SandboxLogsResult,
         logs,
         "Read a sandbox's logs",
-    ),
-    Operation(
-        "SNAPSHOT_SAVE",
-        "POST",
-        "/agents/{agent_id}/snapshots",
-        SnapshotSave,
-        Snapshot,
-        save,
-        "Save a sandbox now",
-    ),
-    Operation(
-        "SNAPSHOT_LIST",
-        "GET",
-        "/agents/{agent_id}/snapshots",
-        SnapshotsOf,
-        SnapshotList,
-        snapshots,
-        "List a branch's snapshots",
-    ),
-    Operation(
-        "SNAPSHOT_RESTORE",
-        "POST",
-        "/agents/{agent_id}/snapshots/{snapshot_id}/restore",
-        SnapshotRestore,
-        Restored,
-        restore,
-        "Go back to a snapshot; the present is saved first",
-        destructive=True,
     ),
 )

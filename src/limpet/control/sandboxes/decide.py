@@ -27,10 +27,13 @@ Outcome = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A snapshot on the main lineage, and the generation whose head it is."""
+    """A snapshot on the main lineage, and the generation whose head it is; `fork` when the branch
+    began with it.
+    """
 
     snapshot: SnapshotId
     generation: int
+    fork: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,7 +200,6 @@ class History:
             parent=SnapshotId(parent) if parent else None,
             fencing=await parts.leases.renew(key),
             expected_generation=top,
-            name=target.name,
         )
 
     async def _lookup(self, key: SandboxKey) -> Lookup:

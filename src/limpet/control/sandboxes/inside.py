@@ -124,7 +124,8 @@ class Inside:
     ) -> Compared:
         """What leads from `other`, or else from the parent, to `snapshot`.
 
-        A snapshot without a parent is compared with nothing at all.
+        A snapshot without a parent is compared with nothing at all, a fork with what it was made
+        from, which is the same.
         """
         after = await self._history.one(key, snapshot)
         before = await self._before(key, after, other)
@@ -189,7 +190,7 @@ class Inside:
         if other is not None:
             return await self._history.one(key, other)
         if after.parent is None:
-            return None
+            return after if after.made_from is not None else None
         try:
             return await self._history.one(key, after.parent)
         except NotFoundError:

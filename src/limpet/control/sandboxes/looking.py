@@ -14,6 +14,7 @@ from limpet.control.db import SandboxRow
 from limpet.control.operations.models import Sandbox, Snapshot
 from limpet.control.sandboxes.daemons import Reached, idle_of, origin_of
 from limpet.control.sandboxes.events import SandboxKey
+from limpet.control.sandboxes.marks import NO_MARKS, read_marks
 from limpet.control.sandboxes.parts import Parts, ref_of
 from limpet.control.sandboxes.rows import key_of
 from limpet.control.sandboxes.views import sandbox_of, snapshot_of
@@ -186,13 +187,18 @@ class Looking:
                     else None
                 )
                 sides = await repository.side_lineages(ref)
+                marks = await read_marks(repository, ref) if head or sides else NO_MARKS
         except (LimpetError, TimeoutError) as error:
             log.info("store_not_seen", branch=key.branch, error=str(error))
             return known or _Stored((), None, [])
         seen = _Stored(
             seen_for,
-            snapshot_of(head, is_head=True) if head else None,
-            [snapshot_of(side, is_head=True) for side in sides],
+            snapshot_of(head, is_head=True, marks=marks) if head else None,
+            [
+                snapshot_of(side, is_head=True, marks=marks, adoptable=True)
+                for side in sides
+                if marks.doom_of(side) is None
+            ],
         )
         self._stored[key] = seen
         return seen

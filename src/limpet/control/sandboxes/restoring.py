@@ -232,7 +232,8 @@ class Restoring:
         if usable is None:
             return AllDamaged(tuple(newest_first)) if newest_first else NoSnapshot()
         above = tuple(one for one in newest_first if one.generation > usable.generation)
-        return Found(Candidate(usable.snapshot, usable.generation), above)
+        forked = usable.reason == "fork"
+        return Found(Candidate(usable.snapshot, usable.generation, forked), above)
 
     async def _older(self, key: SandboxKey, damaged: set[SnapshotId]) -> Head | None:
         """The newest head of the main lineage that is not known to be damaged."""

@@ -8,6 +8,7 @@ import os
 import secrets as randomness
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import structlog
@@ -27,8 +28,10 @@ from limpet.control.sandboxes import boot
 from limpet.control.sandboxes.daemons import Daemons, NotRunningError, Reached, idle_of
 from limpet.control.sandboxes.ending import Ending
 from limpet.control.sandboxes.events import EventHub, SandboxKey, Subscription
+from limpet.control.sandboxes.forking import Forking
 from limpet.control.sandboxes.history import History
 from limpet.control.sandboxes.inside import Inside
+from limpet.control.sandboxes.keeping import Keeping, checked_name
 from limpet.control.sandboxes.leases import Leases
 from limpet.control.sandboxes.looking import Looking
 from limpet.control.sandboxes.parts import Parts
@@ -56,6 +59,15 @@ MIN_LEASE_S = 120.0
 SAVES_AT_END = 4
 SAVE_ALL_S = 300.0
 EXEC_TIMEOUT_S = 130.0
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSource:
+    """Where a snapshot is: `branch` None means the agent's default one."""
+
+    agent: AgentId
+    branch: Branch | None
+    snapshot: SnapshotId
 
 
 class SandboxService:
@@ -92,6 +104,8 @@ class SandboxService:
         self._starting = Starting(self.parts, restoring)
         self._ending = Ending(self.parts, self._saving)
         self._history = History(self.parts, self._saving, restoring)
+        self._keeping = Keeping(self.parts, self._history)
+        self._forking = Forking(self.parts)
         self.looking = Looking(self.parts)
         tars = UnpackedTars(repository, self._history.scratch)
         self.inside = Inside(repository, self._history, tars)
@@ -139,8 +153,12 @@ class SandboxService:
         return VmDeleted(saved=_shown(await self._ending.delete(key, force=force)))
 
     async def delete_agent(self, org: OrgId, agent_id: AgentId) -> None:
-        """Delete all sandboxes of an agent that is about to go, without a last save."""
+        """Delete all sandboxes of an agent that is about to go, without a last save, and condemn
+        its snapshots. `StoreUnavailableError` when that cannot be done, with nothing deleted.
+        """
+        await self._keeping.require_store(org, agent_id)
         await self._ending.delete_agent(org, agent_id)
+        await self._keeping.condemn_agent(org, agent_id)
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -199,8 +217,9 @@ class SandboxService:
         self, org: OrgId, agent_id: AgentId, branch: Branch | None
     ) -> Sequence[Snapshot]:
         """Every snapshot of the branch, all lineages, newest first."""
-        heads, usable = await self._history.all(await self.key(org, agent_id, branch))
-        return snapshots_of(heads, usable)
+        key = await self.key(org, agent_id, branch)
+        heads, usable = await self._history.all(key)
+        return snapshots_of(heads, usable, await self._keeping.marks(key))
 
     async def snapshot(
         self, org: OrgId, agent_id: AgentId, branch: Branch | None, snapshot: SnapshotId
@@ -223,6 +242,46 @@ class SandboxService:
             saved_first=snapshot_of(done.saved_first, is_head=False) if done.saved_first else None,
             receipt=receipt_of(done.receipt) if done.receipt else None,
         )
+
+    async def fork(
+        self,
+        org: OrgId,
+        source: SnapshotSource,
+        to: AgentId,
+        to_branch: Branch | None,
+        *,
+        name: str | None = None,
+    ) -> Snapshot:
+        """Let a branch of `to` begin with a snapshot; without `to_branch` one of a made-up name.
+
+        Gives the branch's first snapshot; its start restores it.
+        """
+        head = await self.find_snapshot(org, source)
+        if to_branch is None:
+            to_branch = await self._forking.free_branch(org)
+        key = await self.key(org, to, to_branch)
+        made = await self._forking.fork(head, key, name=checked_name(name))
+        self.looking.forget_stored(key)
+        return snapshot_of(made, is_head=True)
+
+    async def find_snapshot(self, org: OrgId, source: SnapshotSource) -> Head:
+        """A snapshot of the org, or `NotFoundError`."""
+        key = await self.key(org, source.agent, source.branch)
+        return await self._history.one(key, source.snapshot)
+
+    async def name_snapshot(self, org: OrgId, source: SnapshotSource, name: str | None) -> Snapshot:
+        """Give a snapshot a name, or take it away; a named one is kept until it is deleted."""
+        key = await self.key(org, source.agent, source.branch)
+        await self._keeping.name(key, source.snapshot, name)
+        self.looking.forget_stored(key)
+        return await self.snapshot(org, source.agent, source.branch, source.snapshot)
+
+    async def delete_snapshot(self, org: OrgId, source: SnapshotSource) -> Snapshot:
+        """Condemn a snapshot, unless something stands on it; a name keeps it after all."""
+        key = await self.key(org, source.agent, source.branch)
+        await self._keeping.delete(key, source.snapshot)
+        self.looking.forget_stored(key)
+        return await self.snapshot(org, source.agent, source.branch, source.snapshot)
 
     async def export(
         self, org: OrgId, agent_id: AgentId, branch: Branch | None, snapshot: SnapshotId

@@ -1,6 +1,6 @@
 """Starting a sandbox: lease, provision, restore, configure; idempotent, shared when asked twice."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -166,7 +166,11 @@ class Starting:
             parts.held.add(key)
         elif not kept_live:
             parts.phase(key, "configuring")
-            await parts.runner.ensure(sandbox_id(key), await self.options(key, agent))
+            options = await self.options(key, agent)
+            at = prepared.decision.at
+            if at is not None and at.fork and not is_synthetic(key.branch):
+                options = replace(options, begin_branch=key.branch)
+            await parts.runner.ensure(sandbox_id(key), options)
             parts.held.discard(key)
         row = await parts.rows.change(
             key,

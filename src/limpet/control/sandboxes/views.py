@@ -5,12 +5,14 @@ from typing import Any
 
 from limpet.control.db import SandboxRow
 from limpet.control.operations.models import (
+    MadeFromInfo,
     Problem,
     ReceiptInfo,
     RestoreOutcome,
     Sandbox,
     Snapshot,
 )
+from limpet.control.sandboxes.marks import NO_MARKS, Marks
 from limpet.errors import LimpetError
 from limpet.snapshots.receipt import Receipt
 from limpet.snapshots.repository import MAIN, Head
@@ -22,8 +24,11 @@ def receipt_of(receipt: Receipt | Mapping[str, Any]) -> ReceiptInfo:
     return ReceiptInfo.model_validate(known)
 
 
-def snapshot_of(head: Head, *, is_head: bool) -> Snapshot:
+def snapshot_of(
+    head: Head, *, is_head: bool, marks: Marks = NO_MARKS, adoptable: bool = False
+) -> Snapshot:
     """A snapshot as the API shows it. `is_head`: it is what the next start would restore."""
+    doom, made_from = marks.doom_of(head), head.made_from
     return Snapshot(
         id=head.snapshot,
         agent_id=head.ref.agent,
@@ -34,30 +39,43 @@ def snapshot_of(head: Head, *, is_head: bool) -> Snapshot:
         kind=head.kind,
         created_at=head.created_at,
         reason=head.reason,
-        name=head.name,
+        name=marks.name_of(head),
         receipt=receipt_of(head.receipt),
         size_bytes=head.size_bytes,
         stored_bytes=head.packed.stored_bytes if head.packed else head.size_bytes,
         is_head=is_head,
         side_reason=head.side_reason,
+        adoptable=adoptable,
+        made_from=MadeFromInfo(
+            agent_id=made_from.agent, branch=made_from.branch, snapshot_id=made_from.snapshot
+        )
+        if made_from
+        else None,
+        condemned_at=doom.at if doom else None,
+        condemned_because=doom.why if doom else None,
+        deleted_after=doom.deleted_after if doom else None,
     )
 
 
-def snapshots_of(heads: Iterable[Head], usable: Head | None) -> list[Snapshot]:
+def snapshots_of(
+    heads: Iterable[Head], usable: Head | None, marks: Marks = NO_MARKS
+) -> list[Snapshot]:
     """All snapshots of a branch in the order given; each side lineage's newest is a head too."""
     newest: dict[str, int] = {}
     heads = list(heads)
     for head in heads:
         newest[head.lineage] = max(head.generation, newest.get(head.lineage, 0))
-    return [
-        snapshot_of(
-            head,
-            is_head=(usable is not None and head.snapshot == usable.snapshot)
-            if head.lineage == MAIN
-            else head.generation == newest[head.lineage],
-        )
-        for head in heads
-    ]
+    on_main = {head.blake3 for head in heads if head.lineage == MAIN}
+
+    def shown(head: Head) -> Snapshot:
+        if head.lineage == MAIN:
+            is_head = usable is not None and head.snapshot == usable.snapshot
+            return snapshot_of(head, is_head=is_head, marks=marks)
+        is_head = head.generation == newest[head.lineage]
+        adoptable = is_head and head.blake3 not in on_main
+        return snapshot_of(head, is_head=is_head, marks=marks, adoptable=adoptable)
+
+    return [shown(head) for head in heads]
 
 
 def problem_of(error: Exception) -> dict[str, str]:

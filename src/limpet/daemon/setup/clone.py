@@ -233,6 +233,28 @@ class Clone:
             raise StepFailedError("clone-failed", done.said or f"git {args[0]}: exit {done.code}")
 
 
+async def begin_branch(settings: DaemonSettings, branch: str, say: Say) -> None:
+    """Begin `branch` at the present commit and stand on it: index and files stay as they are.
+
+    Nothing happens where the repository has the branch already, or is in the middle of something.
+    """
+    repo = settings.repo
+    if await git.has_ref(settings, repo, f"refs/heads/{branch}"):
+        return
+    middle = await asyncio.to_thread(git.under_way, repo)
+    if middle is not None:
+        say(f"'{branch}' does not begin here: the repository is in {middle}.\n")
+        return
+    steps = [["symbolic-ref", "HEAD", f"refs/heads/{branch}"]]
+    if await git.has_ref(settings, repo, "HEAD"):
+        steps.insert(0, ["branch", "--no-track", branch])
+    say(f"'{branch}' begins here.\n")
+    for step in steps:
+        done = await git.capture(settings, step, cwd=repo)
+        if done.code != 0:
+            raise StepFailedError("clone-failed", done.said or f"git {step[0]}: exit {done.code}")
+
+
 async def set_identity(settings: DaemonSettings, name: str | None, email: str | None) -> None:
     """Write down who commits, where that is configured and differs."""
     for key, value in (("user.name", name), ("user.email", email)):

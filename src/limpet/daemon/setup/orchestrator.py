@@ -258,6 +258,9 @@ class Setup:
         """Have the repository and the branch; whether to go on."""
         ctx = self._ctx
         config = ctx.config.current or Config()
+        begun = config.git.begin_branch
+        if begun is not None and await asyncio.to_thread(git.is_repository, ctx.repo):
+            await clone.begin_branch(ctx.settings, begun, self.say)
         if config.clone_url is not None:
             await self._have_repository(config, config.clone_url)
             if self._phase == "needs-credentials":
