@@ -30,6 +30,8 @@ SNAPSHOT: dict[str, Any] = {
     "lineage": "main", "generation": 2, "parent": None, "kind": "tar",
     "created_at": "2026-01-01T00:00:00Z", "reason": "idle", "name": None, "receipt": RECEIPT,
     "size_bytes": 123_456_789, "stored_bytes": 1_234_567, "is_head": True, "side_reason": None,
+    "adoptable": False, "made_from": None, "condemned_at": None, "condemned_because": None,
+    "deleted_after": None,
 }  # fmt: skip
 SANDBOX: dict[str, Any] = {
     "handle": "calm-cove-0123", "agent_id": "agt_abc123", "agent_title": "My shop",

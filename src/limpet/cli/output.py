@@ -110,6 +110,17 @@ def ago(moment: str | None) -> str:
     return f"{seconds} s ago"
 
 
+def until(moment: str | None) -> str:
+    """How long it is until an ISO 8601 time."""
+    if not moment:
+        return "some time"
+    seconds = int((datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds())
+    if seconds <= 0:
+        return "any time now"
+    hours, minutes = divmod(-(-seconds // 60), 60)
+    return f"in {hours} h" if hours else f"in {minutes} min"
+
+
 def receipt_line(snapshot: "Snapshot") -> str:
     """A save's receipt in one line."""
     receipt = snapshot["receipt"]

@@ -1,11 +1,11 @@
-"""snapshots ls, save, restore, export, import."""
+"""snapshots ls, save, restore, export, import; the others are registered here."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limpet.cli import inside
+from limpet.cli import history, inside
 from limpet.cli.find import connect, find_agent, find_snapshot
 from limpet.cli.output import (
     AgentName,
@@ -22,16 +22,25 @@ from limpet.cli.output import (
     receipt_line,
     size,
     transfer,
+    until,
 )
+
+if TYPE_CHECKING:
+    from limpet.sdk.models import Snapshot
 
 snapshots = typer.Typer(no_args_is_help=True, help="What was saved of an agent's workspace.")
 
 
 @snapshots.command("ls")
 def list_snapshots(agent: AgentName, branch: Branch = None, json: Json = False) -> None:
-    """List an agent's snapshots with their receipts, newest first."""
+    """List an agent's snapshots with their receipts, newest first.
+
+    '*' is what a start restores; ASIDE says why work was kept beside the branch's own line, GOES
+    when one that was deleted, or is too old to be kept, goes.
+    """
     with connect() as limpet:
-        listed = limpet.snapshots(find_agent(limpet, agent)["id"], branch)
+        found = find_agent(limpet, agent)
+        listed = limpet.snapshots(found["id"], branch)
     if json:
         print_json({"snapshots": listed})
         return
@@ -39,20 +48,29 @@ def list_snapshots(agent: AgentName, branch: Branch = None, json: Json = False) 
         (
             ("* " if s["is_head"] and s["lineage"] == "main" else "  ") + s["id"],
             ago(s["created_at"]),
-            s["reason"],
+            _why(s),
             "" if s["lineage"] == "main" else s["side_reason"] or "aside",
             size(s["size_bytes"]),
             receipt_line(s),
+            until(s["deleted_after"]) if s["condemned_at"] else "",
             s["name"] or "",
         )
         for s in listed
     ]
     print_table(
-        ("  SNAPSHOT", "WHEN", "WHY", "ASIDE", "SIZE", "RECEIPT", "NAME"),
+        ("  SNAPSHOT", "WHEN", "WHY", "ASIDE", "SIZE", "RECEIPT", "GOES", "NAME"),
         rows,
         "No snapshots yet. A sandbox is saved when it falls idle, or: limpet snapshots save AGENT",
         wrapped=("RECEIPT", "NAME"),
     )
+    aside = [s["id"] for s in listed if s["adoptable"] and not s["condemned_at"]]
+    if aside:
+        err.print(
+            f"{len(aside)} kept aside. To make one the head: "
+            f"limpet snapshots restore {found['id']} {aside[0]}{_on(branch)}",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 @snapshots.command("save")
@@ -81,7 +99,10 @@ def restore(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
-    """Go back to a snapshot; what is there now is saved first."""
+    """Go back to a snapshot, or make one that was kept aside the head.
+
+    What is there now is saved first.
+    """
     with connect() as limpet:
         found = find_agent(limpet, agent)
         chosen = find_snapshot(limpet, found, snapshot, branch)
@@ -98,7 +119,7 @@ def restore(
     first = restored["saved_first"]
     done(f"{found['title']} is back at {chosen['id']}")
     if first:
-        back = f"limpet snapshots restore {found['id']} {first['id']}"
+        back = f"limpet snapshots restore {found['id']} {first['id']}{_on(branch)}"
         err.print(f"  What was there before: {back}", markup=False, soft_wrap=True)
 
 
@@ -158,4 +179,21 @@ def import_(
             )
 
 
+def _why(snapshot: "Snapshot") -> str:
+    """Why it was made, and of a fork, or of going back, from which snapshot."""
+    made_from = snapshot["made_from"]
+    if made_from is None:
+        return snapshot["reason"]
+    if (made_from["agent_id"], made_from["branch"]) == (snapshot["agent_id"], snapshot["branch"]):
+        return f"{snapshot['reason']} to {made_from['snapshot_id']}"
+    agent = made_from["agent_id"]
+    whose = "" if agent == snapshot["agent_id"] else f"{agent} "
+    return f"{snapshot['reason']} of {whose}{made_from['branch']} {made_from['snapshot_id']}"
+
+
+def _on(branch: str | None) -> str:
+    return f" -b {branch}" if branch else ""
+
+
+history.register(snapshots)
 inside.register(snapshots)

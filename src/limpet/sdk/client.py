@@ -272,13 +272,62 @@ class Client:
         answer = self._line.send("GET", path, query={"branch": branch})
         return cast(list[models.Snapshot], answer["snapshots"])
 
+    def snapshot(
+        self, agent_id: str, snapshot_id: str, branch: str | None = None
+    ) -> models.Snapshot:
+        """One snapshot."""
+        path, query = _snapshot(agent_id, snapshot_id), {"branch": branch}
+        return cast(models.Snapshot, self._line.send("GET", path, query=query))
+
     def restore(
         self, agent_id: str, snapshot_id: str, branch: str | None = None
     ) -> models.Restored:
-        """Go back to a snapshot; the present is saved first."""
+        """Make a snapshot the head, also one of a side lineage; the present is saved first."""
         body = {"branch": branch} if branch else {}
         path = f"/agents/{_part(agent_id)}/snapshots/{_part(snapshot_id)}/restore"
         return cast(models.Restored, self._line.send("POST", path, body))
+
+    def fork(
+        self,
+        agent_id: str,
+        snapshot_id: str,
+        branch: str | None = None,
+        *,
+        to_branch: str | None = None,
+        to_agent_id: str | None = None,
+        new_agent: bool = False,
+        title: str | None = None,
+        name: str | None = None,
+    ) -> models.Forked:
+        """Let another branch begin with a snapshot: of this agent, of another, or of a new one.
+
+        Without `to_branch` a name is made up. `title` is the new agent's, `name` the new
+        snapshot's. `ConflictError` when the branch has something already.
+        """
+        said: dict[str, object | None] = {
+            "branch": branch,
+            "to_branch": to_branch,
+            "to_agent_id": to_agent_id,
+            "new_agent": _told({"title": title}) if new_agent else None,
+            "name": name,
+        }
+        path = f"{_snapshot(agent_id, snapshot_id)}/fork"
+        return cast(models.Forked, self._line.send("POST", path, _told(said)))
+
+    def name_snapshot(
+        self, agent_id: str, snapshot_id: str, name: str | None, branch: str | None = None
+    ) -> models.Snapshot:
+        """Give a snapshot a name, which keeps it, also one that was deleted; None takes it away."""
+        body = {**_told({"branch": branch}), "name": name}
+        path = _snapshot(agent_id, snapshot_id)
+        return cast(models.Snapshot, self._line.send("PATCH", path, body))
+
+    def delete_snapshot(
+        self, agent_id: str, snapshot_id: str, branch: str | None = None
+    ) -> models.Snapshot:
+        """Condemn a snapshot: its bytes go 24 hours later at the earliest, unless it is named."""
+        path, query = _snapshot(agent_id, snapshot_id), {"branch": branch}
+        return cast(models.Snapshot, self._line.send("DELETE", path, query=query))
 
     def export(
         self,

@@ -64,8 +64,16 @@ class Receipt(TypedDict):
     live: bool
 
 
+class MadeFrom(TypedDict):
+    """The snapshot whose content another one was given, by a fork or by going back."""
+
+    agent_id: str
+    branch: str
+    snapshot_id: str
+
+
 class Snapshot(TypedDict):
-    """One immutable state of a workspace."""
+    """One immutable state of a workspace; a condemned one is kept after all by a name."""
 
     id: str
     agent_id: str
@@ -82,6 +90,11 @@ class Snapshot(TypedDict):
     stored_bytes: int
     is_head: bool
     side_reason: str | None
+    adoptable: bool
+    made_from: MadeFrom | None
+    condemned_at: str | None
+    condemned_because: Literal["retention", "deleted", "unnamed"] | None
+    deleted_after: str | None
 
 
 class SnapshotEntry(TypedDict):
@@ -218,6 +231,15 @@ class Restored(TypedDict):
     head: Snapshot
     saved_first: Snapshot | None
     receipt: Receipt | None
+
+
+class Forked(TypedDict):
+    """The answer of a fork: the first snapshot of the branch, and whose branch it is."""
+
+    agent: Agent
+    branch: str
+    is_new_agent: bool
+    head: Snapshot
 
 
 class ExecResult(TypedDict):
