@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from limpet.snapshots.pack import FinishedPack
 from limpet.snapshots.pack_maker import PackMaker
 from limpet.snapshots.pack_store import PackStore
 from limpet.snapshots.prune import (
+    PRUNE_STEPS,
     PruneRefusedError,
     PruneReport,
     PruneRules,
@@ -35,6 +38,7 @@ from limpet.stores.keys import TEMPLATES_ORG, head_key, pack_key
 from limpet.stores.local import LocalStore
 from tests.snapshots.packed_streams import in_pieces, opened, save_stream, tree_of
 from tests.snapshots.packed_trees import PackedTree
+from tests.snapshots.prune_schedules import run_schedule
 
 pytestmark = pytest.mark.anyio
 ORG = OrgId("acme")
@@ -311,6 +315,43 @@ async def test_a_laptop_asleep_for_a_week_in_the_middle_of_a_save(
     assert (await past.repository.lookup(REF)).head == first[0]
     await past.pruned_out()
     await past.comes_back(*first)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_savers_and_prunes_held_anywhere_lose_nothing(seed: int) -> None:
+    counts = await run_schedule(seed)
+    assert counts.verified
+
+
+@pytest.mark.parametrize("point", PRUNE_STEPS)
+async def test_a_prune_that_is_killed_anywhere_is_gone_on_with(past: Past, point: str) -> None:
+    for number in range(5):
+        await past.save({"n": os.urandom(900)}, after=number)
+    last = await past.save({"n": b"last"}, after=5)
+    ended = {"killed": False}
+    for _ in range(4):
+        past.grow_older(DAY)
+        code = (
+            "import asyncio, sys; from datetime import *; from pathlib import Path;"
+            "from limpet.ids import OrgId; from limpet.stores.local import LocalStore;"
+            "from limpet.snapshots.prune import *; from limpet.snapshots.retention import *;"
+            "now = datetime.fromisoformat(sys.argv[2]);"
+            "rules = PruneRules(lambda _: RetentionPolicy(1, 0, 0));"
+            "asyncio.run(prune(LocalStore(Path(sys.argv[1])), OrgId('acme'), rules,"
+            " now=lambda: now))"
+        )
+        ran = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, str(past.folder / "store"), past.now.isoformat(),
+            env={**os.environ, "LIMPET_FAULT": f"{point}:kill"},
+        )  # fmt: skip
+        ended["killed"] |= await ran.wait() == -signal.SIGKILL
+        await past.comes_back(*last)
+        assert await past.damage() == []
+    assert ended["killed"]
+    await past.pruned_out()
+    assert await past.repository.history(REF) == [last[0]]
+    assert past.objects("condemned") == []
+    await past.comes_back(*last)
 
 
 async def test_a_prune_that_slept_deletes_nothing_any_more(

@@ -87,6 +87,10 @@ class CondemnedObjects:
             key = condemned_key(self._org, _new_id())
             await self._store.put(key, body, condition="create-only")
 
+    async def holds(self, record: Condemned) -> bool:
+        """Whether the record is there still."""
+        return await self._store.head(condemned_key(self._org, record.id)) is not None
+
     async def drop(self, record: Condemned) -> None:
         """The record is done with."""
         await self._store.delete(condemned_key(self._org, record.id))

@@ -19,6 +19,7 @@ from limpet.snapshots.ahead import each
 from limpet.snapshots.check_packs import packs_of
 from limpet.snapshots.condemned import GRACE, Condemned, CondemnedObjects
 from limpet.snapshots.damaged_space import note_key
+from limpet.snapshots.faults import reach
 from limpet.snapshots.lineage import Head
 from limpet.snapshots.retention import Dated, RetentionPolicy, by_lineage, retained
 from limpet.snapshots.reuse import awake_or_asleep_s
@@ -31,6 +32,11 @@ from limpet.stores.keys import TEMPLATES_ORG, safe_org
 Phase = Literal["reading", "deleting"]
 OnProgress = Callable[[Phase, int, int], None]
 """Told how many of how many things of a phase are done."""
+PRUNE_STEPS: Final = (
+    "prune-objects-deleted", "prune-record-dropped", "prune-heads-condemned",
+    "prune-objects-condemned",
+)  # fmt: skip
+"""Every point where a prune can be made to die (`LIMPET_FAULT=<point>:kill`)."""
 YOUNG: Final = timedelta(hours=12)
 """What no snapshot names may belong to a save under way; one that takes over 6 hours never
 commits."""
@@ -237,12 +243,16 @@ class _Prune:
             for start in range(0, len(going), _AT_ONCE):
                 group = going[start : start + _AT_ONCE]
                 await self._may_go_on()
+                if not await self._condemned.holds(record):
+                    break  # a repair, or another run, has taken it back
                 await each(group, self._delete, at_once=_AT_ONCE)
+                reach("prune-objects-deleted")
                 done += len(group)
                 self._tell("deleting", done, total)
             await self._may_go_on()
             if not report.dry_run:
                 await self._condemned.drop(record)
+                reach("prune-record-dropped")
         if not report.dry_run:
             await self._condemned.drop_unreadable()
 
@@ -300,8 +310,10 @@ class _Prune:
             return
         if heads:
             await self._condemned.add("retention", heads, at=self._now())
+            reach("prune-heads-condemned")
         if unnamed:
             await self._condemned.add("unnamed", [one.key for one in unnamed], at=self._now())
+            reach("prune-objects-condemned")
 
     async def _unnamed(self) -> AsyncIterator[StoredObject]:
         """Packs and tars of the org that no head names, and old copies of what was damaged."""

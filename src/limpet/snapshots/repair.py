@@ -22,6 +22,7 @@ from limpet.ids import OrgId
 from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.check import Checking, OnProgress
 from limpet.snapshots.check_packs import PackFolder, PackId, packs_of
+from limpet.snapshots.condemned import CondemnedObjects
 from limpet.snapshots.damaged_space import DamagedSpace, HeadNote
 from limpet.snapshots.faults import reach
 from limpet.snapshots.findings import PATHS_LISTED, Finding, SnapshotPlace
@@ -102,6 +103,7 @@ class _Repairing:
     async def run(self) -> RepairReport:
         if not await self._look():
             return self._report
+        await self._spare_packs()
         states = self._checking.states
         for pack, state in states.items():
             if state.sound and state.seen is not None:
@@ -131,6 +133,13 @@ class _Repairing:
             elif one.damage:
                 self._bad[one.key] = one
         return bool(self._bad or self._lost_of)
+
+    async def _spare_packs(self) -> None:
+        """Packs that nothing named may be what a damaged snapshot is made whole from."""
+        condemned = CondemnedObjects(self._store, self._org)
+        for record in await condemned.records():
+            if record.why == "unnamed":
+                await condemned.drop(record)
 
     # -- packs ---------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from limpet.errors import (
 )
 from limpet.ids import OrgId, SnapshotId, new_snapshot_id
 from limpet.snapshots.blob_index import BlobIndex, BlobIndexes
+from limpet.snapshots.blobs import BlobKind
 from limpet.snapshots.edited_tree import Edit, edited_stream
 from limpet.snapshots.faults import reach
 from limpet.snapshots.lineage import (
@@ -40,10 +41,12 @@ from limpet.snapshots.lineage import (
     Packed,
     SaveReason,
 )
+from limpet.snapshots.pack import PackRef
 from limpet.snapshots.packed_save import PackedSave, StoredSave
 from limpet.snapshots.reuse import PackGoneError, ReusablePacks, awake_or_asleep_s, gone
 from limpet.snapshots.snapshot_reader import SnapshotReader
 from limpet.snapshots.snapshot_trees import packed_of
+from limpet.snapshots.stored_heads import stored_head_key
 from limpet.snapshots.tars import receipt_of
 from limpet.stores.base import SandboxStore
 from limpet.stores.keys import TEMPLATES_ORG
@@ -329,29 +332,32 @@ class SnapshotRepository(SnapshotReader):
         """Create the head, or, when another writer was first, one of a new side lineage.
 
         What it builds upon was looked at from `checked_s` on. Where creating it took so long that
-        this may have been deleted meanwhile (the machine slept), it is looked at once more.
+        this may have been condemned meanwhile (the machine slept), it is looked at once more, and
+        the head is taken back when it cannot be relied upon: nobody was told of it.
         """
-        created = await self._created(head)
-        if checked_s is not None and awake_or_asleep_s() - checked_s > MAX_COMMIT_S:
-            why = await self._why_unusable(created)
-            if why is not None:
-                raise SaveTooOldError(
-                    f"Committing the save took over an hour, and now {why}", hint="Save again."
-                )
-        return created
-
-    async def _created(self, head: Head) -> Head:
+        superseded = False
         try:
             await self._heads.create_next(head)
         except PreconditionFailedError:
-            aside = replace(
+            superseded = True
+            head = replace(
                 head,
                 lineage=Lineage(f"side-{secrets.token_hex(6)}"),
                 generation=1,
                 side_reason=head.side_reason or "lost-race",
             )
-            await self._heads.create(aside)
-            raise SaveSupersededError(aside) from None
+            await self._heads.create(head)
+        if checked_s is not None and awake_or_asleep_s() - checked_s > MAX_COMMIT_S:
+            packed = packed_of(head)
+            named: dict[BlobKind, tuple[PackRef, ...]] = {
+                "data": packed.packs,
+                "tree": packed.trees,
+            }
+            if await self._reusable(head.ref.org).unfit(named):
+                await self._store.delete(stored_head_key(head))
+                raise SaveTooOldError("Committing the save took over an hour", hint="Save again.")
+        if superseded:
+            raise SaveSupersededError(head)
         reach("save-head-created")
         return head
 
