@@ -1,4 +1,7 @@
-"""Heads in a store: one object a generation, created and never changed."""
+"""Heads in a store: one object a generation, created and never changed.
+
+On a store that ignores conditions, whoever created a head looks again whether it is theirs.
+"""
 
 import re
 from typing import Final
@@ -72,10 +75,27 @@ class HeadStore:
         await self.create(head)
 
     async def create(self, head: Head) -> None:
-        """Create the head where it says, or `PreconditionFailedError`."""
+        """Create the head where it says, or `PreconditionFailedError`.
+
+        On a store that ignores conditions, a head that was lost to another writer may stay there.
+        """
         ref = head.ref
         key = head_key(ref.org, ref.agent, ref.branch, head.generation, head.lineage)
         body = encode_head(head)
         if len(body) > MAX_HEAD_BYTES:
             raise InvalidInputError(f"The head of {ref.branch} would be too large to be read again")
         await self._store.put(key, body, condition="create-only")
+        if not self._store.conditional:
+            await self._require_still_there(head, key, body)
+
+    async def _require_still_there(self, head: Head, key: str, body: bytes) -> None:
+        """`PreconditionFailedError` unless the head lies there, and is the newest.
+
+        Another writer's may have come over it, or after it, from the same state as ours.
+        """
+        chunks = await self._store.get(key, length=MAX_HEAD_BYTES + 1)
+        if chunks is None or b"".join([chunk async for chunk in chunks]) != body:
+            raise PreconditionFailedError(f"Another head came over {key!r}")
+        later = max(await self.generations(head.ref, head.lineage), default=0)
+        if later > head.generation:
+            raise PreconditionFailedError(f"Generation {later} came at the same moment")
