@@ -26,7 +26,8 @@ async def test_system_says_what_this_server_is(live: LiveApp) -> None:
         "version", "org", "user", "isolation", "runner", "store", "data_dir",
     }  # fmt: skip
     assert answer["isolation"].keys() == {"kind", "reason"}
-    assert answer["store"].keys() == {"kind", "where"}
+    assert answer["store"].keys() == {"kind", "where", "mode"}
+    assert answer["store"]["mode"] == "normal"
 
 
 @pytest.mark.parametrize(

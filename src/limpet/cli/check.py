@@ -124,11 +124,12 @@ async def _findings(
 
 def _opened(folder: Path | None) -> "SandboxStore":
     from limpet.sdk.connection import data_folder
+    from limpet.stores.degradable import DegradableStore
     from limpet.stores.local import LocalStore
     from limpet.stores.settings import open_store
 
     if folder is None:
-        return open_store(os.environ, data_folder(os.environ).absolute())
+        return DegradableStore(open_store(os.environ, data_folder(os.environ).absolute()))
     if not folder.is_dir():
         raise InvalidInputError(f"{folder} is no folder")
     if not (folder / "v1").is_dir():

@@ -15,13 +15,17 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.text import Text
 
 from limpet.cli.output import Json, out, plain, print_json, size
 from limpet.errors import LimpetError
+
+if TYPE_CHECKING:
+    from limpet.stores.base import SandboxStore
+    from limpet.stores.probe import ProbeResult
 
 Verdict = Literal["ok", "warning", "failed"]
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
@@ -47,7 +51,10 @@ def doctor(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Look for what is missing or wrong here; exit code 1 when something must be mended."""
+    """Look for what is missing or wrong here; exit code 1 when something must be mended.
+
+    A degraded store can be used, and is a warning.
+    """
     findings = look_around(os.environ, store=store)
     failed = any(f.verdict == "failed" for f in findings)
     if json:
@@ -234,13 +241,16 @@ def _server(environ: Mapping[str, str], folder: Path) -> Finding:
         return Finding("server", "warning", error.message, error.hint)
     kept = system["store"]
     found = f"Limpet {system['version']}, snapshots in {kept['kind']} {kept['where']}"
+    if kept.get("mode") == "degraded":
+        remedy = "`limpet doctor --store` says what that means."
+        return Finding("server", "warning", f"{found}, degraded", remedy)
     if system["isolation"]["kind"] == "none":
         return Finding("server", "ok", f"{found}, no isolation: {system['isolation']['reason']}")
     return Finding("server", "ok", found)
 
 
 def _store(environ: Mapping[str, str], folder: Path) -> list[Finding]:
-    """Every operation with a scratch key on the configured store."""
+    """Every operation with a scratch key on the configured store, after what it comes to."""
     import anyio
 
     from limpet.stores.probe import probe_store
@@ -251,13 +261,30 @@ def _store(environ: Mapping[str, str], folder: Path) -> list[Finding]:
         results = anyio.run(probe_store, store)
     except LimpetError as error:
         return [Finding("store", "failed", error.message, error.hint)]
-    findings = []
-    for result in results:
-        what = f"store {result.operation}"
-        if result.ok:
-            findings.append(Finding(what, "ok", "works"))
-            continue
-        needs = f"It needs leave to {result.permission}." if store.kind != "local" else ""
-        remedy = " ".join(part for part in (result.hint, needs) if part)
-        findings.append(Finding(what, "failed", result.detail, remedy))
-    return findings
+    return [_store_as_a_whole(store.where, results), *(_operation(store, one) for one in results)]
+
+
+def _store_as_a_whole(where: str, results: "list[ProbeResult]") -> Finding:
+    from limpet.stores.degradable import DEGRADED_HINT, DEGRADED_MEANS
+
+    wrong = [one for one in results if not one.ok]
+    if not wrong:
+        return Finding("store", "ok", f"{where} is healthy")
+    if [one.operation for one in wrong if one.degraded] == ["replace-if put"] and len(wrong) == 1:
+        mend = "Run `limpet check --repair` only while no server saves."
+        return Finding("store", "warning", f"{where} ignores replace-if puts", mend)
+    if all(one.degraded for one in wrong):
+        return Finding("store", "warning", f"{where} is degraded: {DEGRADED_MEANS}.", DEGRADED_HINT)
+    which = ", ".join(one.operation for one in wrong if not one.degraded)
+    return Finding("store", "failed", f"{where} cannot be used: {which}", "See below.")
+
+
+def _operation(store: "SandboxStore", result: "ProbeResult") -> Finding:
+    what = f"store {result.operation}"
+    if result.ok:
+        return Finding(what, "ok", "works")
+    if result.degraded:
+        return Finding(what, "warning", result.detail)
+    needs = f"It needs leave to {result.permission}." if store.kind != "local" else ""
+    remedy = " ".join(part for part in (result.hint, needs) if part)
+    return Finding(what, "failed", result.detail, remedy)

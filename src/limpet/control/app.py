@@ -49,8 +49,10 @@ from limpet.control.templates import TemplateCatalog
 from limpet.control.transfers import transfers_router
 from limpet.control.usage import OrgUsage
 from limpet.control.vm_events import vm_events_router
+from limpet.errors import LimpetError
 from limpet.runners.host import HostRunner
 from limpet.snapshots.repository import SnapshotRepository
+from limpet.stores.degradable import DEGRADED_HINT, DEGRADED_MEANS, DegradableStore
 from limpet.stores.settings import open_store
 
 log = structlog.get_logger()
@@ -103,7 +105,9 @@ class Limpet:
 async def _open_services(
     stack: contextlib.AsyncExitStack, settings: Settings, database: Database, box: SecretBox
 ) -> tuple[Services, Saver]:
-    store = open_store(os.environ, settings.data_dir)
+    store = _opened_store(settings)
+    learning = asyncio.create_task(_learn(store), name="store-conditions")
+    stack.push_async_callback(_cancelled, learning)
     runner = await asyncio.to_thread(
         HostRunner,
         settings.data_dir,
@@ -147,6 +151,23 @@ async def _open_services(
     )
     rules = SaverRules(idle_s=settings.idle_s, max_unsaved_s=settings.max_unsaved_s)
     return services, Saver(sandboxes, rules, poll_s=settings.poll_s)
+
+
+def _opened_store(settings: Settings) -> DegradableStore:
+    store = open_store(os.environ, settings.data_dir)
+
+    def say() -> None:
+        log.warning("store_degraded", store=store.where, means=DEGRADED_MEANS, hint=DEGRADED_HINT)
+
+    return DegradableStore(store, say)
+
+
+async def _learn(store: DegradableStore) -> None:
+    """Ask at start, for the log. A store that is away then is asked by the first save."""
+    try:
+        await store.learn()
+    except LimpetError as error:
+        log.warning("store_unreachable", store=store.where, why=error.message, hint=error.hint)
 
 
 def _routes(services: Services, mcp: McpEndpoint) -> FastAPI:

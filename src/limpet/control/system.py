@@ -25,10 +25,14 @@ class IsolationInfo(BaseModel):
 
 
 class StoreInfo(BaseModel):
-    """Where snapshots go."""
+    """Where snapshots go.
+
+    A `degraded` one was found to ignore conditions: leases alone keep two writers apart.
+    """
 
     kind: str
     where: str
+    mode: Literal["normal", "degraded"]
 
 
 class SystemInfo(BaseModel):
@@ -82,7 +86,11 @@ def system_router(services: Services) -> APIRouter:
             user=identity.user,
             isolation=IsolationInfo(kind=isolation.kind, reason=isolation.reason),
             runner=services.runner.kind,
-            store=StoreInfo(kind=services.store.kind, where=services.store.where),
+            store=StoreInfo(
+                kind=services.store.kind,
+                where=services.store.where,
+                mode="normal" if services.store.conditional else "degraded",
+            ),
             data_dir=str(services.settings.data_dir),
         )
 

@@ -7,10 +7,20 @@ after it, and the database's lease keeps a second writer away.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable
+from typing import Final
 
 from limpet.errors import PreconditionFailedError
 from limpet.stores.base import Condition, ReplaceIf, SandboxStore, StoredObject
 from limpet.stores.probe import conditions_honoured
+
+DEGRADED_MEANS: Final = (
+    "it ignores conditions on a put, so that nothing in it keeps two writers of one branch apart."
+    " Limpet runs: its database's lease does so, and each save looks again at what it wrote"
+)
+DEGRADED_HINT: Final = (
+    "Let only servers that share one database use this bucket, or take a store that honours"
+    " If-None-Match (AWS S3, Google Cloud Storage and Azure do)."
+)
 
 
 class DegradableStore:
