@@ -51,9 +51,10 @@ const agent = createRoute({
   getParentRoute: () => root,
   path: "/$org/agents/$agentId",
   component: AgentPage,
-  validateSearch: (search): { main?: View } => {
+  validateSearch: (search): { main?: View; branch?: string } => {
     const main = VIEWS.find((view) => view === search.main);
-    return main ? { main } : {};
+    const branch = typeof search.branch === "string" && search.branch ? search.branch : undefined;
+    return { ...(main && { main }), ...(branch && { branch }) };
   },
 });
 

@@ -8,16 +8,17 @@ import { Icon } from "../ui/Icon.tsx";
 import { Mark } from "../ui/Mark.tsx";
 import { Menu, MenuItem } from "../ui/Menu.tsx";
 import { ThemeButton } from "../ui/ThemeButton.tsx";
+import { Branches } from "./Branches.tsx";
 import { Problem } from "./Problem.tsx";
 import { SaveStatus } from "./SaveStatus.tsx";
 import { StateDot } from "./StateDot.tsx";
 import { stateWords } from "./stateWords.ts";
 import type { SandboxView } from "./useSandbox.ts";
 
-type Props = { agent: Agent; view: SandboxView; onHistory: () => void };
+type Props = { agent: Agent; home: string; view: SandboxView; onHistory: () => void };
 
 /** Whose sandbox this is, how it is, and what can be done with it. */
-export function AgentHeader({ agent, view, onHistory }: Props) {
+export function AgentHeader({ agent, home, view, onHistory }: Props) {
   const { box, live } = view;
   const remove = useDeleteAgent();
   const navigate = useNavigate();
@@ -37,9 +38,7 @@ export function AgentHeader({ agent, view, onHistory }: Props) {
             <span aria-live="polite" className="shrink-0">
               {view.stopping ? "saving and stopping" : state.text}
             </span>
-            <span className="truncate font-mono" title="Branch">
-              {agent.default_branch}
-            </span>
+            <Branches agent={agent} home={home} />
             {!live.connected && live.opened > 0 && (
               <span className="shrink-0 text-shell">reconnecting…</span>
             )}

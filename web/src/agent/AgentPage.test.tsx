@@ -2,43 +2,12 @@
 import { screen, waitFor } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { expect, test } from "vitest";
-import type { Agent, Sandbox, Snapshot } from "../api/types.ts";
+import type { Sandbox, Snapshot } from "../api/types.ts";
+import { agent, box } from "../test/agent.ts";
 import { type Answers, show } from "../test/app.tsx";
 import { rememberStopped } from "./startRules.ts";
 
 const PAGE = "/local/agents/agt_1";
-const agent: Agent = {
-  id: "agt_1",
-  title: "Tide table",
-  description: "",
-  pinned: true,
-  metadata: {
-    clone_url: null,
-    template: "webapp",
-    ui: { layout: { default_main_view: "preview", chat_side: "right" } },
-  },
-  default_branch: "limpet/calm-cove",
-  created_at: "2026-01-01T00:00:00Z",
-};
-const box: Sandbox = {
-  handle: "calm-cove-1",
-  agent_id: "agt_1",
-  branch: "limpet/calm-cove",
-  state: "running",
-  phase: "running",
-  preview_url: "http://calm-cove-1.localhost:1/",
-  loopback_preview_url: null,
-  detached: false,
-  detached_reason: null,
-  unsaved: false,
-  saving: false,
-  last_save: null,
-  last_save_error: null,
-  side_snapshots: [],
-  restore: null,
-  last_error: null,
-  started_at: "2026-01-01T00:00:00Z",
-};
 const event = (name: string, data: unknown) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
 const answers = (boxes: Sandbox[], events = ": nothing yet\n\n"): Answers => ({
   "GET /api/system": { body: {} },

@@ -29,8 +29,12 @@ const route = getRouteApi("/$org/agents/$agentId");
 
 export function AgentPage() {
   const { agentId } = route.useParams();
+  const { branch } = route.useSearch();
   const { data: agent, error } = useQuery(agentQuery(agentId));
-  if (agent) return <Opened key={agent.id} agent={agent} />;
+  if (agent) {
+    const shown = branch ?? agent.default_branch;
+    return <Opened key={`${agent.id} ${shown}`} agent={agent} branch={shown} />;
+  }
   if (!error) return <p className="grid h-full place-items-center text-muted">Opening…</p>;
   const missing = error instanceof ApiError && error.status === 404;
   return (
@@ -48,17 +52,21 @@ export function AgentPage() {
   );
 }
 
-function Opened({ agent }: { agent: Agent }) {
+/** The agent as the page of one of its branches shows it: that branch is the one to work on. */
+function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
   const { main = "preview" } = route.useSearch();
   const navigate = route.useNavigate();
-  const show = (view: View) => void navigate({ search: { main: view }, replace: true });
-  const view = useSandbox(agent);
+  const show = (view: View) =>
+    void navigate({ search: (now) => ({ ...now, main: view }), replace: true });
+  const home = branch === whole.default_branch;
+  const agent = home ? whole : { ...whole, default_branch: branch };
+  const view = useSandbox(agent, home ? agent.id : `${agent.id} ${branch}`);
   const [putOff, setPutOff] = useState<Error | null>(null);
   const { chat_side: chat } = agent.metadata.ui.layout;
   return (
     <div className="flex h-full flex-col">
       <title>{`${agent.title} · Limpet`}</title>
-      <AgentHeader agent={agent} view={view} onHistory={() => show("history")} />
+      <AgentHeader agent={agent} home={whole.default_branch} view={view} onHistory={() => show("history")} />
       <Banners agent={agent} view={view} onHistory={() => show("history")} />
       <div className={`flex min-h-0 flex-1 ${chat === "left" ? "flex-row-reverse" : ""}`}>
         <Tabs.Root

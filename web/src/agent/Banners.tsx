@@ -1,4 +1,4 @@
-import { snapshotsQuery, useKeepInstead, useRestore } from "../api/queries.ts";
+import { type Place, snapshotsQuery, useKeepInstead, useRestore } from "../api/queries.ts";
 import type { Agent, Sandbox, Snapshot } from "../api/types.ts";
 import { useQuery } from "@tanstack/react-query";
 import { Button } from "../ui/Button.tsx";
@@ -8,6 +8,8 @@ import { Notice } from "../ui/Notice.tsx";
 import { ago } from "../ui/time.ts";
 import { useNow } from "../ui/useNow.ts";
 import type { SandboxView } from "./useSandbox.ts";
+
+const placeOf = (agent: Agent): Place => ({ agentId: agent.id, branch: agent.default_branch });
 
 type Props = { agent: Agent; view: SandboxView; onHistory: () => void };
 
@@ -41,8 +43,8 @@ type DetachedProps = Props & { box: Sandbox };
 
 /** It runs without the snapshot that it should have had: go back to that, or go on from here. */
 function Detached({ agent, box, view, onHistory }: DetachedProps) {
-  const keepInstead = useKeepInstead(agent.id);
-  const { data: snapshots } = useQuery(snapshotsQuery(agent.id));
+  const keepInstead = useKeepInstead(placeOf(agent));
+  const { data: snapshots } = useQuery(snapshotsQuery(placeOf(agent)));
   const earlier = snapshots?.some(({ lineage }) => lineage === "main") ?? false;
   const busy = view.stopping || view.starting || keepInstead.isPending;
   return (
@@ -85,7 +87,7 @@ type AsideProps = { agent: Agent; aside: Snapshot; others: number; onHistory: ()
 
 /** Work that a detached sandbox or a lost race left beside the main line. */
 function Aside({ agent, aside, others, onHistory }: AsideProps) {
-  const restore = useRestore(agent.id);
+  const restore = useRestore(placeOf(agent));
   const now = useNow();
   return (
     <Notice

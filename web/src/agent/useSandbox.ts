@@ -25,7 +25,8 @@ export type SandboxView = {
   restart: () => void;
 };
 
-export function useSandbox(agent: Agent): SandboxView {
+/** `page` names the page among those whose sandbox the user stopped. */
+export function useSandbox(agent: Agent, page: string): SandboxView {
   const branch = agent.default_branch;
   const { data: box } = useQuery(sandboxOfQuery(agent.id, branch));
   const live = useLive(agent.id, branch);
@@ -41,19 +42,19 @@ export function useSandbox(agent: Agent): SandboxView {
     own.current.looks = live.opened;
     const { starts } = own.current;
     const now = Date.now();
-    if (!startsByItself({ box, stoppedByUser: wasStopped(agent.id), freshLook, starts, now })) return;
+    if (!startsByItself({ box, stoppedByUser: wasStopped(page), freshLook, starts, now })) return;
     starts.push(now);
     begin(false);
-  }, [agent.id, box, live.opened, isPending, begin]);
+  }, [page, box, live.opened, isPending, begin]);
 
   function start(withoutSnapshot: boolean) {
-    rememberStopped(agent.id, false);
+    rememberStopped(page, false);
     begin(withoutSnapshot);
   }
 
   function stop(force: boolean) {
     if (!box) return;
-    rememberStopped(agent.id, true);
+    rememberStopped(page, true);
     stopping.mutate({ handle: box.handle, force });
   }
 

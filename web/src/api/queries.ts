@@ -1,6 +1,6 @@
 import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { ApiError, send } from "./client.ts";
-import type { Agent, Sandbox, Snapshot, Started, System, Template } from "./types.ts";
+import type { Agent, Forked, Sandbox, Snapshot, Started, System, Template } from "./types.ts";
 
 export const ORG = "local";
 const base = `/api/${ORG}`;
@@ -46,11 +46,27 @@ export const sandboxOfQuery = (agentId: string, branch: string) =>
     },
   });
 
-export const snapshotsQuery = (agentId: string) =>
+/** The branches that an agent has sandboxes on. */
+export const branchesQuery = (agentId: string) =>
   queryOptions({
-    queryKey: ["snapshots", agentId],
+    queryKey: ["branches", agentId],
     queryFn: async () => {
-      const path = `${base}/agents/${agentId}/snapshots`;
+      const path = `${base}/sandboxes?agent_id=${encodeURIComponent(agentId)}`;
+      return (await send<{ sandboxes: Sandbox[] }>("GET", path)).sandboxes.map((box) => box.branch);
+    },
+    staleTime: 30_000,
+  });
+
+/** Whose history: a branch of an agent. */
+export type Place = { agentId: string; branch: string };
+
+const snapshotsUrl = ({ agentId }: Place) => `${base}/agents/${agentId}/snapshots`;
+
+export const snapshotsQuery = (place: Place) =>
+  queryOptions({
+    queryKey: ["snapshots", place.agentId, place.branch],
+    queryFn: async () => {
+      const path = `${snapshotsUrl(place)}?${new URLSearchParams({ branch: place.branch })}`;
       return (await send<{ snapshots: Snapshot[] }>("GET", path)).snapshots;
     },
   });
@@ -89,35 +105,61 @@ export const useStop = () =>
     send<{ sandbox: Sandbox }>("POST", `${base}/sandboxes/${handle}/stop`, { force }),
   );
 
-export const useSave = (agentId: string) =>
+export const useSave = (place: Place) =>
   useChange((name: string) =>
-    send<Snapshot>("POST", `${base}/agents/${agentId}/snapshots`, name ? { name } : {}),
+    send<Snapshot>("POST", snapshotsUrl(place), {
+      branch: place.branch,
+      ...(name ? { name } : {}),
+    }),
   );
 
-export const useRestore = (agentId: string) =>
+export const useRestore = (place: Place) =>
   useChange((snapshot: string) =>
     send<{ head: Snapshot; saved_first: Snapshot | null }>(
       "POST",
-      `${base}/agents/${agentId}/snapshots/${snapshot}/restore`,
-      {},
+      `${snapshotsUrl(place)}/${snapshot}/restore`,
+      { branch: place.branch },
     ),
   );
 
 /** Makes what a detached sandbox holds now the newest snapshot of the branch. */
-export const useKeepInstead = (agentId: string) =>
+export const useKeepInstead = (place: Place) =>
   useChange(async () => {
-    const path = `${base}/agents/${agentId}/snapshots`;
-    const saved = await send<Snapshot>("POST", path, {});
-    return send<{ head: Snapshot }>("POST", `${path}/${saved.id}/restore`, {});
+    const { branch } = place;
+    const saved = await send<Snapshot>("POST", snapshotsUrl(place), { branch });
+    return send<{ head: Snapshot }>("POST", `${snapshotsUrl(place)}/${saved.id}/restore`, { branch });
   });
+
+/** Gives a snapshot a name, which keeps it; null takes the name away. */
+export const useName = (place: Place) =>
+  useChange(({ snapshot, name }: { snapshot: string; name: string | null }) =>
+    send<Snapshot>("PATCH", `${snapshotsUrl(place)}/${snapshot}`, { branch: place.branch, name }),
+  );
+
+export const useDeleteSnapshot = (place: Place) =>
+  useChange((snapshot: string) => {
+    const query = new URLSearchParams({ branch: place.branch });
+    return send<Snapshot>("DELETE", `${snapshotsUrl(place)}/${snapshot}?${query}`);
+  });
+
+type WantedFork = { to_branch?: string; new_agent?: { title?: string } };
+
+/** Lets another branch, or a new agent, begin with a snapshot. */
+export const useFork = (place: Place, snapshot: string) =>
+  useChange((wanted: WantedFork) =>
+    send<Forked>("POST", `${snapshotsUrl(place)}/${snapshot}/fork`, {
+      branch: place.branch,
+      ...wanted,
+    }),
+  );
 
 export const useRetryStep = (handle: string) =>
   useChange((step: "clone" | "install" | "start") =>
     send<{ enqueued: string }>("POST", `${base}/sandboxes/${handle}/daemon/setup/${step}`, {}),
   );
 
-export const exportUrl = (agentId: string, snapshot: string) =>
-  `${base}/agents/${agentId}/snapshots/${snapshot}/export`;
+export const exportUrl = (place: Place, snapshot: string) =>
+  `${snapshotsUrl(place)}/${snapshot}/export?${new URLSearchParams({ branch: place.branch })}`;
 
 export const eventsUrl = (agentId: string, branch: string) =>
   `${base}/vm-events?${new URLSearchParams({ virtualMcpId: agentId, branch })}`;

@@ -22,6 +22,7 @@ export type Remark = { path: string; reason: string };
 
 export type Snapshot = {
   id: string;
+  agent_id: string;
   branch: string;
   lineage: string;
   created_at: string;
@@ -31,7 +32,15 @@ export type Snapshot = {
   size_bytes: number;
   is_head: boolean;
   side_reason: string | null;
+  /** The newest of a side lineage, whose content the main one never had. */
+  adoptable: boolean;
+  made_from: { agent_id: string; branch: string; snapshot_id: string } | null;
+  condemned_at: string | null;
+  condemned_because: "retention" | "deleted" | "unnamed" | null;
+  deleted_after: string | null;
 };
+
+export type Forked = { agent: Agent; branch: string; is_new_agent: boolean; head: Snapshot };
 
 export type Agent = {
   id: string;

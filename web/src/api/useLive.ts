@@ -59,6 +59,6 @@ function tellSandbox(client: QueryClient, box: Sandbox) {
   const saved = (one: Sandbox | null | undefined) =>
     [one?.last_save?.id, ...(one?.side_snapshots.map(({ id }) => id) ?? [])].join();
   if (saved(before) !== saved(box)) {
-    void client.invalidateQueries(snapshotsQuery(box.agent_id));
+    void client.invalidateQueries(snapshotsQuery({ agentId: box.agent_id, branch: box.branch }));
   }
 }

@@ -1,18 +1,23 @@
 import { useQuery } from "@tanstack/react-query";
-import { snapshotsQuery, useRestore } from "../api/queries.ts";
+import { type Place, snapshotsQuery, useRestore } from "../api/queries.ts";
 import type { Agent } from "../api/types.ts";
 import { ErrorText } from "../ui/ErrorText.tsx";
 import { SaveForm } from "./SaveForm.tsx";
-import { SnapshotRow } from "./SnapshotRow.tsx";
+import { DoneAside, SideLineages } from "./SideLineages.tsx";
+import { SnapshotList } from "./SnapshotList.tsx";
 
-/** What was saved, newest first; save now, go back, take it along. */
+/** What was saved, newest first; save now, go back, fork, name, delete, take it along. */
 export function HistoryPane({ agent, running }: { agent: Agent; running: boolean }) {
-  const { data: snapshots, error, isPending } = useQuery(snapshotsQuery(agent.id));
-  const restore = useRestore(agent.id);
+  const place: Place = { agentId: agent.id, branch: agent.default_branch };
+  const { data: snapshots, error, isPending } = useQuery(snapshotsQuery(place));
+  const restore = useRestore(place);
+  const all = snapshots ?? [];
+  const rows = { place, busy: restore.isPending, onRestore: restore.mutate };
+  const main = all.filter(({ lineage }) => lineage === "main");
   return (
     <div className="h-full overflow-auto p-5 sm:p-8">
       <div className="mx-auto max-w-3xl space-y-7">
-        <SaveForm agentId={agent.id} running={running} />
+        <SaveForm place={place} running={running} />
         <ErrorText error={error ?? restore.error} />
         {restore.isPending && (
           <output className="tide block text-sea">
@@ -32,20 +37,9 @@ export function HistoryPane({ agent, running }: { agent: Agent; running: boolean
             ten minutes while you work, and before it stops.
           </p>
         )}
-        <ol aria-label="Snapshots" className="relative">
-          {snapshots && snapshots.length > 1 && (
-            <span aria-hidden="true" className="absolute top-4 bottom-10 left-[6px] w-px bg-line" />
-          )}
-          {snapshots?.map((snapshot) => (
-            <SnapshotRow
-              key={snapshot.id}
-              agentId={agent.id}
-              snapshot={snapshot}
-              busy={restore.isPending}
-              onRestore={() => restore.mutate(snapshot.id)}
-            />
-          ))}
-        </ol>
+        <SideLineages snapshots={all} {...rows} />
+        {main.length > 0 && <SnapshotList label="Snapshots" snapshots={main} {...rows} />}
+        <DoneAside snapshots={all} {...rows} />
       </div>
     </div>
   );

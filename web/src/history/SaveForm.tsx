@@ -1,11 +1,11 @@
 import { type FormEvent, useState } from "react";
-import { useSave } from "../api/queries.ts";
+import { type Place, useSave } from "../api/queries.ts";
 import { Button } from "../ui/Button.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
 
 /** Save now, under a name if there is one. */
-export function SaveForm({ agentId, running }: { agentId: string; running: boolean }) {
-  const save = useSave(agentId);
+export function SaveForm({ place, running }: { place: Place; running: boolean }) {
+  const save = useSave(place);
   const [name, setName] = useState("");
 
   function saveNow(event: FormEvent) {
@@ -19,7 +19,7 @@ export function SaveForm({ agentId, running }: { agentId: string; running: boole
         <input
           value={name}
           onChange={(event) => setName(event.target.value)}
-          maxLength={255}
+          maxLength={100}
           placeholder="A name, if you like"
           aria-label="Name of the snapshot"
           disabled={!running}

@@ -1,43 +1,53 @@
-import { exportUrl } from "../api/queries.ts";
+import { useState } from "react";
+import type { Place } from "../api/queries.ts";
 import type { Snapshot } from "../api/types.ts";
-import { buttonLook } from "../ui/Button.tsx";
 import { Confirm } from "../ui/Confirm.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { ago, size } from "../ui/time.ts";
 import { useNow } from "../ui/useNow.ts";
+import { Condemned } from "./Condemned.tsx";
+import { NameEditor } from "./NameEditor.tsx";
 import { ReceiptDetails } from "./ReceiptDetails.tsx";
-import { reasonWords, receiptWords } from "./words.ts";
+import { SnapshotMenu } from "./SnapshotMenu.tsx";
+import { madeFromWords, reasonWords, receiptWords } from "./words.ts";
 
-type Props = { agentId: string; snapshot: Snapshot; busy: boolean; onRestore: () => void };
+type Props = { place: Place; snapshot: Snapshot; busy: boolean; onRestore: () => void };
 
-/** One state of the workspace: when, why, how much; back to it, or take it along. */
-export function SnapshotRow({ agentId, snapshot, busy, onRestore }: Props) {
+/** One state of the workspace: when, why, how much; and what can be done with it. */
+export function SnapshotRow({ place, snapshot, busy, onRestore }: Props) {
   const now = useNow();
+  const [naming, setNaming] = useState(false);
   const main = snapshot.lineage === "main";
   const newest = main && snapshot.is_head;
+  const going = snapshot.condemned_at !== null;
   const { receipt } = snapshot;
   const when = ago(snapshot.created_at, now);
+  const from = madeFromWords(snapshot);
   return (
     <li className="relative pb-6 pl-8 last:pb-0">
       <span
         aria-hidden="true"
-        className={`absolute top-1.5 left-0 size-3.5 rounded-full border-2 ${
-          newest ? "border-sea bg-sea" : main ? "border-sea bg-raised" : "border-dashed border-shell bg-raised"
-        }`}
+        className={`absolute top-1.5 left-0 size-3.5 rounded-full border-2 ${dot(newest, main, going)}`}
       />
       <div className="flex flex-wrap items-start gap-x-4 gap-y-2">
         <div className="min-w-0 flex-1 basis-64">
-          <p className="font-medium">
-            {snapshot.name ?? reasonWords(snapshot)}
-            {newest && <Tag>newest</Tag>}
-            {!main && <Tag>kept aside</Tag>}
-          </p>
+          {naming ? (
+            <NameEditor place={place} snapshot={snapshot} onClose={() => setNaming(false)} />
+          ) : (
+            <p className={`font-medium break-words ${going ? "text-muted line-through" : ""}`}>
+              {snapshot.name ?? reasonWords(snapshot)}
+              {newest && <Tag>newest</Tag>}
+              {!main && !snapshot.adoptable && !going && <Tag>kept aside</Tag>}
+            </p>
+          )}
           <p className="text-sm text-muted">
             <time dateTime={snapshot.created_at} title={new Date(snapshot.created_at).toLocaleString()}>
               {when}
             </time>
-            {snapshot.name && ` · ${reasonWords(snapshot)}`} · {size(snapshot.size_bytes)}
+            {snapshot.name && ` · ${reasonWords(snapshot)}`}
+            {from && ` · ${from}`} · {size(snapshot.size_bytes)}
           </p>
+          {going && !naming && <Condemned snapshot={snapshot} now={now} onKeep={() => setNaming(true)} />}
           <details className="mt-1 text-sm">
             <summary
               className={`inline-flex w-fit items-center gap-1 rounded ${receipt?.complete ? "text-muted" : "text-shell"}`}
@@ -50,27 +60,33 @@ export function SnapshotRow({ agentId, snapshot, busy, onRestore }: Props) {
           </details>
         </div>
         <div className="flex gap-1">
-          <Confirm
-            label={main ? "Restore" : "Bring back"}
-            title={`Bring back what was saved ${when}?`}
-            explanation="What is there now is saved first, so that you can return to it. Running processes end and start again."
-            action="Bring it back"
-            onConfirm={onRestore}
-            disabled={busy}
+          {!newest && (
+            <Confirm
+              look={snapshot.adoptable && !going ? "main" : "plain"}
+              label={main ? "Restore" : "Make this the head"}
+              title={main ? `Bring back what was saved ${when}?` : "Make this the head of the branch?"}
+              explanation="What is there now is saved first, so that you can return to it. Running processes end and start again."
+              action={main ? "Bring it back" : "Make it the head"}
+              onConfirm={onRestore}
+              disabled={busy}
+            />
+          )}
+          <SnapshotMenu
+            place={place}
+            snapshot={snapshot}
+            when={when}
+            onName={() => setNaming(true)}
           />
-          <a
-            href={exportUrl(agentId, snapshot.id)}
-            download={`${snapshot.id}.tar`}
-            aria-label={`Export the snapshot of ${when}`}
-            title="Export as a tar"
-            className={`${buttonLook("quiet")} w-9 px-0`}
-          >
-            <Icon name="download" />
-          </a>
         </div>
       </div>
     </li>
   );
+}
+
+function dot(newest: boolean, main: boolean, going: boolean): string {
+  if (going) return "border-line bg-raised";
+  if (newest) return "border-sea bg-sea";
+  return main ? "border-sea bg-raised" : "border-dashed border-shell bg-raised";
 }
 
 function Tag({ children }: { children: string }) {

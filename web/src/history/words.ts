@@ -13,9 +13,49 @@ const reasons: Record<string, string> = {
   start: "Kept aside at a start",
   template: "Began from the template",
   repair: "Kept by a repair of the store",
+  fork: "Forked",
 };
 
 export const reasonWords = (snapshot: Snapshot) => reasons[snapshot.reason] ?? snapshot.reason;
+
+const asides: Record<string, string> = {
+  "lost-race": "Another writer saved this branch first, so this work went beside it.",
+  detached: "The sandbox ran without its saved work, so what was done in it went beside that.",
+  "behind-head": "A newer snapshot was there when the sandbox started, so its unsaved work went beside it.",
+  import: "It was imported while the sandbox ran.",
+  repair: "It is what a repair could keep of a damaged snapshot.",
+};
+
+/** Why work went to a side lineage. */
+export const asideWords = (reason: string | null) =>
+  asides[reason ?? ""] ?? "It was saved beside the branch's own line.";
+
+/** Of a fork, or of what was brought back: which snapshot that was. */
+export function madeFromWords({ made_from: from, agent_id, branch }: Snapshot): string {
+  if (!from) return "";
+  if (from.agent_id !== agent_id) return `from ${from.branch}, of another agent`;
+  if (from.branch !== branch) return `from ${from.branch}`;
+  const taken = snapshotTime(from.snapshot_id);
+  return taken ? `from ${taken}` : "";
+}
+
+/** When a snapshot was made, by its id; nothing for an id of another form. */
+function snapshotTime(id: string): string {
+  const [, year, month, day, hour, minute] = /^(\d{4})(\d\d)(\d\d)t(\d\d)(\d\d)/.exec(id) ?? [];
+  if (!year || !month || !day || !hour || !minute) return "";
+  const at = new Date(Date.UTC(+year, +month - 1, +day, +hour, +minute));
+  return at.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+}
+
+/** When a condemned snapshot goes, and why. */
+export function goesWords({ condemned_because, deleted_after }: Snapshot, now: number): string {
+  const why = condemned_because === "deleted" ? "Deleted" : "Older than what is kept";
+  const left = Date.parse(deleted_after ?? "") - now;
+  if (!(left > 0)) return `${why}: it may go any time now.`;
+  const minutes = Math.ceil(left / 60_000);
+  const until = minutes < 60 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
+  return `${why}: it goes in ${until}.`;
+}
 
 const number = (amount: number) => amount.toLocaleString("en");
 const some = (amount: number, what: string) => `${number(amount)} ${what}${amount === 1 ? "" : "s"}`;

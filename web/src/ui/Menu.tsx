@@ -3,8 +3,15 @@ import type { ReactNode } from "react";
 import { buttonLook } from "./Button.tsx";
 import { Icon } from "./Icon.tsx";
 
+type Props = {
+  label: string;
+  /** The menu is gone, and the focus is about to go back to its button. */
+  onClosed?: (event: Event) => void;
+  children: ReactNode;
+};
+
 /** What is needed seldom, behind three dots. */
-export function Menu({ label, children }: { label: string; children: ReactNode }) {
+export function Menu({ label, onClosed, children }: Props) {
   return (
     <Radix.Root>
       <Radix.Trigger aria-label={label} className={`${buttonLook("quiet")} w-9 px-0`}>
@@ -14,6 +21,7 @@ export function Menu({ label, children }: { label: string; children: ReactNode }
         <Radix.Content
           align="end"
           sideOffset={6}
+          onCloseAutoFocus={onClosed}
           className="z-30 min-w-52 rounded-2xl border border-line bg-raised p-1.5 text-sm shadow-xl"
         >
           {children}
