@@ -40,10 +40,16 @@ _UNREACHABLE: Final = _Meaning(
     "Look at the network, and at SANDBOX_SNAPSHOTS_ENDPOINT if it is set: a server that has no"
     " host name for each bucket wants SANDBOX_SNAPSHOTS_FORCE_PATH_STYLE=1.",
 )
-_NO_CREDENTIALS: Final = _Meaning(
-    "no credentials were found",
-    "Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role (web identity, instance).",
-)
+_NO_CREDENTIALS: Final = "no credentials were found"
+_GIVE: Final = {
+    "Generic S3 error": "Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role (web identity,"
+    " instance).",
+    "Generic GCS error": "Let GOOGLE_APPLICATION_CREDENTIALS name a service account's key file, or"
+    " give the machine a service account.",
+    "Generic MicrosoftAzure error": "Give AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY,"
+    " or a managed identity.",
+}
+"""By how an error of each cloud begins."""
 _ROLE_REFUSED: Final = _Meaning(
     "the token service (STS) gives no credentials for the role",
     "Look at AWS_ROLE_ARN, at whom that role trusts, and at the token in"
@@ -138,7 +144,7 @@ def _status(text: str) -> str:
 def _meaning(text: str) -> tuple[_Meaning, str]:
     code, status = _code(text), _status(text)
     if _ASKED_FOR_A_ROLE.search(text):
-        return _NO_CREDENTIALS, ""
+        return _Meaning(_NO_CREDENTIALS, _GIVE.get(text.partition(":")[0], "")), ""
     if _ASKED_TOKEN_SERVICE.search(text):
         if status.startswith("4"):
             return _ROLE_REFUSED, f"HTTP {status} {code}".strip()
