@@ -132,7 +132,7 @@ class World:
             SnapshotRepository(self.store, self.folder / f"cache-{n}") for n in range(2)
         ]
         noise = random.Random(self.seed + 1)
-        self.pool = [noise.randbytes(noise.choice((50, 3000, 40_000))) for _ in range(6)]
+        self.pool = [noise.randbytes(noise.choice((50, 3000, 40_000))) for _ in range(4)]
 
     def clock(self) -> float:
         return self.now_s
@@ -152,7 +152,7 @@ class World:
     async def run(self, steps: int) -> None:
         for _ in range(steps):
             act = self.random.choices(
-                ("save", "prune", "step", "time", "delete", "adopt"), (5, 6, 6, 8, 2, 1)
+                ("save", "prune", "step", "time", "delete", "adopt"), (8, 6, 8, 5, 2, 1)
             )[0]
             await getattr(self, f"_{act}")()
         for actor in self.actors:
@@ -162,15 +162,15 @@ class World:
 
     # -- acts ----------------------------------------------------------------------------------
 
-    async def _start(self, work: Coroutine[Any, Any, None], *, most: int) -> None:
-        holds = {self.random.randint(1, most) for _ in range(self.random.randint(0, 2))}
+    async def _start(self, work: Coroutine[Any, Any, None], *, most: int, least: int = 0) -> None:
+        holds = {self.random.randint(1, most) for _ in range(self.random.randint(least, 2))}
         actor = Actor(work, holds)
         actor.since_s = self.now_s
         self.actors.append(actor)
         await actor.settle()
 
     async def _save(self) -> None:
-        chosen = self.random.sample(self.pool, self.random.randint(1, 3))
+        chosen = self.random.sample(self.pool, self.random.randint(1, 2))
         tree = tree_of({f"f{n}": blob for n, blob in enumerate(chosen)} | {"d": {"x": chosen[0]}})
         ref, server = self.random.choice(BRANCHES), self.random.choice(self.servers)
         found = await server.lookup(ref)
@@ -225,7 +225,7 @@ class World:
                 return
             self._count(report)
 
-        await self._start(work(), most=12)
+        await self._start(work(), most=6, least=1)
 
     def _count(self, report: PruneReport) -> None:
         self.counts.condemned += report.condemned_objects + report.condemned_snapshots
@@ -245,7 +245,7 @@ class World:
             await self.random.choice(held).step()
 
     async def _time(self) -> None:
-        self.passes(self.random.choice((60.0, 3600.0, 4 * 3600.0, 13 * 3600.0, 25 * 3600.0)))
+        self.passes(self.random.choice((60.0, 600.0, 4 * 3600.0, 13 * 3600.0, 25 * 3600.0)))
 
     # -- in the end ----------------------------------------------------------------------------
 
@@ -265,7 +265,7 @@ class World:
         self.counts.verified += 1
 
 
-async def run_schedule(seed: int, steps: int = 60) -> Counts:
+async def run_schedule(seed: int, steps: int = 80) -> Counts:
     """One schedule; raises when anything that is left does not come back."""
     folder = Path(tempfile.mkdtemp(prefix="limpet-prune-"))
     try:
