@@ -122,6 +122,18 @@ def test_the_server_is_asked_what_it_is(wire: Wire, cli: Cli) -> None:
     assert "no isolation: no bwrap" in told["found"]
 
 
+def test_a_server_on_a_degraded_store_is_told(wire: Wire, cli: Cli) -> None:
+    system = {
+        "version": "1.2.3", "store": {"kind": "s3", "where": "s3://b/p", "mode": "degraded"},
+        "isolation": {"kind": "bubblewrap", "reason": ""},
+    }  # fmt: skip
+    wire.on("GET /api/system", system)
+    told = findings(cli("doctor", "--json"))["server"]
+    assert told["verdict"] == "warning"
+    assert "s3://b/p, degraded" in told["found"]
+    assert "doctor --store" in told["remedy"]
+
+
 def test_people_read_marks_and_remedies(cli: Cli, tools: Path) -> None:
     ran = cli("doctor", env={**OFFLINE, "PATH": str(tools)})
     assert "✗ node: not found" in ran.out

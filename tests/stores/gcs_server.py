@@ -89,6 +89,7 @@ def gcs_server() -> Iterator[GcsServer]:
 class _Handler(BaseHTTPRequestHandler):
     state: GcsServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         """Nothing."""

