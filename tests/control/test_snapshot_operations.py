@@ -105,8 +105,9 @@ async def test_names_and_deletions_are_the_same_over_both_doors(live: LiveApp) -
         assert again[1]["condemned_because"] == "deleted"
         kept = await client.call_tool("SNAPSHOT_NAME", {**ref, "name": "kept"})
         assert not kept.is_error
+        assert (await live.api("GET", one))[1] == kept.structured_content
         unnamed = await client.call_tool("SNAPSHOT_NAME", {**ref, "name": None})
-        assert unnamed.structured_content == gone.structured_content
+        assert unnamed.structured_content == {**kept.structured_content, "name": None}
     newest = (await listed(live, agent["id"]))[0]
     status, answer = await live.api("DELETE", f"/agents/{agent['id']}/snapshots/{newest['id']}")
     assert (status, answer["error"]["code"]) == (409, "snapshot_in_use")

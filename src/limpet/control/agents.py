@@ -22,7 +22,7 @@ from limpet.ids import AgentId, Branch, OrgId, UserId, new_id
 _BRANCH_ATTEMPTS = 8
 _COPIED = (
     "description", "icon", "status", "pinned", "instructions", "default_main_view", "chat_side",
-    "template", "clone_url", "clone_credentials_sealed", "github_repo",
+    "template", "clone_url", "clone_credentials_sealed", "github_repo", "retention",
 )  # fmt: skip
 _TITLE_KEPT = 240
 

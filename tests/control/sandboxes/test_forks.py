@@ -9,9 +9,11 @@ from limpet.control.db import EMBEDDED_USER, AgentRow
 from limpet.control.operations.models import Snapshot
 from limpet.control.sandboxes.forking import BranchTakenError
 from limpet.control.sandboxes.service import SnapshotSource
+from limpet.control.usage import QuotaExceededError
 from limpet.errors import InvalidInputError, NotFoundError, SnapshotDamagedError
 from limpet.ids import Branch, OrgId, SnapshotId
 from tests.control.sandboxes.conftest import Box, House
+from tests.control.sandboxes.test_history import foreign_tar, pieces
 
 pytestmark = pytest.mark.anyio
 
@@ -193,3 +195,16 @@ async def test_nobody_forks_what_is_another_orgs(box: Box) -> None:
     source = SnapshotSource(box.key.agent, None, SnapshotId(saved.id))
     with pytest.raises(NotFoundError):
         await box.service.fork(OrgId("other"), source, box.key.agent, Branch("trial"))
+
+
+async def test_an_org_whose_room_is_used_up_can_fork_and_not_import(house: House) -> None:
+    box = await house.agent()
+    await box.start()
+    await box.write("a.txt", "one")
+    saved = await box.save()
+    await box.stop()
+    house.service.parts.usage.quota_bytes = 1
+    forked = await fork(box, saved.id, branch="trial/four")
+    assert forked.stored_bytes == 0
+    with pytest.raises(QuotaExceededError):
+        await box.service.import_(box.key.org, box.key.agent, None, pieces(foreign_tar("repo/b")))

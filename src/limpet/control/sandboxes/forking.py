@@ -13,6 +13,7 @@ from limpet.control.db import AgentRow, SandboxRow
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.parts import Parts, ref_of
 from limpet.control.sandboxes.rows import known_generation, known_snapshot
+from limpet.control.sandboxes.views import stored_bytes
 from limpet.errors import ConflictError, LimpetError
 from limpet.ids import Branch, OrgId, new_id
 from limpet.snapshots.repository import Head, SaveSupersededError
@@ -50,7 +51,10 @@ class Forking:
             await parts.rows.make(to, parts.runner.kind)
             fencing = await parts.leases.take(to)
             try:
+                if source.packed is None:  # a tar is copied
+                    await parts.usage.require_room(to.org)
                 head = await self._begin(source, to, name, fencing)
+                parts.usage.added(to.org, stored_bytes(head))
             except BaseException:
                 await asyncio.shield(self._forget_unused(to))
                 raise
@@ -124,6 +128,8 @@ class Forking:
         if row is not None:
             if row.state not in ("stopped", "failed"):
                 self._refuse(key, "has a sandbox that is up")
+            if row.detached:
+                self._refuse(key, "has a sandbox with work of its own")
             if known_generation(row) or known_snapshot(row) is not None:
                 self._refuse(key, "has snapshots already")
         found = await self._parts.repository.lookup(ref_of(key))

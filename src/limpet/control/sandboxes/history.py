@@ -26,6 +26,7 @@ from limpet.control.sandboxes.restoring import Restoring, restore_into
 from limpet.control.sandboxes.rows import known_generation, known_snapshot
 from limpet.control.sandboxes.saving import Saving, new_side_lineage
 from limpet.control.sandboxes.streams import without_stalls
+from limpet.control.sandboxes.views import stored_bytes
 from limpet.errors import NotFoundError, StoreUnavailableError
 from limpet.ids import SnapshotId
 from limpet.snapshots.repository import MAIN, Head, SaveReason
@@ -112,6 +113,7 @@ class History:
         """
         parts = self._parts
         parts.refuse_when_closing()
+        await parts.usage.require_room(key.org)
         async with parts.lifecycle.of(key), parts.saves.of(key):
             row = await parts.rows.make(key, parts.runner.kind)
             running = row.state == "running"
@@ -137,6 +139,7 @@ class History:
                     expected_generation=top,
                     side_reason=why,
                 )
+                parts.usage.added(key.org, stored_bytes(head))
                 if not running:
                     await self._now_known(key, row, head)
                 return head
@@ -193,7 +196,7 @@ class History:
         row = await parts.rows.get(key)
         assert row is not None
         top, parent = _end_of(await self._lookup(key), row)
-        return await parts.repository.adopt(
+        head = await parts.repository.adopt(
             target,
             ref=ref_of(key),
             reason=reason,
@@ -201,6 +204,8 @@ class History:
             fencing=await parts.leases.renew(key),
             expected_generation=top,
         )
+        parts.usage.added(key.org, stored_bytes(head))
+        return head
 
     async def _lookup(self, key: SandboxKey) -> Lookup:
         """What the store holds of the main lineage; never `Unreachable`."""

@@ -55,7 +55,10 @@ class Keeping:
                 "A tar of the older layout cannot have a name",
                 hint="Go back to it, or fork it, and name the snapshot that comes of that.",
             )
-        await self._parts.repository.names.give(ref_of(key), snapshot, checked_name(name))
+        name = checked_name(name)
+        await self._parts.repository.names.give(ref_of(key), snapshot, name)
+        if name is not None:
+            await self._forget_deletion(head)
         self._parts.on_change(key)
 
     async def delete(self, key: SandboxKey, snapshot: SnapshotId) -> None:
@@ -93,6 +96,16 @@ class Keeping:
                 await repository.names.give(head.ref, head.snapshot, None)
         await repository.condemned(org).add("deleted", keys)
         log.info("snapshots_of_agent_condemned", agent=agent, snapshots=len(keys))
+
+    async def _forget_deletion(self, head: Head) -> None:
+        """Drop what condemns this snapshot alone: should it lose its name, it is not deleted soon.
+
+        A record of many stays: prune spares what has a name.
+        """
+        condemned, alone = self._parts.repository.condemned(head.ref.org), {stored_head_key(head)}
+        for record in await condemned.records():
+            if record.why == "deleted" and record.keys == alone:
+                await condemned.drop(record)
 
     async def _refuse_in_use(self, key: SandboxKey, head: Head, marks: Marks) -> None:
         usable = (await self._parts.repository.lookup(ref_of(key))).head

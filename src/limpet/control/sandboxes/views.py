@@ -18,6 +18,11 @@ from limpet.snapshots.receipt import Receipt
 from limpet.snapshots.repository import MAIN, Head
 
 
+def stored_bytes(head: Head) -> int:
+    """What making the snapshot has put in the store, the head aside."""
+    return head.packed.stored_bytes if head.packed else head.size_bytes
+
+
 def receipt_of(receipt: Receipt | Mapping[str, Any]) -> ReceiptInfo:
     """A receipt as the API shows it."""
     known = receipt if isinstance(receipt, Receipt) else Receipt.from_dict(dict(receipt))
@@ -42,7 +47,7 @@ def snapshot_of(
         name=marks.name_of(head),
         receipt=receipt_of(head.receipt),
         size_bytes=head.size_bytes,
-        stored_bytes=head.packed.stored_bytes if head.packed else head.size_bytes,
+        stored_bytes=stored_bytes(head),
         is_head=is_head,
         side_reason=head.side_reason,
         adoptable=adoptable,
