@@ -11,6 +11,7 @@ from limpet.errors import InvalidInputError, PreconditionFailedError
 from limpet.stores.base import ReplaceIf, SandboxStore
 from limpet.stores.degradable import DegradableStore
 from limpet.stores.local import LocalStore
+from limpet.stores.pack_cache import CachedStore, PackCache
 from limpet.stores.probe import probe_store
 from limpet.stores.settings import open_store
 from tests.stores.contents import parts, read
@@ -18,7 +19,7 @@ from tests.stores.contents import parts, read
 pytestmark = pytest.mark.anyio
 
 
-CONDITIONAL = ["local", "bucket", "gcs", "azure"]
+CONDITIONAL = ["local", "cached", "bucket", "gcs", "azure"]
 DEGRADED = ["s3rver_bucket", "juicefs_bucket"]
 
 
@@ -26,6 +27,8 @@ DEGRADED = ["s3rver_bucket", "juicefs_bucket"]
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxStore:
     if request.param == "local":
         return DegradableStore(LocalStore(tmp_path / "store"))
+    if request.param == "cached":
+        return CachedStore(LocalStore(tmp_path / "store"), PackCache(tmp_path / "packs", 1 << 20))
     store = open_store(request.getfixturevalue(request.param), tmp_path)
     return store if request.param in CONDITIONAL else DegradableStore(store)
 

@@ -52,7 +52,9 @@ from limpet.control.vm_events import vm_events_router
 from limpet.errors import LimpetError
 from limpet.runners.host import HostRunner
 from limpet.snapshots.repository import SnapshotRepository
+from limpet.stores.base import SandboxStore
 from limpet.stores.degradable import DEGRADED_HINT, DEGRADED_MEANS, DegradableStore
+from limpet.stores.pack_cache import CachedStore, PackCache
 from limpet.stores.settings import open_store
 
 log = structlog.get_logger()
@@ -122,7 +124,7 @@ async def _open_services(
     sandboxes = SandboxService(
         database,
         runner,
-        SnapshotRepository(store, settings.data_dir / "cache"),
+        SnapshotRepository(_cached(store, settings), settings.data_dir / "cache"),
         settings,
         templates,
         box,
@@ -160,6 +162,13 @@ def _opened_store(settings: Settings) -> DegradableStore:
         log.warning("store_degraded", store=store.where, means=DEGRADED_MEANS, hint=DEGRADED_HINT)
 
     return DegradableStore(store, say)
+
+
+def _cached(store: DegradableStore, settings: Settings) -> SandboxStore:
+    """A bucket's packs are kept at hand; the local folder's are."""
+    if store.kind == "local" or not settings.pack_cache_bytes:
+        return store
+    return CachedStore(store, PackCache(settings.data_dir / "packs", settings.pack_cache_bytes))
 
 
 async def _learn(store: DegradableStore) -> None:

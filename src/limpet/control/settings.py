@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     retention_days: int = Field(default=30, ge=0, le=MAX_DAYS)
     """What is kept of each branch, where org and agent say nothing else: the last snapshots, one an
     hour of so many hours, one a day of so many days."""
+    pack_cache_bytes: int = Field(default=4 << 30, ge=0)
+    """Of packs of a bucket that are kept in the data folder for restores; 0: none."""
     prune_every_s: float = Field(default=21_600.0, ge=0)
     """How often what is not kept any more is looked for; 0: only when somebody asks."""
     drain_s: float = Field(default=10.0, ge=0)
