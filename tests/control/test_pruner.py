@@ -122,7 +122,9 @@ async def test_what_a_sandbox_grew_from_or_waits_for_stays(app: LiveApp) -> None
 
 async def test_two_servers_never_prune_one_org_at_once(app: LiveApp) -> None:
     services = app.limpet.services
-    settings = services.settings.model_copy(update={"database_url": SecretStr("postgresql://elsewhere")})
+    settings = services.settings.model_copy(
+        update={"database_url": SecretStr("postgresql://elsewhere")}
+    )
 
     async def none() -> set[SnapshotId]:
         return set()
