@@ -1,4 +1,4 @@
-"""Saves and restores with a bucket behind them: the same promises, over a real S3 server."""
+"""Saves and restores with a bucket behind them: the same promises, over real servers."""
 
 import asyncio
 import random
@@ -9,14 +9,15 @@ import pytest
 from limpet.errors import SnapshotDamagedError
 from limpet.snapshots.repository import SnapshotRepository
 from limpet.stores.base import SandboxStore
+from limpet.stores.degradable import DegradableStore
 from limpet.stores.settings import open_store
 from tests.snapshots.engine import Engine
 from tests.snapshots.trees import describe
 
 
-@pytest.fixture
-def store(bucket: dict[str, str], tmp_path: Path) -> SandboxStore:
-    return open_store(bucket, tmp_path)
+@pytest.fixture(params=["bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxStore:
+    return DegradableStore(open_store(request.getfixturevalue(request.param), tmp_path))
 
 
 @pytest.fixture
@@ -34,6 +35,9 @@ def keys_of(store: SandboxStore) -> list[str]:
     return asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    "store", ["bucket", "gcs", "azure", "s3rver_bucket", "juicefs_bucket"], indirect=True
+)
 def test_every_state_comes_back_and_only_what_changed_goes_up(
     engine: Engine, store: SandboxStore, tmp_path: Path
 ) -> None:
