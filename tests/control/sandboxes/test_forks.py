@@ -178,6 +178,20 @@ async def test_a_branch_that_has_something_is_not_forked_over(house: House) -> N
     assert await other.read("a.txt") == "one"
 
 
+async def test_a_branch_whose_snapshots_cannot_be_read_is_not_free(house: House) -> None:
+    box, other = await house.agent(), await house.agent()
+    await box.start()
+    await box.write("a.txt", "one")
+    saved = await box.save()
+    await fork(box, saved.id, other, "trial/five")
+    (head,) = house.data_dir.rglob("heads/*/trial/five~/*")
+    head.chmod(0o600)
+    head.write_text("{")
+    await house.service.parts.rows.remove(on(other, "trial/five").key)
+    with pytest.raises(BranchTakenError, match="snapshots already"):
+        await fork(box, saved.id, other, "trial/five")
+
+
 async def test_a_damaged_snapshot_is_not_forked_and_leaves_no_sandbox(box: Box) -> None:
     await box.start()
     await box.write("a.txt", "one")
