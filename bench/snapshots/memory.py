@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.snapshots.ours import REF, repository_of
+from limpet.memory import share_one_arena
 from limpet.snapshots.delta import stream_delta
 from limpet.snapshots.lineage import Head
 from limpet.snapshots.restore_tree import restore_stream
@@ -68,6 +69,7 @@ async def _send(scratch: Path) -> None:
 
 def main() -> None:
     """Do one part."""
+    share_one_arena()  # as the server and the daemon do
     part, workspace, scratch = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     if part == "scan":
         stream = stream_delta(

@@ -25,6 +25,7 @@ from limpet.control.logging import configure_logging
 from limpet.control.settings import Settings
 from limpet.control.system import sign_in_url
 from limpet.errors import LimpetError
+from limpet.memory import share_one_arena
 
 CLI_KEY = "The command line on this machine"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -33,6 +34,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def main(*, port: int | None = None, data_dir: Path | None = None) -> int:
     """Serve until a signal; the process's exit code. `port` is insisted on, 0 is any free one."""
     outlive_readers()
+    share_one_arena()
     try:
         settings = Settings.load(port=port, data_dir=data_dir)
         configure_logging(settings)

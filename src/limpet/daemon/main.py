@@ -48,6 +48,7 @@ from limpet.daemon.snapshots import SnapshotService
 from limpet.daemon.tasks import TaskManager
 from limpet.daemon.watch import Watcher
 from limpet.errors import InvalidInputError, LimpetError
+from limpet.memory import share_one_arena
 from limpet.snapshots.swap import SandboxRoot, recover
 
 EXIT_SETTINGS = 2
@@ -60,6 +61,7 @@ _SECRETS = ("DAEMON_TOKEN", "DAEMON_TOKEN_FD")
 def main() -> None:
     """Run the daemon until SIGTERM."""
     outlive_readers()
+    share_one_arena()
     try:
         settings = DaemonSettings.from_environ(os.environ)
         for name in _SECRETS:
