@@ -55,7 +55,7 @@ demo: setup ## The main job by itself: make, edit, save, kill -9, restore, compa
 
 # --- checks -----------------------------------------------------------------------------------
 
-.PHONY: check check-python check-web test faults-main faults-engine fuzz bench bench-main
+.PHONY: check check-python check-web test test-servers faults-store bench-store faults-main faults-engine fuzz bench bench-main
 check: check-python check-web ## Format, lint, types, import contract, dead code, the web app's checks
 check-python: setup-dev
 	$(BIN)/ruff format --check src tests bench hatch_build.py
@@ -70,7 +70,10 @@ check-web: setup-dev
 	npm --prefix web run --silent knip
 	npm --prefix web run --silent test
 
-test: check ## Everything that must hold before a commit, in under 20 minutes
+test-servers: setup-dev ## Install other people's store servers that the tests speak to, once a machine
+	-$(BIN)/python -m tests.stores.other_servers
+
+test: check test-servers ## Everything that must hold before a commit, in under 20 minutes
 	$(BIN)/pytest -m 'not fault and not engine_fault' $(PYTEST_ARGS)
 
 faults-main: setup-dev ## Break the main job in every way its faults table names
@@ -79,10 +82,15 @@ faults-main: setup-dev ## Break the main job in every way its faults table names
 faults-engine: setup-dev ## Attack the engine: damage, failing calls, moving trees, lies, planted secrets
 	SEED=$(SEED) $(BIN)/python -m tests.faults_engine $(PYTEST_ARGS)
 
+faults-store: setup-dev test-servers ## Attack the store's side: a faulty network, races on one head, prunes beside saves
+	SEED=$(SEED) $(BIN)/python -m tests.faults_store $(FAULTS)
+
 fuzz: setup-dev ## Fuzz every codec, then 20,000 generated trees through the whole engine
 	SEED=$(SEED) $(BIN)/python -m tests.fuzz
 
 bench: setup-dev ## Snapshots beside tar, restic, borg, squashfs and bare C: tables, pictures, bars reached
 	$(BIN)/python -m bench.snapshots $(BENCH)
+bench-store: setup-dev test-servers ## Snapshots in a bucket beside restic and rclone; 1,000 sandboxes of one template; a fork
+	$(BIN)/python -m bench.store $(BENCH)
 bench-main: setup-dev ## What a person waits for: the tile, an evicted sandbox, beside installing by hand
 	$(BIN)/python -m bench.main_job
