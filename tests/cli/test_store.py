@@ -45,11 +45,14 @@ def test_prune_says_what_it_did_or_would_do(wire: Wire, cli: Cli) -> None:
     wire.on("POST /store/prune", PRUNED)
     ran = cli("store", "prune")
     assert "4 snapshots and 6 objects (7.0 MB) deleted" in ran.err
-    assert "they go in 24 hours" in ran.err
+    assert "3 snapshots and 2 objects (5.0 MB) condemned, to be deleted in 24 h" in ran.err
+    assert "not long enough ago: 8" in ran.err
     assert wire.last("POST /store/prune").json == {"dry_run": False}
     wire.on("POST /store/prune", {**PRUNED, "dry_run": True})
     assert "(7.0 MB) would be deleted" in cli("store", "prune", "--dry-run").err
     assert cli("store", "prune", "-n", "--json").json == {**PRUNED, "dry_run": True}
+    wire.on("POST /store/prune", {name: 0 for name in PRUNED} | {"snapshots": 1})
+    assert "Nothing to delete: 1 snapshot, all of them kept" in cli("store", "prune").err
     wire.on("POST /store/prune", error(409, "prune_busy"))
     assert cli("store", "prune").code == 5
 

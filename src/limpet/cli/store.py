@@ -132,12 +132,34 @@ def _sentence(kept: Retention) -> str:
 
 
 def _pruned(told: Pruned) -> list[str]:
+    """What a prune did, or would do, a sentence for each thing that there was."""
     would = "would be " if told["dry_run"] else ""
-    return [
-        f"{told['deleted_snapshots']:,} snapshots and {told['deleted_objects']:,} objects "
-        f"({size(told['deleted_bytes'])}) {would}deleted",
-        f"{told['condemned_snapshots']:,} snapshots and {told['condemned_objects']:,} objects "
-        f"({size(told['condemned_bytes'])}) {would}condemned; they go in 24 hours at the earliest",
-        f"{told['waiting']:,} condemned before are not old enough, {told['spared']:,} are needed "
-        "again",
-    ]
+    sentences = []
+    for snapshots, objects, size_bytes, done_so in (
+        (
+            told["deleted_snapshots"],
+            told["deleted_objects"],
+            told["deleted_bytes"],
+            f"{would}deleted",
+        ),
+        (
+            told["condemned_snapshots"],
+            told["condemned_objects"],
+            told["condemned_bytes"],
+            f"{would}condemned, to be deleted in 24 h at the earliest",
+        ),
+    ):
+        things = [_count(snapshots, "snapshot")] if snapshots else []
+        things += [f"{_count(objects, 'object')} ({size(size_bytes)})"] if objects else []
+        if things:
+            sentences.append(f"{' and '.join(things)} {done_so}")
+    if told["spared"]:
+        sentences.append(f"Needed again and not deleted: {told['spared']:,}")
+    if told["waiting"]:
+        sentences.append(f"Condemned before, and not long enough ago: {told['waiting']:,}")
+    kept = _count(told["snapshots"] - told["deleted_snapshots"], "snapshot")
+    return sentences or [f"Nothing to delete: {kept}, all of them kept"]
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
