@@ -51,7 +51,7 @@ def test_prune_says_what_it_did_or_would_do(wire: Wire, cli: Cli) -> None:
     wire.on("POST /store/prune", {**PRUNED, "dry_run": True})
     assert "(7.0 MB) would be deleted" in cli("store", "prune", "--dry-run").err
     assert cli("store", "prune", "-n", "--json").json == {**PRUNED, "dry_run": True}
-    wire.on("POST /store/prune", {name: 0 for name in PRUNED} | {"snapshots": 1})
+    wire.on("POST /store/prune", dict.fromkeys(PRUNED, 0) | {"snapshots": 1})
     assert "Nothing to delete: 1 snapshot, all of them kept" in cli("store", "prune").err
     wire.on("POST /store/prune", error(409, "prune_busy"))
     assert cli("store", "prune").code == 5
