@@ -1,12 +1,14 @@
 """store stats, prune, retention."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from limpet.cli.find import connect, find_agent
 from limpet.cli.output import Json, ago, busy, confirm, done, out, print_json, size
-from limpet.sdk.store import Pruned, Retention, StoreStats
+
+if TYPE_CHECKING:
+    from limpet.sdk.store import Pruned, Retention, StoreStats
 
 store = typer.Typer(no_args_is_help=True, help="What the snapshots come to, and what is kept.")
 
@@ -116,12 +118,12 @@ def _line(name: str, value: str) -> None:
     out.print(f"{name:<10} {value}", markup=False)
 
 
-def _times(told: StoreStats) -> str:
+def _times(told: "StoreStats") -> str:
     stored, logical = told["stored_bytes"], told["logical_bytes"]
     return f", {logical / stored:.1f} times less than its files" if 0 < stored < logical else ""
 
 
-def _sentence(kept: Retention) -> str:
+def _sentence(kept: "Retention") -> str:
     told = [f"the last {kept['last']}"]
     if kept["hours"]:
         told.append(f"one an hour for {kept['hours']} hours")
@@ -131,7 +133,7 @@ def _sentence(kept: Retention) -> str:
     return f"{', '.join(told)}, and what has a name ({who[kept['source']]})"
 
 
-def _pruned(told: Pruned) -> list[str]:
+def _pruned(told: "Pruned") -> list[str]:
     """What a prune did, or would do, a sentence for each thing that there was."""
     would = "would be " if told["dry_run"] else ""
     sentences = []
