@@ -11,9 +11,12 @@ from limpet.daemon.setup.detect import Project, detect
 from limpet.daemon.setup.mark import (
     MARK_NAME,
     Fingerprint,
+    begin,
+    end,
     fingerprint,
     mark_installed,
-    unmark,
+    remove_cut_off,
+    was_cut_off,
     why_install,
 )
 
@@ -50,8 +53,26 @@ def test_a_marked_tree_is_vouched_for_until_something_changes(repo: Path) -> Non
     assert why(repo, "node 24 abi 137") == (
         "the runtime changed from node 22 abi 127 to node 24 abi 137"
     )
-    unmark(now(repo)[0])
+    begin(now(repo)[0])
+    assert why(repo) == "an earlier install was cut off"
+    end(now(repo)[0])
     assert "no mark" in (why(repo) or "")
+
+
+def test_what_a_cut_off_install_left_is_removed_and_nothing_beside_it(repo: Path) -> None:
+    project = now(repo)[0]
+    assert not was_cut_off(project)
+    begin(project)
+    half = repo / "node_modules" / "left-pad"
+    half.mkdir()
+    (half / "package.json").write_text("{}")
+    half.chmod(0o555)
+    assert was_cut_off(project)
+    remove_cut_off(project, repo / "tmp")
+    assert sorted(path.name for path in repo.iterdir()) == [
+        "package-lock.json", "package.json", "tmp",
+    ]  # fmt: skip
+    assert list((repo / "tmp").iterdir()) == []
 
 
 def test_the_mark_goes_with_the_folder(repo: Path) -> None:

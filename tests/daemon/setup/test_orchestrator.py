@@ -1,9 +1,11 @@
 """A workspace is brought up, and brought up again with nothing done twice."""
 
+import io
 import json
 import os
 import shutil
 import signal
+import tarfile
 import threading
 from pathlib import Path
 
@@ -240,6 +242,33 @@ def test_a_workspace_without_a_repository_is_brought_up_by_an_empty_config(
     assert daemon.post("/config", {})["transition"] == "bootstrap"
     wait_phase(daemon, "running")
     assert daemon.http.request("GET", f"{daemon.url}/").status == 200
+
+
+def test_packages_that_a_cut_off_install_left_half_written_are_not_taken_for_whole(
+    daemon: DaemonProcess, repo: Path
+) -> None:
+    packed = {"package.json": '{"name": "dep", "version": "1.0.0"}', "index.js": "// whole"}
+    with tarfile.open(repo / "dep-1.0.0.tgz", "w:gz") as tar:
+        for name, text in packed.items():
+            entry = tarfile.TarInfo(f"package/{name}")
+            entry.size = len(text)
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    (repo / "package.json").write_text(manifest(dependencies={"dep": "file:./dep-1.0.0.tgz"}))
+    (repo / "server.js").write_text(app_files()["server.js"])
+    daemon.post("/config", {})
+    wait_phase(daemon, "running")
+    modules = repo / "node_modules"
+    assert not (modules / ".limpet-install.begun").exists()
+    # As a workspace is that was saved in the middle of an install.
+    for name in (".limpet-install.json", ".package-lock.json", "dep/index.js"):
+        (modules / name).unlink()
+    (modules / ".limpet-install.begun").touch()
+    daemon.post("/setup/install", {})
+    poll_until("the install", lambda: setup_log(daemon).count("Installing with npm") == 2)
+    wait_phase(daemon, "running")
+    assert (modules / "dep" / "index.js").read_text() == "// whole"
+    assert "an earlier install was cut off" in setup_log(daemon)
+    assert not (modules / ".limpet-install.begun").exists()
 
 
 def test_a_blank_workspace_is_idle_and_well(daemon: DaemonProcess, repo: Path) -> None:

@@ -16,7 +16,15 @@ from limpet.daemon.children import child_environment, run_child
 from limpet.daemon.config_store import ConfigStore
 from limpet.daemon.settings import DaemonSettings
 from limpet.daemon.setup.detect import Project
-from limpet.daemon.setup.mark import fingerprint, mark_installed, unmark, why_install
+from limpet.daemon.setup.mark import (
+    begin,
+    end,
+    fingerprint,
+    mark_installed,
+    remove_cut_off,
+    was_cut_off,
+    why_install,
+)
 from limpet.daemon.setup.steps import StepFailedError, Tail
 from limpet.daemon.setup.toolchain import Toolchain, look
 
@@ -38,6 +46,9 @@ _ENVIRONMENT: Final = {
     "DISABLE_OPENCOLLECTIVE": "1",
     "ADBLOCK": "1",
 }
+
+_KILLED_FROM: Final = 128
+"""Codes of commands that a signal ended."""
 
 Say = Callable[[str], None]
 
@@ -93,7 +104,12 @@ class Install:
         """Install; `StepFailedError` holds the failing command's last output."""
         project = self._project
         self._say(f"Installing with {project.manager} ({project.why}): {why}.\n")
-        await asyncio.to_thread(unmark, project)
+        if await asyncio.to_thread(was_cut_off, project):
+            assert project.vouched_for is not None
+            self._say(f"{project.vouched_for.name} is half made: it is made anew.\n")
+            scratch = self._settings.app_root / "tmp"
+            await asyncio.to_thread(remove_cut_off, project, scratch)
+        await asyncio.to_thread(begin, project)
         for argv in self._commands():
             tail = Tail()
 
@@ -110,6 +126,8 @@ class Install:
                 on_output=heard,
                 drop_to=self._settings.drop_to,
             )
+            if code < _KILLED_FROM:
+                await asyncio.to_thread(end, project)
             if code != 0:
                 said = f":\n{tail.text()}" if tail.text() else ""
                 raise StepFailedError("install-failed", f"`{shown}` ended with code {code}{said}")

@@ -7,6 +7,7 @@ Blocking.
 
 import os
 import platform
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -15,8 +16,13 @@ import msgspec
 from blake3 import blake3
 
 from limpet.daemon.setup.detect import LOCKS, RUNTIMES, Project, _package
+from limpet.snapshots.tree import delete_tree
 
 MARK_NAME: Final = ".limpet-install.json"
+BEGUN_NAME: Final = ".limpet-install.begun"
+"""There while an install runs, and ever after when it was cut off."""
+_TRUSTS_WHAT_IS_THERE: Final = frozenset({"npm"})
+"""Managers that take a package for whole when its folder is there, half written or not."""
 MAX_WORKSPACES: Final = 500
 _SETTINGS: Final = (
     ".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", ".pnpmfile.cjs", "bunfig.toml",
@@ -66,6 +72,8 @@ def why_install(project: Project, now: Fingerprint) -> str | None:
     try:
         mark = msgspec.json.decode((folder / MARK_NAME).read_bytes(), type=Fingerprint)
     except FileNotFoundError:
+        if was_cut_off(project):
+            return "an earlier install was cut off"
         return f"{folder.name} has no mark of a finished install"
     except (OSError, msgspec.DecodeError):
         return f"the mark in {folder.name} cannot be read"
@@ -95,10 +103,39 @@ _WORDS: Final = {
 }
 
 
-def unmark(project: Project) -> None:
+def begin(project: Project) -> None:
     """From now on nothing is vouched for: an install begins."""
+    folder = project.vouched_for
+    if folder is None:
+        return
+    (folder / MARK_NAME).unlink(missing_ok=True)
+    if project.manager in _TRUSTS_WHAT_IS_THERE:
+        folder.mkdir(exist_ok=True)
+        (folder / BEGUN_NAME).touch()
+
+
+def end(project: Project) -> None:
+    """The install ended by itself, well or not: what it left is as it wants it."""
     if project.vouched_for is not None:
-        (project.vouched_for / MARK_NAME).unlink(missing_ok=True)
+        (project.vouched_for / BEGUN_NAME).unlink(missing_ok=True)
+
+
+def was_cut_off(project: Project) -> bool:
+    """Whether an install was killed, or its workspace saved, in the middle of it."""
+    folder = project.vouched_for
+    return folder is not None and (folder / BEGUN_NAME).exists()
+
+
+def remove_cut_off(project: Project, scratch: Path) -> None:
+    """Delete what an install that was cut off has left, by way of `scratch`, which is on the same
+    file system and never saved: so there is never half of it under its own name."""
+    folder = project.vouched_for
+    if folder is None:
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    aside = scratch / f"cut-off-{secrets.token_hex(6)}"
+    folder.rename(aside)
+    delete_tree(aside)
 
 
 def mark_installed(project: Project, now: Fingerprint) -> None:
