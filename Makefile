@@ -55,7 +55,7 @@ demo: setup ## The main job by itself: make, edit, save, kill -9, restore, compa
 
 # --- checks -----------------------------------------------------------------------------------
 
-.PHONY: check check-python check-web test test-servers faults-store bench-store faults-main faults-engine fuzz bench bench-main
+.PHONY: check check-python check-web test test-servers faults-store faults-main faults-engine fuzz bench bench-main
 check: check-python check-web ## Format, lint, types, import contract, dead code, the web app's checks
 check-python: setup-dev
 	$(BIN)/ruff format --check src tests bench hatch_build.py
@@ -83,14 +83,12 @@ faults-engine: setup-dev ## Attack the engine: damage, failing calls, moving tre
 	SEED=$(SEED) $(BIN)/python -m tests.faults_engine $(PYTEST_ARGS)
 
 faults-store: setup-dev test-servers ## Attack the store's side: a faulty network, races on one head, prunes beside saves
-	SEED=$(SEED) $(BIN)/python -m tests.faults_store $(FAULTS)
+	SEED=$(SEED) $(BIN)/python -m tests.faults_store $(PART)
 
 fuzz: setup-dev ## Fuzz every codec, then 20,000 generated trees through the whole engine
 	SEED=$(SEED) $(BIN)/python -m tests.fuzz
 
 bench: setup-dev ## Snapshots beside tar, restic, borg, squashfs and bare C: tables, pictures, bars reached
 	$(BIN)/python -m bench.snapshots $(BENCH)
-bench-store: setup-dev test-servers ## Snapshots in a bucket beside restic and rclone; 1,000 sandboxes of one template; a fork
-	$(BIN)/python -m bench.store $(BENCH)
 bench-main: setup-dev ## What a person waits for: the tile, an evicted sandbox, beside installing by hand
 	$(BIN)/python -m bench.main_job
