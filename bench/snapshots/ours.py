@@ -75,7 +75,7 @@ class Limpet:
         def keep(seeding: Seeding) -> None:
             self.seedings[into] = seeding
 
-        chunks = _Chunks(repository_of(state).open_packed(head))
+        chunks = Chunks(repository_of(state).open_packed(head))
         restore_stream(chunks, into, expect_root=head.blake3, on_restored=keep)
 
     def heads(self, state: Path) -> list[Head]:
@@ -87,7 +87,7 @@ class Limpet:
         repository = repository_of(state)
         plan = plan_patch(
             root.workspace,
-            _Chunks(repository.open_packed(head, flow="plan")),
+            Chunks(repository.open_packed(head, flow="plan")),
             caches=StatCaches(root.state / "statcache"),
             plan_folder=new_staging_folder(root),
             base=base.blake3,
@@ -96,7 +96,7 @@ class Limpet:
         if not plan.worthwhile:
             raise RuntimeError("a patch was not worthwhile: nothing was measured")
         if not plan.whole:
-            fetch(plan, _Chunks(repository.open_packed(head, needs=plan.needs)))
+            fetch(plan, Chunks(repository.open_packed(head, needs=plan.needs)))
         apply_patch(root, plan)
 
 
@@ -105,7 +105,7 @@ def repository_of(state: Path) -> SnapshotRepository:
     return SnapshotRepository(LocalStore(state), state.with_name(state.name + ".index"))
 
 
-class _Chunks:
+class Chunks:
     """An asynchronous stream read from a thread that blocks: one loop, a few chunks ahead."""
 
     def __init__(self, opening: object) -> None:

@@ -90,7 +90,7 @@ def _sources(folder: Path) -> None:
 
 def tiny(folder: Path, _cache: Path) -> None:
     """About 1 MB."""
-    _small_files(folder, 100, 10_000)
+    small_files(folder, 100, 10_000)
 
 
 def few(folder: Path, _cache: Path) -> None:
@@ -106,10 +106,10 @@ def few(folder: Path, _cache: Path) -> None:
 
 def many(folder: Path, _cache: Path) -> None:
     """200,000 small files in 4,000 folders."""
-    _small_files(folder, 200_000, 1000)
+    small_files(folder, 200_000, 1000)
 
 
-def _small_files(folder: Path, count: int, mean_bytes: int) -> None:
+def small_files(folder: Path, count: int, mean_bytes: int) -> None:
     chance = random.Random(SEED)
     words = [b"%x " % chance.randrange(1 << 24) for _ in range(5000)]
     for number in range(count):
