@@ -85,11 +85,20 @@ def _fork(ours: Limpet, number: int) -> float:
 
 
 def measure(
-    scratch: Path, *, server: str, files: int, rounds: int, count: int, peers: bool = True
+    scratch: Path,
+    *,
+    server: str,
+    files: int,
+    rounds: int,
+    count: int,
+    template_files: int,
+    peers: bool = True,
 ) -> dict[str, Any]:
     """Everything; plain JSON types. `server` is `juicefs` or `moto`."""
     workspace = scratch / "workspace"
     small_files(workspace, files, 8000)
+    template = scratch / "template"
+    small_files(template, template_files, 27_000)  # as many as the bundled one, and as large
     cases = {name: Case(name) for name in CASES}
     forks: list[float] = []
     requests: dict[str, dict[str, dict[str, int]]] = {}
@@ -122,7 +131,7 @@ def measure(
         "cases": {name: case.as_dict() for name, case in cases.items()},
         "requests": requests,
         "fork_s": forks,
-        "sandboxes": begin_many(workspace, scratch, count),
+        "sandboxes": begin_many(template, scratch, count),
     }  # fmt: skip
 
 
@@ -148,10 +157,11 @@ def table(found: dict[str, Any]) -> str:
     lines += ["", f"fork: {fork:.3f} s, {asked}", "", "bars"]
     for what, told, reached in (
         ("a fork: under 1 s", f"{fork:.3f} s", fork < 1),
-        (f"{many['count']:,} sandboxes of one template: at most 1.1 x one and what differs",
+        (f"{many['count']:,} sandboxes of a template of {many['template'] / 1e6:.1f} MB:"
+         " at most 1.1 x one and what differs",
          f"{share:.3f}", share <= 1.1),
     ):  # fmt: skip
-        lines.append(f"  {'yes' if reached else 'NO '}  {what:<72}{told}")
+        lines.append(f"  {'yes' if reached else 'NO '}  {what:<88}{told}")
     return "\n".join(lines) + "\n"
 
 
@@ -168,9 +178,16 @@ def main() -> int:
     ) as folder:
         scratch = Path(folder)
         (scratch / "server").mkdir()
-        files, rounds, count = (60, 1, 20) if wanted.quick else (4000, 3, 1000)
+        files, rounds, count, of = (60, 1, 20, 200) if wanted.quick else (4000, 3, 1000, 5700)
         try:
-            found = measure(scratch, server=wanted.server, files=files, rounds=rounds, count=count)
+            found = measure(
+                scratch,
+                server=wanted.server,
+                files=files,
+                rounds=rounds,
+                count=count,
+                template_files=of,
+            )
         except NotInstalledError as error:
             sys.stderr.write(f"bench-store: {error}\n")
             return 1

@@ -7,7 +7,9 @@ from bench.store.__main__ import CASES, OURS, measure, table
 
 def test_a_small_run_measures_saves_restores_forks_and_sandboxes(tmp_path: Path) -> None:
     (tmp_path / "server").mkdir()
-    found = measure(tmp_path, server="moto", files=12, rounds=1, count=3, peers=False)
+    found = measure(
+        tmp_path, server="moto", files=12, rounds=1, count=3, template_files=20, peers=False
+    )
     assert set(found["cases"]) == set(CASES)
     for name in CASES:
         assert set(found["cases"][name]["times_s"]) == {OURS, "Limpet, packs at hand"}
@@ -18,4 +20,4 @@ def test_a_small_run_measures_saves_restores_forks_and_sandboxes(tmp_path: Path)
     assert requests["fork"][OURS]["PUT"] == 1
     shown = table(found)
     assert "yes  a fork: under 1 s" in shown
-    assert "3 sandboxes of one template" in shown
+    assert "3 sandboxes of a template of" in shown
