@@ -29,21 +29,32 @@ from tests.stores.s3_server import KEYS, make_bucket, s3_server
 PARTS: Final = ("schedules", "prunes", "races")
 WORKERS: Final = 2
 RACES_PER_SERVER: Final = 500
+PER_BLOCK: Final = 40
+"""Seeds of one server: what holds all in memory grows slow."""
+TOLD_EVERY: Final = 5
+"""Blocks."""
+Total = schedules.Counts | prune_schedules.Counts
 
 
-def _halves(part: str, seed: int, count: int) -> list[object]:
-    """Run a part's seeds in two processes; what each came to, or the failure's text."""
+def _blocks(part: str, seed: int, count: int) -> tuple[Total, list[str]]:
+    """Run a part's seeds in two processes, block by block; what they came to, and what failed."""
     work = {"schedules": some_schedules, "prunes": some_prunes}[part]
-    each = count // WORKERS
+    total: Total = schedules.Counts() if part == "schedules" else prune_schedules.Counts()
+    failures: list[str] = []
     with multiprocessing.get_context("spawn").Pool(WORKERS) as pool:
-        asked = [pool.apply_async(work, (seed + n * each, each)) for n in range(WORKERS)]
-        found: list[object] = []
-        for one in asked:
+        asked = [
+            pool.apply_async(work, (seed + first, min(PER_BLOCK, count - first)))
+            for first in range(0, count, PER_BLOCK)
+        ]
+        for number, one in enumerate(asked, 1):
             try:
-                found.append(one.get())
+                total.add(one.get())
             except Exception:  # noqa: BLE001 - whatever it is, it is the finding
-                found.append(traceback.format_exc())
-    return found
+                failures.append(traceback.format_exc())
+            if number % TOLD_EVERY == 0:
+                say(f"  {total.schedules:,} of {count:,}, {len(failures)} failed")
+    say(f"  {total}")
+    return total, failures
 
 
 @contextlib.contextmanager
@@ -95,6 +106,8 @@ def _races(count: int) -> tuple[int, list[str]]:
                 done[name] += raced.winners
                 aside[name] += raced.aside
                 wrong += [f"{name}: {what}" for what in raced.wrong]
+                if done[name] < count:
+                    say(f"  {name}: {done[name]:,} of {count:,}")
             if wrong:
                 break
     for name, rounds in done.items():
@@ -123,15 +136,10 @@ def main() -> int:
                 say(f"  WRONG {what}")
             told.append(f"{rounds:,} races")
             continue
-        halves = _halves(part, seed, counts[part])
-        total = schedules.Counts() if part == "schedules" else prune_schedules.Counts()
-        for half in halves:
-            if isinstance(half, str):
-                failed += 1
-                say(half)
-            else:
-                total.add(half)  # type: ignore[arg-type]
-        say(f"  {total}")
+        total, failures = _blocks(part, seed, counts[part])
+        failed += len(failures)
+        for failure in failures:
+            say(failure)
         told.append(f"{total.schedules:,} {part}")
     say(
         f"faults-store: {', '.join(told)}, {failed} failed,"
