@@ -1,5 +1,6 @@
 import { type Place, snapshotsQuery, useKeepInstead, useRestore } from "../api/queries.ts";
 import type { Agent, Sandbox, Snapshot } from "../api/types.ts";
+import { some } from "../history/words.ts";
 import { useQuery } from "@tanstack/react-query";
 import { Button } from "../ui/Button.tsx";
 import { Confirm } from "../ui/Confirm.tsx";
@@ -109,7 +110,7 @@ function Aside({ agent, aside, others, onHistory }: AsideProps) {
         </>
       }
     >
-      Saved {ago(aside.created_at, now)}, {(aside.receipt?.files ?? 0).toLocaleString("en")} files.
+      Saved {ago(aside.created_at, now)}, {some(aside.receipt?.files ?? 0, "file")}.
       Bring it back, or leave it: it stays in the history.
       <ErrorText error={restore.error} />
     </Notice>

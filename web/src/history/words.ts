@@ -58,7 +58,7 @@ export function goesWords({ condemned_because, deleted_after }: Snapshot, now: n
 }
 
 const number = (amount: number) => amount.toLocaleString("en");
-const some = (amount: number, what: string) => `${number(amount)} ${what}${amount === 1 ? "" : "s"}`;
+export const some = (amount: number, what: string) => `${number(amount)} ${what}${amount === 1 ? "" : "s"}`;
 
 /** Whether a receipt says that all was carried and verified; in the first line of its story. */
 export function receiptWords(receipt: Receipt | null): string {
