@@ -49,6 +49,11 @@ class Sandbox:
             self.wanted = describe(source)
         self.base: str | None = None
 
+    def become(self, source: Path, wanted: Path) -> None:
+        """The target is what a save of `source` makes; all that it holds lies in `wanted`."""
+        self.target = save_folder(source, source.parent / "target caches")
+        self.wanted = describe(wanted)
+
     def plan(self) -> PatchPlan:
         return plan_patch(
             self.workspace,

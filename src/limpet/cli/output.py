@@ -135,6 +135,10 @@ def receipt_line(snapshot: "Snapshot") -> str:
     ):
         if remarks:
             told.append(f"{receipt['counts'].get(word, len(remarks))} {word}")
+    if left_out := receipt["counts"].get("ignored"):
+        told.append(f"{left_out} left out by rules")
+    if unfit := receipt["counts"].get("ignore_files_not_followed"):
+        told.append(f"{unfit} ignore files NOT FOLLOWED")
     return ", ".join(told)
 
 

@@ -80,7 +80,12 @@ def save(
     branch: Branch = None,
     json: Json = False,
 ) -> None:
-    """Save an agent's sandbox now."""
+    """Save an agent's sandbox now.
+
+    All of its workspace but tmp/, and what files called .limpetignore leave out.
+
+    They are written as a .gitignore is. What is left out is not there after a restore.
+    """
     with connect() as limpet:
         found = find_agent(limpet, agent)
         with busy("Saving the workspace", quiet=json):
@@ -101,7 +106,8 @@ def restore(
 ) -> None:
     """Go back to a snapshot, or make one that was kept aside the head.
 
-    What is there now is saved first.
+    What is there now is saved first. What tmp/ holds, and what .limpetignore files leave out, is
+    in no snapshot and is gone afterwards.
     """
     with connect() as limpet:
         found = find_agent(limpet, agent)

@@ -32,6 +32,7 @@ BUSY_PATIENCE_S: Final = 10.0
 """How long a daemon whose turn is taken is asked again before a restore."""
 MAX_JSON_BYTES: Final = 64 * 1024 * 1024
 _MAX_ERROR_BYTES: Final = 64 * 1024
+_MAX_REASON_CHARS: Final = 2000
 _BUSY_PAUSE_S: Final = 0.1
 _PATH = re.compile(r"/[!-~]*")
 _NOT_FORWARDED: Final = frozenset(
@@ -449,15 +450,19 @@ async def _json_of(answer: DaemonResponse) -> Json:
 
 async def _error_of(answer: DaemonResponse) -> DaemonError:
     """The daemon's own words for what went wrong, out of `{error}`."""
-    reason = ""
+    reason = hint = ""
     try:
         value = jsonlib.loads(await _read(answer, _MAX_ERROR_BYTES))
         if isinstance(value, dict) and isinstance(value.get("error"), str):
-            reason = value["error"][:2000]
+            reason = value["error"][:_MAX_REASON_CHARS]
+            if isinstance(value.get("hint"), str):
+                hint = value["hint"][:_MAX_REASON_CHARS]
     except (ValueError, RecursionError, DaemonError):
         reason = ""
     return DaemonError(
-        reason or f"The daemon answered with status {answer.status}", daemon_status=answer.status
+        reason or f"The daemon answered with status {answer.status}",
+        daemon_status=answer.status,
+        hint=hint,
     )
 
 

@@ -58,6 +58,7 @@ class Receipt(TypedDict):
     skipped: list[dict[str, str]]
     torn: list[dict[str, str]]
     healed: list[dict[str, str]]
+    ignored: list[dict[str, str]]
     dropped: dict[str, int]
     counts: dict[str, int]
     relocated: bool

@@ -33,6 +33,7 @@ def claimed_receipt(claimed: Mapping[str, Any]) -> Receipt:
             skipped=_remarks(claimed, "skipped"),
             torn=_remarks(claimed, "torn"),
             healed=_remarks(claimed, "healed"),
+            ignored=_remarks(claimed, "ignored"),
             dropped=_numbers(claimed, "dropped"),
             counts=_numbers(claimed, "counts"),
             relocated=_flag(claimed.get("relocated", False)),
@@ -53,6 +54,7 @@ def _shortened(receipt: Receipt) -> Receipt:
             skipped=receipt.skipped[:most],
             torn=receipt.torn[:most],
             healed=receipt.healed[:most],
+            ignored=receipt.ignored[:most],
         )
     return receipt
 

@@ -7,7 +7,7 @@ the stat cache of the present state, so that a second look costs what changed si
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -38,16 +38,19 @@ class Present:
     """A workspace as it was looked at. Close it.
 
     `linked` tells of each further name of a file the first one, as a walk of the tree meets them;
-    `strays`, by folder, what no snapshot carries: sockets, FIFOs, devices, what cannot be read.
+    `strays`, by folder, what no snapshot carries: sockets, FIFOs, devices, what cannot be read,
+    and what the ignore files that lie there leave out.
     """
 
-    def __init__(self, root: Root, cache: StatCache, workspace_fd: int) -> None:
+    def __init__(
+        self, root: Root, cache: StatCache, workspace_fd: int, left_out: Collection[bytes]
+    ) -> None:
         self.root = root
         self._cache = cache
         self.linked: dict[bytes, bytes] = {}
         self.further_names: dict[bytes, list[bytes]] = {}
         self.strays: dict[bytes, list[EntryStat]] = {}
-        self._look_closer(workspace_fd)
+        self._look_closer(workspace_fd, left_out)
 
     def close(self) -> None:
         """Let go of the cache."""
@@ -67,11 +70,11 @@ class Present:
         """Every folder with its path."""
         return self._cache.folders()
 
-    def _look_closer(self, workspace_fd: int) -> None:
-        """At folders of which no listing tells all."""
+    def _look_closer(self, workspace_fd: int, left_out: Collection[bytes]) -> None:
+        """At folders of which no listing tells all, and those where rules leave something out."""
         names: dict[tuple[int, int], list[bytes]] = {}
         for path, folder in self._cache.folders():
-            if not folder.always_look:
+            if not folder.always_look and path not in left_out:
                 continue
             known = parse_records(folder.records)
             for entry in known:
@@ -112,7 +115,8 @@ def look(workspace: Path, caches: StatCaches, base: str | None) -> Present:
         cache = caches.open(scan.root.digest)
         if cache is None:
             raise ConflictError("The stat cache that was just written cannot be read.")
-        return Present(scan.root, cache, workspace_fd)
+        left_out = {folder.path for folder in scan.folders if folder.left_out}
+        return Present(scan.root, cache, workspace_fd, left_out)
 
 
 def entries_of(folder: CachedFolder) -> dict[bytes, tuple[EntryStat, EntryContent]]:

@@ -18,7 +18,8 @@ class Receipt:
 
     `complete` is true only when every entry of the workspace was carried and verified;
     otherwise `incomplete_because` says why not. `dropped` counts what is never carried:
-    xattrs, ACLs, set-uid and set-gid bits.
+    xattrs, ACLs, set-uid and set-gid bits. `ignored` is what the users' own ignore files left out,
+    a folder as one, with the rule; before it, ignore files that could not be followed.
     """
 
     operation: Literal["save", "restore"]
@@ -33,6 +34,7 @@ class Receipt:
     skipped: tuple[Remark, ...] = ()
     torn: tuple[Remark, ...] = ()
     healed: tuple[Remark, ...] = ()
+    ignored: tuple[Remark, ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     relocated: bool = False
@@ -47,7 +49,7 @@ class Receipt:
         """The receipt that `as_dict` gave; keys that are not known are ignored."""
         known = {f.name for f in fields(cls)}
         values = {name: value for name, value in data.items() if name in known}
-        for name in ("skipped", "torn", "healed"):
+        for name in ("skipped", "torn", "healed", "ignored"):
             values[name] = tuple(Remark(**remark) for remark in values.get(name, ()))
         values["incomplete_because"] = tuple(values.get("incomplete_because", ()))
         return cls(**values)

@@ -15,6 +15,7 @@ class Remarks:
     def __init__(self) -> None:
         self.skipped: list[Remark] = []
         self.torn: list[Remark] = []
+        self.ignored: list[Remark] = []
         self.dropped: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
 
@@ -36,6 +37,10 @@ class Remarks:
         """An entry that should have been carried and was not: the save is incomplete."""
         self.counts["unreadable"] += 1
         _add(self.skipped, path, reason)
+
+    def ignore(self, path: bytes, reason: str) -> None:
+        """What an ignore file leaves out, or an ignore file itself; counted by who tells."""
+        _add(self.ignored, path, reason)
 
     def tear(self, path: bytes, reason: str) -> None:
         """A file that changed while it was read."""
@@ -68,6 +73,7 @@ class Remarks:
             incomplete_because=tuple(reasons),
             skipped=tuple(self.skipped),
             torn=tuple(self.torn),
+            ignored=tuple(self.ignored),
             dropped=dict(self.dropped),
             counts=dict(self.counts),
         )

@@ -14,8 +14,9 @@ from typing import Final
 
 from limpet.snapshots.attributes import drops_of
 from limpet.snapshots.entry_contents import Drops
+from limpet.snapshots.ignoring import IGNORE_FILE, Ignoring, Rules
 from limpet.snapshots.native import pack_records, parse_records, scan_folder
-from limpet.snapshots.native.records import within
+from limpet.snapshots.native.records import kinds_of, within
 from limpet.snapshots.remarks import Remarks
 from limpet.snapshots.statcache import StatCache, folders_of
 from limpet.snapshots.tar_format import MAX_DEPTH, MAX_PATH_BYTES
@@ -52,6 +53,10 @@ class SurveyedFolder:
     below: list["SurveyedFolder"] = field(default_factory=list)
     number: int = 0
     """Its place in `Survey.folders`."""
+    rules: Rules | None = None
+    """The users' own rules that are in force in it."""
+    left_out: bool = False
+    """Whether these leave something in it out."""
 
     def path_of(self, name: bytes) -> bytes:
         """The path of one of its entries."""
@@ -152,6 +157,7 @@ class _Walk:
         self.late_roots: list[SurveyedFolder] = []
         self.postponed: list[tuple[SurveyedFolder, bytes]] = []
         self.failed: list[tuple[bytes, OSError | str]] = []
+        self.ignoring = Ignoring()
         self.walkers = Walkers[_Open](self._walk, _Open.close)
         self.count = 0
 
@@ -177,7 +183,8 @@ class _Walk:
             self.walkers.run(_Open(fd, parent, [name], depth))
 
     def tell(self, remarks: Remarks) -> None:
-        """Make remarks of what could not be listed."""
+        """Make remarks of what could not be listed, and of what rules left out."""
+        self.ignoring.tell(remarks)
         for path, why in sorted(self.failed, key=lambda one: one[0]):
             if isinstance(why, FileNotFoundError):
                 remarks.count("vanished")
@@ -274,6 +281,11 @@ class _Walk:
         records, errors = scan_folder(fd)
         if not path and looking.exclude_top:
             records = _without(records, looking.exclude_top)
+        rules = parent.rules if parent is not None else None
+        left_out = False
+        if (rules is not None or IGNORE_FILE in records) and not late:
+            rules, kept = self._follow(rules, path, fd, records)
+            records, left_out = kept, kept is not records
         seen = cache.seen(path, records) if cache is not None and not errors else None
         if seen is not None:
             names = list(seen.folders)
@@ -291,12 +303,28 @@ class _Walk:
             row = cache.row(path) if cache is not None else -1
             folder = SurveyedFolder(path, name, parent, records, row, False, late)
             folder.size_bytes = sum(one.size for one in entries if stat.S_ISREG(one.mode))
+        folder.rules, folder.left_out = rules, left_out
         if parent is not None and parent.records is not None:
             folder.drops = drops_of(fd)
         if len(names) > 1 and not late and b"objects" in names and b"refs" in names:
             names.remove(b"objects")
             self.postponed.append((folder, b"objects"))
         return folder, names
+
+    def _follow(
+        self, above: Rules | None, path: bytes, fd: int, records: bytes
+    ) -> tuple[Rules | None, bytes]:
+        """The rules in force in a folder, and its listing without what they leave out."""
+        rules, left_out = self.ignoring.follow(above, path, fd, kinds_of(records))
+        if not left_out:
+            return rules, records
+        kept = []
+        for entry in parse_records(records):
+            if entry.name not in left_out:
+                kept.append(entry)
+            elif not stat.S_ISDIR(entry.mode):
+                self.ignoring.add_bytes(entry.size)
+        return rules, pack_records(kept)
 
     def _share(self, chain: list[_Open]) -> None:
         """Give a large part of what is still to be walked to another thread."""

@@ -21,7 +21,7 @@ from limpet.snapshots.tar_read import TarLimits, TarVerifier, extract_tar
 from limpet.snapshots.tree import delete_tree
 from limpet.snapshots.wire import StreamEnd, StreamFrame, StreamHeader, StreamReader, StreamWriter
 
-_TOLD: Final = ("skipped", "torn", "healed", "dropped")
+_TOLD: Final = ("skipped", "torn", "healed", "ignored", "dropped")
 
 
 class TarUnreadableError(InvalidInputError):

@@ -17,6 +17,7 @@ from typing import Final, Self
 
 from limpet.errors import LimpetError, NotFoundError
 from limpet.snapshots import tar_format as tf
+from limpet.snapshots.ignoring import Ignoring
 from limpet.snapshots.reading import (
     OPEN_FILE,
     Content,
@@ -126,7 +127,13 @@ class _Writer:
     def chunks(self) -> Iterator[bytes]:
         started = time.monotonic()
         root: os.stat_result | None = None
-        folders = walk(self.workspace, on_error=self.unreadable, exclude_top=self.exclude_top)
+        ignoring = Ignoring()
+        folders = walk(
+            self.workspace,
+            on_error=self.unreadable,
+            exclude_top=self.exclude_top,
+            ignoring=ignoring,
+        )
         for folder in folders:
             if "objects" in folder.folders:
                 folder.folders.sort(key=_objects_last)
@@ -146,6 +153,7 @@ class _Writer:
                 if self.out.pending >= CHUNK_BYTES:
                     yield from self.out.flush()
         assert root is not None
+        ignoring.tell(self.remarks)
         self.remarks.count("links_outside", len(self.linked))
         receipt = self.remarks.receipt(
             "save",

@@ -9,10 +9,13 @@ import errno
 import os
 import stat
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
+
+from limpet.snapshots.ignoring import IGNORE_FILE, Ignoring, Rules
 
 OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NOT_SAVED: Final = frozenset({"tmp"})
@@ -20,6 +23,7 @@ RESERVED: Final = ".limpet-root"
 """The top-level folder that holds our own state where it cannot lie beside the workspace."""
 KEPT_OPEN: Final = 64
 _SETTLE_S: Final = 0.1
+_IGNORE_FILE: Final = os.fsdecode(IGNORE_FILE)
 
 OnError = Callable[[bytes, OSError], None]
 """Told of a folder that could not be read: its path relative to the root, and why."""
@@ -52,6 +56,7 @@ class _Level:
     name: str
     path: bytes
     todo: list[str]
+    rules: Rules | None = None
 
 
 class _Descent:
@@ -141,9 +146,15 @@ def _read_folder(
 
 
 def walk(
-    root: Path, *, on_error: OnError, exclude_top: Collection[str] = NOT_SAVED
+    root: Path,
+    *,
+    on_error: OnError,
+    exclude_top: Collection[str] = NOT_SAVED,
+    ignoring: Ignoring | None = None,
 ) -> Iterator[Folder]:
     """Every folder of the tree, parents first, each with its entries; the top's `exclude_top` not.
+
+    With `ignoring`, nor what the ignore files in the tree leave out.
 
     A folder that cannot be read, was moved meanwhile or lies on another file system goes to
     `on_error`. Raises `OSError` when the root itself cannot be read.
@@ -151,18 +162,23 @@ def walk(
     root_fd = os.open(root, OPEN_FOLDER & ~os.O_NOFOLLOW)
     try:
         with _Descent(root_fd) as descent:
-            yield from _walk(descent, os.dup(root_fd), on_error, exclude_top)
+            yield from _walk(descent, os.dup(root_fd), on_error, exclude_top, ignoring)
     finally:
         os.close(root_fd)
 
 
 def _walk(
-    descent: _Descent, top_fd: int, on_error: OnError, exclude_top: Collection[str]
+    descent: _Descent,
+    top_fd: int,
+    on_error: OnError,
+    exclude_top: Collection[str],
+    ignoring: Ignoring | None,
 ) -> Iterator[Folder]:
     status = os.fstat(top_fd)
     device = status.st_dev
     descent.push(_Level(top_fd, _identity(status), "", b"", []))
     top = _read_folder(b"", top_fd, status, exclude_top)
+    descent.levels[-1].rules = _follow(ignoring, None, top)
     yield top
     descent.levels[-1].todo = top.folders[::-1]
     while descent.levels:
@@ -194,9 +210,33 @@ def _walk(
             os.close(fd)
             on_error(path, error)
             continue
-        descent.push(_Level(fd, _identity(status), name, path, []))
+        rules = _follow(ignoring, level.rules, folder)
+        descent.push(_Level(fd, _identity(status), name, path, [], rules))
         yield folder
         descent.levels[-1].todo = folder.folders[::-1]
+
+
+def _follow(ignoring: Ignoring | None, above: Rules | None, folder: Folder) -> Rules | None:
+    """Take away what the rules that are in force leave out; gives these rules."""
+    if ignoring is None or (above is None and not _has(folder, _IGNORE_FILE)):
+        return above
+    names = {os.fsencode(entry.name): False for entry in folder.entries}
+    names |= dict.fromkeys(map(os.fsencode, folder.folders), True)
+    rules, left_out = ignoring.follow(above, folder.path, folder.fd, names)
+    if left_out:
+        gone = {os.fsdecode(name) for name in left_out}
+        for entry in folder.entries:
+            if entry.name in gone:
+                with contextlib.suppress(OSError):
+                    ignoring.add_bytes(entry.stat(follow_symlinks=False).st_size)
+        folder.entries = [entry for entry in folder.entries if entry.name not in gone]
+        folder.folders = [name for name in folder.folders if name not in gone]
+    return rules
+
+
+def _has(folder: Folder, name: str) -> bool:
+    at = bisect_left(folder.entries, name, key=_name_of)
+    return at < len(folder.entries) and folder.entries[at].name == name
 
 
 def _join(path: bytes, name: str) -> bytes:
@@ -223,14 +263,21 @@ def is_empty(workspace: Path, *, exclude_top: Collection[str] = NOT_SAVED) -> bo
 def changed_since(
     workspace: Path, ctime_ns: int, *, exclude_top: Collection[str] = NOT_SAVED
 ) -> bool:
-    """Whether any entry (`tmp` aside) was made, written, renamed or removed at `ctime_ns` or later.
+    """Whether any entry was made, written, renamed or removed at `ctime_ns` or later.
+
+    `tmp`, and what ignore files leave out, do not count.
 
     `ctime_ns` is a time of the file system's clock: take it with `settled_clock_ns`. What cannot be
     read counts as changed. The top folder counts by mtime: a swap alone changes its ctime.
     """
     leave_out = {*exclude_top, RESERVED}
     unread: list[bytes] = []
-    folders = walk(workspace, on_error=lambda path, _: unread.append(path), exclude_top=leave_out)
+    folders = walk(
+        workspace,
+        on_error=lambda path, _: unread.append(path),
+        exclude_top=leave_out,
+        ignoring=Ignoring(),
+    )
     with contextlib.closing(folders):  # type: ignore[type-var]
         for folder in folders:
             status = folder.status

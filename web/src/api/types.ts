@@ -12,6 +12,8 @@ export type Receipt = {
   skipped: Remark[];
   torn: Remark[];
   healed: Remark[];
+  /** What the users' own ignore files leave out, a folder as one. */
+  ignored: Remark[];
   dropped: Record<string, number>;
   counts: Record<string, number>;
   blake3: string;

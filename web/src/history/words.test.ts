@@ -13,6 +13,7 @@ const receipt: Receipt = {
   skipped: [],
   torn: [],
   healed: [],
+  ignored: [],
   dropped: {},
   counts: {},
   blake3: "",
@@ -40,5 +41,9 @@ test("paths are listed, and those that were too many are counted", () => {
   const torn = [{ path: "a", reason: "changed" }];
   expect(receiptRemarks({ ...receipt, torn, counts: { torn: 5 } })).toEqual([
     { title: "Changed while they were read", remarks: torn, more: 4 },
+  ]);
+  const ignored = [{ path: "repo/data", reason: "/repo/data/ in .limpetignore, line 1" }];
+  expect(receiptRemarks({ ...receipt, ignored, counts: { ignored: 2 } })).toEqual([
+    { title: "Left out by .limpetignore", remarks: ignored, more: 1 },
   ]);
 });

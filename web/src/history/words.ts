@@ -87,6 +87,11 @@ export function receiptRemarks(receipt: Receipt): { title: string; remarks: Rema
     ["Skipped", receipt.skipped, (receipt.counts.skipped ?? 0) + (receipt.counts.unreadable ?? 0)],
     ["Changed while they were read", receipt.torn, receipt.counts.torn ?? 0],
     ["Mended", receipt.healed, receipt.counts.healed ?? 0],
+    [
+      "Left out by .limpetignore",
+      receipt.ignored,
+      (receipt.counts.ignored ?? 0) + (receipt.counts.ignore_files_not_followed ?? 0),
+    ],
   ];
   return kinds
     .filter(([, remarks]) => remarks.length > 0)

@@ -184,6 +184,7 @@ class ReceiptInfo(Output):
     skipped: list[RemarkInfo]
     torn: list[RemarkInfo]
     healed: list[RemarkInfo]
+    ignored: list[RemarkInfo]
     dropped: dict[str, int]
     counts: dict[str, int]
     relocated: bool

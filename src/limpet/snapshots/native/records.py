@@ -1,5 +1,6 @@
 """What the floor gives: packed listings, and files that were read in a batch."""
 
+import stat
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
@@ -9,11 +10,14 @@ from typing import Final, NamedTuple
 
 ENTRY: Final = struct.Struct("<IIQQQqqQH")
 """st_mode, nlink, dev, ino, size, mtime_ns, ctime_ns, blocks of 512 bytes, length of the name."""
+_KIND: Final = struct.Struct("<I52xH")
+"""Of an entry, its mode and the length of its name alone."""
 CHANGED: Final = -1
 """In `ReadFiles.errnos`: not a regular file, of another size, or written while it was read."""
 _ITEM_BYTES: Final = {code: array(code).itemsize for code in "iIqQB"}
 FIRST_NS: Final = -(1 << 63)
 LAST_NS: Final = (1 << 63) - 1
+_FORMAT: Final = 0o170000
 """Times lie between these (the years 1677 and 2262); one beyond comes as the nearer of them."""
 
 
@@ -49,6 +53,20 @@ def parse_records(records: bytes) -> list[EntryStat]:
         at += step
         name = records[at : at + length]
         found.append(EntryStat(mode, nlink, dev, ino, size, mtime_ns, ctime_ns, blocks, name))
+        at += length
+    return found
+
+
+def kinds_of(records: bytes) -> dict[bytes, bool]:
+    """The names of the entries, and of each whether it is a folder: all that rules ask for."""
+    found = {}
+    at = 0
+    step = _KIND.size
+    unpack = _KIND.unpack_from
+    while at < len(records):
+        mode, length = unpack(records, at)
+        at += step
+        found[records[at : at + length]] = mode & _FORMAT == stat.S_IFDIR
         at += length
     return found
 
