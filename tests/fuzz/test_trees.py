@@ -7,6 +7,7 @@ delta never differs from a full read.
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from limpet.snapshots.diff import Side, diff_trees
-from limpet.snapshots.tree import delete_tree
+from limpet.snapshots.ignoring import Ignoring
+from limpet.snapshots.tree import delete_tree, walk
 from tests.snapshots.engine import Engine
+from tests.snapshots.test_ignore_rules import rules
 from tests.snapshots.trees import Folder, build, describe, scratch_folder, trees
 
 EXAMPLES = int(os.environ.get("LIMPET_FUZZ_EXAMPLES", "25"))
@@ -65,6 +68,46 @@ def test_a_second_tree_in_the_place_of_the_first_is_saved_as_a_delta(
             Side(old, before.packed.root.node), Side(new, after.packed.root.node), times=True
         )
         assert same == (before.packed.root.node == after.packed.root.node)
+
+
+@few
+@given(trees(), rules, rules)
+def test_what_ignore_files_leave_out_is_nowhere(tree: Folder, outer: bytes, inner: bytes) -> None:
+    """The packed form and the walk of plain tars leave out the same, and nothing else."""
+    with scratch_folder() as folder:
+        engine = Engine(folder)
+        tree.entries.pop(b"tmp", None)
+        tree.entries.pop(b".limpet-root", None)
+        build(engine.workspace, tree)
+        (engine.workspace / ".limpetignore").write_bytes(outer)
+        for below in sorted(engine.workspace.iterdir()):
+            if below.is_dir() and not below.is_symlink():
+                (below / ".limpetignore").write_bytes(inner)
+                break
+        head = engine.save()
+        assert engine.save(reason="idle").blake3 == head.blake3
+        engine.restore(head, folder / "back")
+        kept = {b"" if not one.path else b"/" + one.path for one in walk_kept(engine.workspace)}
+        kept |= {
+            b"/" + one.path_of(entry.name)
+            for one in walk_kept(engine.workspace)
+            for entry in one.entries
+        }
+        everything = describe(engine.workspace)
+        back = describe(folder / "back")
+        assert back.keys() == kept
+        for path, told in back.items():
+            plain = 4 if told[0] == "file" else 3
+            assert told[:plain] == everything[path][:plain]
+
+
+def walk_kept(workspace: Path) -> Iterator[Any]:
+    """Every folder, with what rules leave of it."""
+
+    def on_error(path: bytes, error: OSError) -> None:
+        raise error
+
+    return walk(workspace, on_error=on_error, ignoring=Ignoring())
 
 
 NAMES = [b"a", b"b", b"c", b"\xff\xfe", b"n" * 255]
