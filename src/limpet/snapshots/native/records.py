@@ -17,8 +17,8 @@ CHANGED: Final = -1
 _ITEM_BYTES: Final = {code: array(code).itemsize for code in "iIqQB"}
 FIRST_NS: Final = -(1 << 63)
 LAST_NS: Final = (1 << 63) - 1
-_FORMAT: Final = 0o170000
 """Times lie between these (the years 1677 and 2262); one beyond comes as the nearer of them."""
+_FORMAT: Final = 0o170000
 
 
 class EntryStat(NamedTuple):
