@@ -55,7 +55,7 @@ demo: setup ## The main job by itself: make, edit, save, kill -9, restore, compa
 
 # --- checks -----------------------------------------------------------------------------------
 
-.PHONY: check check-python check-web test test-servers faults-store bench-store faults-main faults-engine fuzz bench bench-main
+.PHONY: check check-python check-web test test-servers faults-store bench-store faults-main faults-engine fuzz bench bench-daemon bench-main
 check: check-python check-web ## Format, lint, types, import contract, dead code, the web app's checks
 check-python: setup-dev
 	$(BIN)/ruff format --check src tests bench hatch_build.py
@@ -92,5 +92,7 @@ bench: setup-dev ## Snapshots beside tar, restic, borg, squashfs and bare C: tab
 	$(BIN)/python -m bench.snapshots $(BENCH)
 bench-store: setup-dev test-servers ## Snapshots in a bucket beside restic and rclone; 1,000 sandboxes of one template; forks
 	$(BIN)/python -m bench.store $(BENCH)
+bench-daemon: setup-dev ## A daemon's start and its memory, with their bars
+	$(BIN)/python -m bench.daemon $(BENCH)
 bench-main: setup-dev ## What a person waits for: the tile, an evicted sandbox, beside installing by hand
 	$(BIN)/python -m bench.main_job

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-from limpet.snapshots.wire import MEDIA_TYPE
+from limpet.snapshots.media_type import MEDIA_TYPE
 from tests.faults_engine.hostile_streams import CASES, PLANS, Answer, beyond_base, good, of
 
 TOKEN = os.fdopen(int(os.environ["DAEMON_TOKEN_FD"]), "rb").read().decode()

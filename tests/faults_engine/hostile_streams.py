@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from limpet.snapshots import zstd
 from limpet.snapshots.blobs import BlobHash, hash_of
 from limpet.snapshots.frame import encode_frame
+from limpet.snapshots.media_type import MEDIA_TYPE
 from limpet.snapshots.node import EMPTY_FILE, FILE, FOLDER, HARD_LINK, SYMLINK, Entry, Root
 from limpet.snapshots.node_encode import encode_entries
-from limpet.snapshots.wire import MEDIA_TYPE, StreamWriter
+from limpet.snapshots.wire import StreamWriter
 from tests.snapshots.packed_streams import RECEIPT, Hard, Link, Tree, save_stream, tree_of
 from tests.snapshots.packed_trees import PackedTree
 

@@ -35,11 +35,11 @@ from limpet.daemon.children import running_children
 from limpet.daemon.config_store import ConfigStore
 from limpet.daemon.context import DaemonContext, Token
 from limpet.daemon.events import Broadcaster
+from limpet.daemon.folders import make_folders, recovered
 from limpet.daemon.gate import gate
 from limpet.daemon.late_preview import LatePreview
 from limpet.daemon.origin import OriginStore
 from limpet.daemon.processes import Reaper, become_subreaper, hide_memory
-from limpet.daemon.restore import make_folders
 from limpet.daemon.routes import Route
 from limpet.daemon.server import Server, open_socket
 from limpet.daemon.settings import DaemonSettings
@@ -49,7 +49,7 @@ from limpet.daemon.tasks import TaskManager
 from limpet.daemon.watch import Watcher
 from limpet.errors import InvalidInputError, LimpetError
 from limpet.memory import share_one_arena
-from limpet.snapshots.swap import SandboxRoot, recover
+from limpet.snapshots.root import SandboxRoot
 
 EXIT_SETTINGS = 2
 EXIT_FOLDERS = 4
@@ -74,13 +74,13 @@ def main() -> None:
     hide_memory()
     try:
         root = SandboxRoot(settings.sandbox_root, settings.app_root)
-        report = recover(root, delete=False)
+        rolled, trash = recovered(root)
     except (OSError, LimpetError) as error:
         _give_up(error, EXIT_FOLDERS)
     os.chdir("/")
-    if report.rolled != "none":
-        _say(f"a restore that was cut off was rolled {report.rolled}")
-    asyncio.run(_serve(settings, root, report.trash, listener))
+    if rolled != "none":
+        _say(f"a restore that was cut off was rolled {rolled}")
+    asyncio.run(_serve(settings, root, trash, listener))
 
 
 def _give_up(error: Exception, code: int) -> NoReturn:
@@ -116,9 +116,11 @@ async def _serve(
         )
         server = Server(app)
         serving = asyncio.create_task(server.run_on(listener))
+        warming = asyncio.create_task(snapshots.warm_up())
         ending = asyncio.create_task(told.wait())
         await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
+        warming.cancel()
         _say("ending")
         await _end(ctx)
         server.stop()

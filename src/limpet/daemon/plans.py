@@ -13,9 +13,10 @@ from starlette.responses import Response
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.restore import Asked, fed
 from limpet.daemon.snapshots import base_of
+from limpet.snapshots.media_type import MEDIA_TYPE
 from limpet.snapshots.patch import PatchPlan, plan_patch
 from limpet.snapshots.swap import new_staging_folder
-from limpet.snapshots.wire import MEDIA_TYPE, StreamWriter
+from limpet.snapshots.wire import StreamWriter
 
 
 async def plan(ctx: DaemonContext, _: object, request: Request) -> Response:

@@ -6,20 +6,20 @@ but the daemon is ended, and the workspace is the old one or the new one at any 
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from limpet.daemon.context import DaemonContext
+from limpet.daemon.folders import make_folders
 from limpet.daemon.gate import gate
 from limpet.daemon.hand_over import Upload, UploadBrokenError
-from limpet.daemon.snapshots import DIGEST, MAX_SNAPSHOT_ID, SnapshotService, number
+from limpet.daemon.snapshots import DIGEST, MAX_SNAPSHOT_ID, Restored, SnapshotService, number
 from limpet.errors import InvalidInputError, LimpetError
+from limpet.snapshots.media_type import MEDIA_TYPE
 from limpet.snapshots.patch import apply_patch, fetch
 from limpet.snapshots.receipt import Receipt, Remark
 from limpet.snapshots.restore_tree import restore_stream
@@ -28,19 +28,9 @@ from limpet.snapshots.space import full_error, is_full
 from limpet.snapshots.swap import heal_locks, new_staging_folder, recover, swap
 from limpet.snapshots.tar_format import BLOCK, checksum_matches
 from limpet.snapshots.tar_read import TarLimits, extract_tar
-from limpet.snapshots.wire import MEDIA_TYPE
 
 T = TypeVar("T")
 REASON = "the workspace is being restored"
-
-
-class Restored(msgspec.Struct):
-    """What a restore did."""
-
-    ok: bool
-    files: int
-    bytes: int
-    receipt: dict[str, Any]
 
 
 class RestoreFailedError(LimpetError):
@@ -276,12 +266,3 @@ async def _put_in_place(
     service.delete_later(*trash)
     service.tell("done", bytes=receipt.size_bytes, files=receipt.files, snapshot=asked.snapshot)
     return Restored(ok=True, files=receipt.files, bytes=receipt.bytes, receipt=receipt.as_dict())
-
-
-def make_folders(workspace: Path) -> None:
-    """The folders that commands need: made where they are missing, the top's times kept."""
-    before = workspace.stat()
-    for name in ("repo", "home", "tmp"):
-        with contextlib.suppress(FileExistsError):
-            (workspace / name).mkdir()
-    os.utime(workspace, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -1,7 +1,7 @@
 """Snapshot routes: one save or one restore at a time, and what is told of the workspace's origin.
 
-A save streams the workspace (here), as a tar or, when the caller takes it, as the packed delta
-against a state that the caller has; a restore is in restore.py.
+A save is in save.py, a restore in restore.py. Neither they nor the engine behind them is imported
+before the daemon answers: that takes as long as all the rest of its start.
 """
 
 import asyncio
@@ -12,29 +12,28 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.freeze import ProcessFreezer
 from limpet.daemon.gate import gate
 from limpet.daemon.origin import Origin, OriginStore
 from limpet.daemon.processes import owns_pid_namespace
-from limpet.daemon.routes import Route
+from limpet.daemon.routes import Answer, Handler, Route
 from limpet.errors import ConflictError, InvalidInputError
-from limpet.snapshots.delta import DeltaStream, Freezer, stream_delta
-from limpet.snapshots.patch import PatchPlan
-from limpet.snapshots.seeding import Seeding
-from limpet.snapshots.statcache import StatCaches
-from limpet.snapshots.tar_format import Progress
-from limpet.snapshots.tar_write import TarStream, stream_tar
 from limpet.snapshots.tree import delete_tree
-from limpet.snapshots.wire import MEDIA_TYPE
+
+if TYPE_CHECKING:
+    from limpet.snapshots.delta import Freezer
+    from limpet.snapshots.patch import PatchPlan
+    from limpet.snapshots.seeding import Seeding
+    from limpet.snapshots.statcache import StatCaches
 
 PROGRESS_S = 0.25
 MAX_SNAPSHOT_ID = 200
@@ -55,6 +54,15 @@ class Committed(msgspec.Struct, rename="camel"):
     """The root digest of a packed save: what the stat caches of other states are for is over."""
 
 
+class Restored(msgspec.Struct):
+    """What a restore did."""
+
+    ok: bool
+    files: int
+    bytes: int
+    receipt: dict[str, Any]
+
+
 class Detached(msgspec.Struct):
     """Whether the sandbox runs without its snapshot, and which one that is."""
 
@@ -69,12 +77,12 @@ class Plans:
         self._delete_later = delete_later
         self._kept: tuple[str, PatchPlan] | None = None
 
-    def keep(self, name: str, plan: PatchPlan) -> None:
+    def keep(self, name: str, plan: "PatchPlan") -> None:
         """Keep it until it is taken or given up."""
         self.give_up()
         self._kept = name, plan
 
-    def take(self, name: str) -> PatchPlan:
+    def take(self, name: str) -> "PatchPlan":
         """The plan of that name, which is the caller's now; `ConflictError` when it is gone."""
         if self._kept is None or self._kept[0] != name:
             raise ConflictError("that plan is not there any more", hint="Make another one.")
@@ -95,7 +103,6 @@ class SnapshotService:
 
     def __init__(self, ctx: DaemonContext, origin: OriginStore) -> None:
         self.origin = origin
-        self.caches = StatCaches(ctx.root.state / "statcache")
         self.plans = Plans(self.delete_later)
         self.freezer: Freezer | None = None
         if ctx.settings.freeze:
@@ -109,6 +116,13 @@ class SnapshotService:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._told_at_s = 0.0
         self._ending = False
+
+    @cached_property
+    def caches(self) -> "StatCaches":
+        """What is known of the workspace's files, for saves that build upon a state."""
+        from limpet.snapshots.statcache import StatCaches
+
+        return StatCaches(self._ctx.root.state / "statcache")
 
     @property
     def operation(self) -> Operation | None:
@@ -151,11 +165,11 @@ class SnapshotService:
         """Do blocking work of the operation in its thread."""
         return self._loop.run_in_executor(self._executor, work)
 
-    def seed_later(self, seeding: Seeding) -> None:
+    def seed_later(self, seeding: "Seeding") -> None:
         """Let the stat caches know what was restored, before the next operation begins."""
         self.run(lambda: self._seed(seeding))
 
-    def _seed(self, seeding: Seeding) -> None:
+    def _seed(self, seeding: "Seeding") -> None:
         try:
             seeding.write(self.caches, self._ctx.settings.app_root)
         except OSError as error:  # the next save reads everything
@@ -197,127 +211,6 @@ def _delete(*trees: Path) -> None:
             print(f"limpet-daemon: {tree} is not deleted: {error}", file=sys.stderr)  # noqa: T201
 
 
-class SaveResponse(Response):
-    """Streams a save; holds the service's turn until the last byte is out or the client gone.
-
-    `first` is the stream's first chunk: what hinders a save at once was told before this is made.
-    """
-
-    def __init__(
-        self,
-        service: SnapshotService,
-        stream: TarStream | DeltaStream,
-        first: bytes,
-        media_type: str,
-        headers: dict[str, str],
-    ) -> None:
-        super().__init__(media_type=media_type, headers=headers)
-        del self.headers["content-length"]
-        self._service = service
-        self._stream = stream
-        self._first = first
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Send chunk by chunk, reading one ahead. A failure breaks the stream off."""
-        gone = asyncio.create_task(_disconnected(receive))
-        try:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await self._send_chunks(send, gone)
-        finally:
-            gone.cancel()
-            await self._give_back()
-        # The turn is free before the client can know that the save has ended.
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _send_chunks(self, send: Send, gone: "asyncio.Task[None]") -> None:
-        sent_bytes = 0
-        chunk = self._first
-        ahead = self._ahead()
-        try:
-            while chunk:
-                if gone.done():
-                    raise ConnectionResetError("the client left in the middle of a save")
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                sent_bytes += len(chunk)
-                chunk = await ahead
-                ahead = self._ahead() if chunk else ahead
-        except BaseException as error:
-            self._service.tell("failed", bytes=sent_bytes, error=str(error) or "broken off")
-            raise
-        finally:
-            await asyncio.wait([ahead])
-        self._service.tell("done", bytes=sent_bytes, complete=self._stream.receipt.complete)
-
-    async def _give_back(self) -> None:
-        try:
-            await self._service.run(self._stream.close)
-        finally:
-            self._service.end()
-
-    def _ahead(self) -> "asyncio.Future[bytes]":
-        return self._service.run(self._next)
-
-    def _next(self) -> bytes:
-        return next(self._stream, b"")
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def create(ctx: DaemonContext, _: object, request: Request) -> Response:
-    """Stream the workspace as a tar, or packed when that is accepted.
-
-    204 when there is nothing and never was.
-    """
-    service = ctx.snapshots
-    service.begin("save")
-    try:
-        packed = MEDIA_TYPE in request.headers.get("accept", "")
-        base = base_of(request)
-        limit = number(request.headers.get("x-limpet-limit-bytes"), "X-Limpet-Limit-Bytes")
-        seq = ctx.activity.seq
-        await service.origin.saving(seq)
-        headers = {
-            "X-Limpet-Activity-Seq": str(seq),
-            "X-Limpet-Boot-Id": ctx.settings.boot_id,
-            "X-Accel-Buffering": "no",
-        }
-        progress = service.progress("saving")
-        stream: TarStream | DeltaStream
-        if packed:
-            stream = await service.run(lambda: _delta(ctx, base, limit, seq, progress))
-        else:
-            workspace = ctx.settings.app_root
-            stream = await service.run(lambda: stream_tar(workspace, on_progress=progress))
-        if stream.empty and service.origin.snapshot is None:
-            stream.close()
-            service.end()
-            return Response(status_code=204, headers=headers)
-        service.tell("started", activitySeq=seq)
-        first = await service.run(lambda: next(stream))
-        media_type = MEDIA_TYPE if packed else "application/x-tar"
-        return SaveResponse(service, stream, first, media_type, headers)
-    except BaseException:
-        service.end()
-        raise
-
-
-def _delta(
-    ctx: DaemonContext, base: str | None, limit: int | None, seq: int, progress: Progress
-) -> DeltaStream:
-    return stream_delta(
-        ctx.settings.app_root,
-        caches=ctx.snapshots.caches,
-        base=base,
-        fields={"activity_seq": seq, "boot_id": ctx.settings.boot_id},
-        freezer=ctx.snapshots.freezer,
-        limit_bytes=limit,
-        on_progress=progress,
-    )
-
-
 def base_of(request: Request) -> str | None:
     """The root digest in `X-Limpet-Base`, or None; `InvalidInputError` when it is none."""
     given = request.headers.get("x-limpet-base")
@@ -357,18 +250,39 @@ async def detach(ctx: DaemonContext, given: Detached, _: Request) -> Origin:
     return await ctx.snapshots.origin.now()
 
 
-def routes(_: DaemonContext) -> list[Route]:
-    """Routes of this module and of restore.py."""
-    from limpet.daemon.plans import plan
-    from limpet.daemon.restore import Restored, restore
+def late(module: str, name: str) -> Handler:
+    """The handler of a module of ours that is imported when it is first asked for."""
 
+    async def handle(ctx: DaemonContext, given: object, request: Request) -> Answer:
+        found = await asyncio.to_thread(import_module, f"limpet.daemon.{module}")
+        answer: Answer = await getattr(found, name)(ctx, given, request)
+        return answer
+
+    return handle
+
+
+async def warm_up() -> None:
+    """Import what saves and restores need, aside: the first one shall not wait for it."""
+    for module in ("restore", "save", "plans"):
+        await asyncio.to_thread(import_module, f"limpet.daemon.{module}")
+
+
+def routes(_: DaemonContext) -> list[Route]:
+    """Every snapshot route."""
     post, get = ("POST",), ("GET",)
+    create, restore = late("save", "create"), late("restore", "restore")
     return [
         Route(("POST", "GET"), "/snapshot/create", create, activity=False, summary="Save"),
         Route(
             post, "/snapshot/restore", restore, output=Restored, activity=False, summary="Restore"
         ),
-        Route(post, "/snapshot/plan", plan, activity=False, summary="Plan a warm restore"),
+        Route(
+            post,
+            "/snapshot/plan",
+            late("plans", "plan"),
+            activity=False,
+            summary="Plan a warm restore",
+        ),
         Route(
             post,
             "/snapshot/committed",

@@ -10,7 +10,7 @@ from limpet import __version__
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.events import TooManyClientsError
 from limpet.daemon.routes import Nothing, Route
-from limpet.snapshots.wire import MEDIA_TYPE as PACKED
+from limpet.snapshots.media_type import MEDIA_TYPE as PACKED
 
 SSE_HEADERS = {
     "Cache-Control": "no-cache, no-transform",

@@ -16,7 +16,6 @@ from limpet.errors import InvalidInputError, SnapshotDamagedError
 from limpet.snapshots.blobs import HASH_BYTES, BlobHash
 from limpet.snapshots.frame import MAX_FRAME_BYTES
 
-MEDIA_TYPE: Final = "application/vnd.limpet.snapshot.v1"
 Flow = Literal["save", "restore", "plan", "needs"]
 MAGIC: Final = b"LSTREAM1"
 MAX_HEADER_BYTES: Final = 64 << 10

@@ -1,0 +1,1 @@
+"""What a daemon costs: its start and its memory."""
