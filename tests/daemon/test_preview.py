@@ -9,15 +9,16 @@ from typing import Any
 import aiohttp
 import pytest
 
+from limpet.daemon import preview_pages
 from limpet.daemon.preview import (
-    is_ping,
+    is_chatter,
     mapped_cookie,
     mapped_location,
     without_frame_ancestors,
     without_our_cookies,
 )
 from limpet.daemon.preview_inject import Injector
-from tests.daemon.setup.projects import SERVER_JS, lifecycle, wait_phase
+from tests.daemon.setup.projects import SERVER_JS, lifecycle, state, wait_phase
 from tests.daemon_process import TOKEN, DaemonProcess
 from tests.live import poll_until
 
@@ -49,6 +50,12 @@ def get(daemon: DaemonProcess, path: str, **headers: str) -> Any:
 def seq(daemon: DaemonProcess) -> int:
     found: int = daemon.request("GET", "/idle").json()["activitySeq"]
     return found
+
+
+def previews(daemon: DaemonProcess) -> list[tuple[int, str, bool]]:
+    """What `GET /previews` tells."""
+    ports = daemon.request("GET", "/previews").json()["ports"]
+    return [(one["port"], one["process"], one["main"]) for one in ports]
 
 
 def quiet_seq(daemon: DaemonProcess) -> int:
@@ -250,6 +257,7 @@ async def test_another_port_of_the_sandbox_can_be_asked_for(
     (repo / "other.js").write_text(
         other + "s.listen(0, '127.0.0.1', () => console.log(s.address().port))"
     )
+    assert previews(app) == [(lifecycle(app)["port"], "node server.js", True)]
     task = app.post("/bash", {"command": "node other.js", "mode": "background"})["taskId"]
     while not (said := app.request("GET", f"/tasks/{task}").json()["stdout"]).strip():
         await asyncio.sleep(0.02)
@@ -258,6 +266,33 @@ async def test_another_port_of_the_sandbox_can_be_asked_for(
     assert b"hello" in get(app, "/", X_Limpet_Port=port).data, "only preview hosts may ask"
     mine = app.url.rsplit(":", 1)[1]
     assert get(app, "/x", X_Limpet_Token=TOKEN, X_Limpet_Port=mine).status == 502
+    assert (int(port), "node other.js", False) in previews(app)
+    told = state(app, "previews")["ports"]
+    assert {"port": int(port), "process": "node other.js", "main": False} in told
+    assert int(mine) not in [one["port"] for one in told]
+
+    at = {"X_Limpet_Token": TOKEN, "X_Limpet_Ports_At": "https://h--{port}.example.com"}
+    sent = get(app, f"/to?http://localhost:{port}/a?b", **at)
+    assert sent.headers["location"] == f"https://h--{port}.example.com/a?b"
+    for elsewhere in (f"http://localhost:{mine}/", "https://example.com/a"):
+        assert get(app, f"/to?{elsewhere}", **at).headers["location"] == elsewhere
+    untold = get(app, f"/to?http://localhost:{port}/a", X_Limpet_Ports_At="https://evil/{port}")
+    assert untold.headers["location"] == f"http://localhost:{port}/a"
+
+
+async def test_a_port_that_closes_or_opens_is_told_to_who_listens(
+    app: DaemonProcess, http: aiohttp.ClientSession, repo: Path
+) -> None:
+    (repo / "other.js").write_text("require('http').createServer().listen(0, '127.0.0.1')")
+    seen: list[int] = []
+    async with http.get("/_sandbox/events") as answer, asyncio.timeout(60):
+        task = app.post("/bash", {"command": "node other.js", "mode": "background"})["taskId"]
+        while 2 not in seen or seen[-1] != 1:
+            line = (await answer.content.readline()).decode()
+            if line.startswith("data: ") and '"ports"' in line:
+                seen.append(len(json.loads(line[6:])["ports"]))
+                if seen[-1] == 2:
+                    app.post(f"/tasks/{task}/kill", {})
 
 
 # -- the rules alone ------------------------------------------------------------------------------
@@ -314,6 +349,21 @@ def test_locations(given: str, mapped: str) -> None:
     assert mapped_location(given, 3000) == mapped
 
 
+@pytest.mark.parametrize("name", ["no_server", "starting"])
+def test_what_a_log_says_is_text_and_nothing_else(name: str) -> None:
+    log = "\x1b[31mred\x1b[0m <script>alert(1)</script>\r\n10 %\r100 %\x07\n\x1b]0;title\x07end&"
+    page, _ = getattr(preview_pages, name)("install-failed", log)
+    shown = page.partition("<pre")[2].partition("</pre>")[0].partition(">")[2]
+    assert shown == "red &lt;script&gt;alert(1)&lt;/script&gt;\n100 %\nend&amp;"
+
+
+def test_of_a_long_log_the_end_is_shown() -> None:
+    kept = preview_pages.tail("\n".join(f"line {number}" for number in range(1000)) + "\n\n")
+    assert kept.splitlines()[-1] == "line 999"
+    assert len(kept.splitlines()) == preview_pages.TAIL_LINES
+    assert len(preview_pages.tail("x" * 100_000)) == preview_pages.TAIL_CHARACTERS
+
+
 @pytest.mark.parametrize(
     ("given", "mapped"),
     [
@@ -322,11 +372,15 @@ def test_locations(given: str, mapped: str) -> None:
         ("a=1; Domain=127.0.0.1; Secure", "a=1; Secure"),
         ("a=1; Domain=example.com", "a=1; Domain=example.com"),
         ("a=domain", "a=domain"),
+        ("a=1; Domain=preview.test; Path=/", "a=1; Path=/"),
+        ("a=1; Domain=.h.preview.test", "a=1"),
+        ("a=1; Domain=review.test", "a=1; Domain=review.test"),
+        ("a=1; Secure; SameSite=None; Partitioned", "a=1; Secure; SameSite=None; Partitioned"),
         ("limpet_preview=x; Path=/", None),
     ],
 )
 def test_cookies_set(given: str, mapped: str | None) -> None:
-    assert mapped_cookie(given) == mapped
+    assert mapped_cookie(given, "h.preview.test:8443") == mapped
 
 
 @pytest.mark.parametrize(
@@ -361,7 +415,12 @@ def test_policies() -> None:
         ("hello", False),
         ('{"type":"ping"', False),
         ("", False),
+        ('{"event":"client-success","clientId":1795868350463}', True),
+        ('{"event":"browser-logs","entries":[]}', True),
+        ('{"type":"turbopack-subscribe","path":"a.js"}', True),
+        ('{"event":"client-sent-a-message"}', False),
+        ('{"event":["ping"],"type":"ping"}', False),
     ],
 )
 def test_pings(frame: str | bytes, ping: bool) -> None:
-    assert is_ping(frame) is ping
+    assert is_chatter(frame) is ping

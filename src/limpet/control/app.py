@@ -86,7 +86,7 @@ class Limpet:
             await migrate(database)
             await ensure_embedded_org(database, box)
             services, saver = await _open_services(stack, settings, database, box)
-            previews = PreviewHosts(services.sandboxes)
+            previews = PreviewHosts(services.sandboxes, settings.previews)
             await stack.enter_async_context(previews.listening())
             mcp = McpEndpoint(OPERATIONS, services)
             await stack.enter_async_context(mcp.running())
@@ -207,7 +207,7 @@ def _routes(services: Services, mcp: McpEndpoint) -> FastAPI:
 def _guarded(app: FastAPI, services: Services) -> ASGIApp:
     inner: ASGIApp = Authentication(CrashesAnswered(app), services.authenticator)
     inner = BodyLimit(inner, services.settings.max_request_bytes)
-    return SecurityHeaders(HostCheck(inner))
+    return SecurityHeaders(HostCheck(inner), services.settings.previews.named)
 
 
 def _without_422(app: FastAPI) -> None:

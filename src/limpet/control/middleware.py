@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limpet.control.auth import Authenticator
 from limpet.control.errors import error_response
+from limpet.control.preview_address import Site
 from limpet.errors import InvalidInputError, LimpetError, NotFoundError, UnreachableError
 
 OPEN_PATHS = frozenset({"/api/openapi.json"})
@@ -26,13 +27,18 @@ _STREAMED_BODIES = re.compile(
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
 
 _PREVIEWS = "http://*.localhost:* http://localhost:* http://127.0.0.1:*"
-PAGE_POLICY = (
-    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; "
-    f"connect-src 'self' {_PREVIEWS}; frame-src {_PREVIEWS}; worker-src 'self' blob:; "
-    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+
+
+def page_policy(named: Site | None = None) -> str:
+    """The content security policy of our pages; `named` is where previews are beside localhost."""
+    previews = f"{_PREVIEWS} {named.url('*').rstrip('/')}" if named else _PREVIEWS
+    return (
+        "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; font-src 'self' data:; "
+        f"connect-src 'self' {previews}; frame-src {previews}; worker-src 'self' blob:; "
+        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
 
 
 class StoppingError(UnreachableError):
@@ -107,8 +113,9 @@ class HostCheck:
 class SecurityHeaders:
     """Headers that keep pages from being framed, sniffed or injected into."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, previews: Site | None = None) -> None:
         self._app = app
+        self._page_policy = page_policy(previews)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Add the headers to the answer."""
@@ -121,7 +128,7 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = DATA_POLICY if is_data else PAGE_POLICY
+                headers["Content-Security-Policy"] = DATA_POLICY if is_data else self._page_policy
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["X-Frame-Options"] = "DENY"
                 headers["Referrer-Policy"] = "no-referrer"

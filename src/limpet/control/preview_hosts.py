@@ -1,4 +1,4 @@
-"""Previews: every sandbox's app on a host of its own, `<handle>.localhost` and `<handle>--<port>`.
+"""Previews: every sandbox's app on a host of its own, `<handle>.<domain>`, `<handle>--<port>`.
 
 For browsers that do not resolve such names each running sandbox also has a loopback port of its
 own. Requests go on to the sandbox's daemon, which knows its dev server; the daemon's native routes
@@ -15,7 +15,6 @@ from typing import Final
 
 import structlog
 import uvicorn
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,6 +22,7 @@ from starlette.websockets import WebSocket
 
 from limpet.control.auth import COOKIE
 from limpet.control.db import SandboxRow
+from limpet.control.preview_address import Asked, PreviewAddresses
 from limpet.control.sandboxes.rows import key_of
 from limpet.control.sandboxes.service import SandboxService
 from limpet.errors import LimpetError
@@ -37,19 +37,21 @@ from limpet.reverse_proxy import (
 
 log = structlog.get_logger(__name__)
 
-DOMAIN: Final = "localhost"
 FOLLOW_S: Final = 1.0
-_HOST = re.compile(r"(?P<handle>[a-z0-9-]{1,48}?)(?:--(?P<port>[0-9]{1,5}))?\.localhost(?::\d+)?")
 _NATIVE = re.compile(r"/(?:_sandbox|_decopilot_vm)(?:/|$)|/health$")
-_NOT_SENT = ("x-limpet-token", "x-limpet-port", "x-limpet-poll")
+_NOT_SENT = (
+    "x-limpet-token", "x-limpet-port", "x-limpet-ports-at", "x-limpet-poll", "forwarded",
+    "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port",
+)  # fmt: skip
 _NO_UPSTREAM = 1011
 
 
 class PreviewHosts:
     """Answers for preview hosts; everything else goes on to the app."""
 
-    def __init__(self, sandboxes: SandboxService) -> None:
+    def __init__(self, sandboxes: SandboxService, addresses: PreviewAddresses) -> None:
         self._sandboxes = sandboxes
+        self._addresses = addresses
         self._proxy = ReverseProxy()
         self._listeners: dict[str, tuple[uvicorn.Server, asyncio.Task[None]]] = {}
 
@@ -57,13 +59,13 @@ class PreviewHosts:
         """`app`, with preview hosts taken out of its way."""
 
         async def by_host(scope: Scope, receive: Receive, send: Send) -> None:
-            host = Headers(scope=scope).get("host", "") if "headers" in scope else ""
-            match = _HOST.fullmatch(host.lower())
-            if match is None or scope["type"] not in {"http", "websocket"}:
+            asked = None
+            if scope["type"] in {"http", "websocket"}:
+                asked = self._addresses.asked(HTTPConnection(scope))
+            if asked is None:
                 await app(scope, receive, send)
             else:
-                port = int(match["port"]) if match["port"] else None
-                await self._answer(match["handle"], port, scope, receive, send)
+                await self._answer(asked, scope, receive, send)
 
         return by_host
 
@@ -97,7 +99,12 @@ class PreviewHosts:
 
     def _listen(self, handle: str) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._answer(handle, None, scope, receive, send)
+            if scope["type"] in {"http", "websocket"}:
+                asked = self._addresses.asked_on_loopback(HTTPConnection(scope), handle)
+                if asked is None:
+                    await _misdirected(scope, receive, send)
+                else:
+                    await self._answer(asked, scope, receive, send)
 
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
@@ -127,20 +134,18 @@ class PreviewHosts:
 
     # -- one request ---------------------------------------------------------------------------
 
-    async def _answer(
-        self, handle: str, port: int | None, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _answer(self, asked: Asked, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await self._websocket(handle, port, WebSocket(scope, receive, send))
+            await self._websocket(asked, WebSocket(scope, receive, send))
             return
         request = Request(scope, receive, send)
-        answer = await self._http(handle, port, request)
+        answer = await self._http(asked, request)
         await answer(scope, receive, send)
 
-    async def _http(self, handle: str, port: int | None, request: Request) -> Response:
+    async def _http(self, asked: Asked, request: Request) -> Response:
         if _NATIVE.match(request.scope["path"]):
             return PlainTextResponse("Not found", 404)
-        row = await self._sandboxes.find_anywhere(handle)
+        row = await self._sandboxes.find_anywhere(asked.handle)
         if row is None:
             return _page(
                 "There is no such sandbox", "It was deleted, or the address is mistyped.", 404
@@ -149,7 +154,7 @@ class PreviewHosts:
             reached = await self._sandboxes.reach_row(row)
             found = reached.provisioned
             target = f"{found.daemon_url}{request_target(request)}"
-            headers = _headers(request, found.daemon_token, port)
+            headers = self._headers(asked, request, found.daemon_token)
             return await self._proxy.http(request, target, headers=headers)
         except ClientDisconnect:
             return Response(status_code=499)  # nobody is left to read it
@@ -158,11 +163,11 @@ class PreviewHosts:
         except LimpetError:
             return _stopped(row)
 
-    async def _websocket(self, handle: str, port: int | None, ws: WebSocket) -> None:
+    async def _websocket(self, asked: Asked, ws: WebSocket) -> None:
         if _NATIVE.match(ws.scope["path"]):
             await close_at_once(ws, 1008, "not found")
             return
-        row = await self._sandboxes.find_anywhere(handle)
+        row = await self._sandboxes.find_anywhere(asked.handle)
         try:
             reached = await self._sandboxes.reach_row(row) if row else None
         except LimpetError:
@@ -172,7 +177,26 @@ class PreviewHosts:
             return
         found = reached.provisioned
         target = f"{found.daemon_url.replace('http', 'ws', 1)}{request_target(ws)}"
-        await self._proxy.websocket(ws, target, _headers(ws, found.daemon_token, port))
+        headers = self._headers(asked, ws, found.daemon_token)
+        await self._proxy.websocket(ws, target, headers)
+
+    def _headers(self, asked: Asked, connection: HTTPConnection, token: str) -> HeaderList:
+        """What the daemon gets: the browser's headers but for our own, how it came, the token."""
+        headers = [
+            (name, _cookies(value) if name.lower() == "cookie" else value)
+            for name, value in end_to_end(connection, without=_NOT_SENT)
+        ]
+        headers = [(name, value) for name, value in headers if value or name.lower() != "cookie"]
+        headers += [
+            ("X-Forwarded-Host", asked.host),
+            ("X-Forwarded-Proto", asked.scheme),
+            ("X-Forwarded-For", self._addresses.forwarded_for(connection)),
+            ("X-Limpet-Ports-At", asked.site.url(asked.handle, "{port}").rstrip("/")),
+            ("X-Limpet-Token", token),
+        ]
+        if asked.port is not None:
+            headers.append(("X-Limpet-Port", str(asked.port)))
+        return headers
 
 
 class _Quiet(uvicorn.Server):
@@ -184,24 +208,11 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-def _headers(connection: HTTPConnection, token: str, port: int | None) -> HeaderList:
-    """What the daemon gets: the browser's headers but for our own, and the daemon's token."""
-    headers = end_to_end(connection, without=_NOT_SENT)
-    headers = [
-        (name, _cookies(value) if name.lower() == "cookie" else value) for name, value in headers
-    ]
-    named = {name.lower() for name, _ in headers}
-    for name, value in (
-        ("X-Forwarded-Host", connection.headers.get("host", "")),
-        ("X-Forwarded-Proto", "https" if connection.url.scheme in {"https", "wss"} else "http"),
-        ("X-Forwarded-For", connection.client.host if connection.client else ""),
-    ):
-        if name.lower() not in named and value:
-            headers.append((name, value))
-    headers.append(("X-Limpet-Token", token))
-    if port is not None:
-        headers.append(("X-Limpet-Port", str(port)))
-    return [(name, value) for name, value in headers if value or name.lower() != "cookie"]
+async def _misdirected(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await close_at_once(WebSocket(scope, receive, send), 1008, "misdirected")
+    else:
+        await PlainTextResponse("This host name is not served here", 421)(scope, receive, send)
 
 
 def _cookies(header: str) -> str:

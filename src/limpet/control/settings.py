@@ -7,9 +7,10 @@ variable, never a silent default.
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from limpet.control.preview_address import LOCAL, PreviewAddresses, Site, proxies_of
 from limpet.errors import InvalidInputError
 from limpet.snapshots.retention import MAX_DAYS, MAX_HOURS, MAX_LAST, RetentionPolicy
 
@@ -34,6 +35,11 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int | None = Field(default=None, ge=0, le=65535)
     """None: 7070, or the next free one. 0: any free one."""
+    preview_url: str | None = None
+    """`https://DOMAIN[:PORT]`: previews are at `<handle>.DOMAIN` too, as a proxy in front serves
+    them. None: at `<handle>.localhost` alone."""
+    trusted_proxies: str = ""
+    """Addresses and networks, separated by commas, whose `X-Forwarded-*` headers are believed."""
     poll_s: float = Field(default=30.0, gt=0)
     idle_s: float = Field(default=60.0, ge=0)
     max_unsaved_s: float = Field(default=600.0, gt=0)
@@ -67,6 +73,19 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = "auto"
     """`auto`: text on a terminal, JSON lines elsewhere."""
 
+    @field_validator("preview_url")
+    @classmethod
+    def _is_a_site(cls, value: str | None) -> str | None:
+        if value is not None:
+            Site.parse(value)
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        proxies_of(value)
+        return value
+
     @classmethod
     def load(cls, **overrides: Any) -> Self:
         """The settings of the environment under `overrides` that are not None.
@@ -86,6 +105,15 @@ class Settings(BaseSettings):
                 f"These settings cannot be used: {problems}", hint="Correct or unset them."
             ) from None
         return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().absolute()})
+
+    @property
+    def previews(self) -> PreviewAddresses:
+        """Where previews are to be had."""
+        return PreviewAddresses(
+            local=Site("http", LOCAL, self.port),
+            named=Site.parse(self.preview_url) if self.preview_url is not None else None,
+            proxies=proxies_of(self.trusted_proxies),
+        )
 
     @property
     def retention(self) -> RetentionPolicy:

@@ -39,6 +39,7 @@ from limpet.daemon.folders import make_folders, recovered
 from limpet.daemon.gate import gate
 from limpet.daemon.late_preview import LatePreview
 from limpet.daemon.origin import OriginStore
+from limpet.daemon.preview_ports import PreviewPorts
 from limpet.daemon.processes import Reaper, become_subreaper, hide_memory
 from limpet.daemon.routes import Route
 from limpet.daemon.server import Server, open_socket
@@ -107,10 +108,11 @@ async def _serve(
     async with _context(settings, root) as ctx:
         ctx.snapshots.delete_later(*trash)
         preview = LatePreview(ctx)
+        previews = PreviewPorts(ctx)
         app = DaemonApp(
             ctx,
             health=status_routes.health_route(),
-            routes=all_routes(ctx),
+            routes=all_routes(ctx, previews),
             sockets={"/pty/": terminals.attach},
             preview=preview,
         )
@@ -126,13 +128,14 @@ async def _serve(
         server.stop()
         await serving
         await preview.close()
+        await previews.close()
     reaper.stop()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads that still read or delete are not waited for
 
 
-def all_routes(ctx: DaemonContext) -> list[Route]:
+def all_routes(ctx: DaemonContext, previews: PreviewPorts) -> list[Route]:
     """Every native route, its description among them."""
     found = [
         *status_routes.routes(ctx),
@@ -147,6 +150,7 @@ def all_routes(ctx: DaemonContext) -> list[Route]:
         *git_routes.routes(ctx),
         *transfer.routes(ctx),
         *snapshots.routes(ctx),
+        *previews.routes(),
     ]
     return [*found, status_routes.openapi_route(found)]
 

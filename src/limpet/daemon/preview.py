@@ -17,6 +17,8 @@ from starlette.websockets import WebSocket
 from limpet.daemon import preview_pages
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.preview_inject import injected
+from limpet.daemon.preview_script import script
+from limpet.daemon.setup.detect import STARTERS
 from limpet.daemon.setup.ports import Listening
 from limpet.reverse_proxy import (
     UNREACHABLE_CODE,
@@ -33,12 +35,40 @@ OUR_COOKIES: Final = frozenset({"limpet_session", "limpet_preview"})
 SMALL_FRAME_BYTES: Final = 64
 REMEMBERED_FRAMES: Final = 64
 _FORWARDED: Final = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port")
-_OURS: Final = ("x-limpet-token", "x-limpet-port", "x-limpet-poll")
+_OURS: Final = (
+    "x-limpet-token",
+    "x-limpet-port",
+    "x-limpet-ports-at",
+    "x-limpet-page",
+    "x-limpet-poll",
+)
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
 _DOMAIN: Final = re.compile(r";\s*domain\s*=\s*([^;]*)", re.IGNORECASE)
-_PING: Final = re.compile(
-    r'\A\s*(?:"?ping"?|\{\s*"(?:event|type)"\s*:\s*"(?:ping|pong)".*)\s*\Z', re.DOTALL
+_CLIENT: Final = re.compile(
+    r'\A\s*(?:"?ping"?|\{\s*"(?:event|type)"\s*:\s*"(?P<name>[a-z-]+)".*)\s*\Z', re.DOTALL
 )
+_CHATTER: Final = {
+    "event": frozenset(
+        [
+            "ping",
+            "pong",
+            "browser-logs",
+            "span-end",
+            "client-success",
+            "client-error",
+            "client-warning",
+            "client-added-page",
+            "client-removed-page",
+            "client-full-reload",
+            "client-reload-page",
+            "client-hmr-latency",
+        ]
+    ),
+    "type": frozenset(["ping", "pong", "turbopack-subscribe", "turbopack-unsubscribe"]),
+}
+"""What hot-reload clients say by themselves, over and over: signs of life, and how reloads went."""
+MAX_CHATTER: Final = 64 * 1024
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
@@ -48,7 +78,8 @@ class PreviewProxy:
     def __init__(self, ctx: DaemonContext) -> None:
         self._ctx = ctx
         self._proxy = ReverseProxy()
-        self._script = preview_pages.script(ctx.settings.allowed_origins)
+        self._script = script(ctx.settings.allowed_origins)
+        self._next_ports: set[int] = set()
 
     async def close(self) -> None:
         """End all connections."""
@@ -64,7 +95,7 @@ class PreviewProxy:
         is_page = _is_navigation(request)
 
         def transform(answer: Answer) -> Answer | Response:
-            return self._changed(request, answer, target, is_page=is_page)
+            return self._changed(request, answer, target, trusted=trusted, is_page=is_page)
 
         try:
             response = await self._proxy.http(
@@ -128,9 +159,10 @@ class PreviewProxy:
                 headers.append(("cookie", kept))
         origin = given.get("origin")
         if origin is not None:
-            # Next compares the origin of a server action with X-Forwarded-Host: both as they are.
-            ours = urlsplit(origin).netloc == public_host and "next-action" not in given
-            headers.append(("origin", f"http://{own_host}" if ours else origin))
+            ours = _netloc(origin) == public_host.lower()
+            if ours and not self._compares_as_it_is(connection, target):
+                origin = f"http://{own_host}"
+            headers.append(("origin", origin))
         if is_page:
             headers.append(("accept-encoding", "identity"))
         scheme = connection.scope.get("scheme", "http").replace("ws", "http", 1)
@@ -146,12 +178,23 @@ class PreviewProxy:
         headers.append(("x-forwarded-port", port))
         return headers
 
+    def _compares_as_it_is(self, connection: HTTPConnection, target: Listening) -> bool:
+        """Whether the server compares the origin with X-Forwarded-Host, as Next does for actions.
+
+        Others compare it with `Host`, and Next does for its own development resources.
+        """
+        if connection.scope.get("method", "GET") in _SAFE_METHODS:
+            return False
+        return "next-action" in connection.headers or target.port in self._next_ports
+
     # -- what the browser sees -------------------------------------------------------------------
 
     def _changed(
-        self, request: Request, answer: Answer, target: Listening, *, is_page: bool
+        self, request: Request, answer: Answer, target: Listening, *, trusted: bool, is_page: bool
     ) -> Answer | Response:
         headers = answer.headers
+        if headers.get("x-powered-by") == "Next.js":
+            self._next_ports.add(target.port)
         content_type = headers.get("content-type", "")
         is_html = content_type.lower().startswith(("text/html", "application/xhtml+xml"))
         if answer.status >= 500:
@@ -177,11 +220,14 @@ class PreviewProxy:
                     if kept := without_frame_ancestors(policy):
                         headers.append(name, kept)
         if "location" in headers:
-            headers["location"] = mapped_location(headers["location"], target.port)
+            headers["location"] = self._location(request, headers["location"], target, trusted)
+        public = (
+            request.headers.get("x-forwarded-host") if trusted else None
+        ) or request.headers.get("host", "")
         cookies = headers.getlist("set-cookie")
         del headers["set-cookie"]
         for cookie in cookies:
-            if (mapped := mapped_cookie(cookie)) is not None:
+            if (mapped := mapped_cookie(cookie, public)) is not None:
                 headers.append("set-cookie", mapped)
         if injects:
             del headers["content-length"]
@@ -189,25 +235,43 @@ class PreviewProxy:
                 answer.body = injected(answer.body, self._script)
         return answer
 
+    def _location(self, request: Request, location: str, target: Listening, trusted: bool) -> str:
+        at = request.headers.get("x-limpet-ports-at", "") if trusted else ""
+        mapped = mapped_location(location, target.port)
+        if mapped != location or not at:
+            return mapped
+        port = loopback_port(location)
+        if port is None or self._ctx.setup.own_port(port) is None:
+            return location
+        return at.replace("{port}", str(port)) + _path_of(location)
+
     def _nowhere(self, request: Request, asked: int | None) -> Response:
         if asked is not None or self._expected:
             port = f"port {asked}" if asked is not None else "the dev server's port"
             return self._unreachable(request, UpstreamUnreachableError(f"nothing is on {port}"))
-        state = self._ctx.events.state("lifecycle")
-        error = state["state"].get("error", "") if isinstance(state, dict) else ""
-        page, name = preview_pages.no_server(self._ctx.setup.phase, error)
+        page, name = preview_pages.no_server(self._ctx.setup.phase, self._log())
         headers = {**_NO_STORE, "Retry-After": "2", "X-Limpet-Page": name}
         return HTMLResponse(page, status_code=503, headers=headers)
 
-    @staticmethod
-    def _unreachable(request: Request, error: UpstreamUnreachableError) -> Response:
+    def _unreachable(self, request: Request, error: UpstreamUnreachableError) -> Response:
         navigates = request.headers.get("sec-fetch-mode") == "navigate"
-        if request.url.path == "/" or navigates:
-            page, name = preview_pages.starting()
+        if request.url.path == "/" or navigates or _by_our_page(request):
+            page, name = preview_pages.starting(self._ctx.setup.phase, self._log())
             headers = {**_NO_STORE, "Retry-After": "1", "X-Limpet-Page": name}
             return HTMLResponse(page, status_code=503, headers=headers)
         body = {"error": f"proxy error: {error.message}"}
         return JSONResponse(body, status_code=502, headers=_NO_STORE)
+
+    def _log(self) -> str:
+        """What tells best how far it is: what the setup says, or the dev server's own log."""
+        logs = self._ctx.events.logs()
+        state = self._ctx.events.state("lifecycle")
+        error = str(state["state"].get("error", "")) if isinstance(state, dict) else ""
+        said = logs.get("setup", "")
+        if self._ctx.setup.phase in {"starting", "running", "crashed", "start-failed"}:
+            said = next((logs[name] for name in STARTERS if logs.get(name)), said)
+        first = error.partition("\n")[0]
+        return said if first in said else f"{said}\n{first}"
 
 
 class _Frames:
@@ -218,7 +282,7 @@ class _Frames:
         self._small: deque[str | bytes] = deque(maxlen=REMEMBERED_FRAMES)
 
     def seen(self, frame: str | bytes) -> None:
-        if is_ping(frame):
+        if is_chatter(frame):
             return
         if len(frame) < SMALL_FRAME_BYTES:
             if frame in self._small:
@@ -227,18 +291,25 @@ class _Frames:
         self._ctx.activity.touch("preview message")
 
 
-def is_ping(frame: str | bytes) -> bool:
-    """Whether a message is a client's sign of life, however long it is."""
-    text = frame if isinstance(frame, str) else frame[:4096].decode(errors="replace")
-    if not _PING.match(text[:4096]):
+def is_chatter(frame: str | bytes) -> bool:
+    """Whether a message is one that a client sends by itself, however long it is."""
+    text = frame if isinstance(frame, str) else frame[:MAX_CHATTER].decode(errors="replace")
+    begins = _CLIENT.match(text[:MAX_CHATTER])
+    if begins is None:
         return False
-    if not text.lstrip().startswith("{"):
+    if begins["name"] is None:
         return True
+    if not any(begins["name"] in names for names in _CHATTER.values()):
+        return False
     try:
         found = json.loads(text)
     except ValueError:
         return False
-    return isinstance(found, dict) and (found.get("event") or found.get("type")) in {"ping", "pong"}
+    return isinstance(found, dict) and any(
+        found.get(key) in names
+        for key, names in _CHATTER.items()
+        if isinstance(found.get(key), str)
+    )
 
 
 def without_our_cookies(header: str) -> str:
@@ -251,33 +322,53 @@ def without_our_cookies(header: str) -> str:
     return "; ".join(kept)
 
 
-def mapped_cookie(header: str) -> str | None:
-    """A `Set-Cookie` for the public host: a loopback domain goes; None for a cookie of ours."""
+def mapped_cookie(header: str, public_host: str = "") -> str | None:
+    """A `Set-Cookie` for the public host alone; None for a cookie of ours.
+
+    A domain that is a loopback's, or that the public host lies in, goes: other sandboxes lie in it
+    too.
+    """
     name = header.split("=", 1)[0].strip()
     if name in OUR_COOKIES:
         return None
     found = _DOMAIN.search(header)
-    if found is not None and found[1].strip().strip(".").strip("[]").lower() in _LOOPBACK:
+    if found is None:
+        return header
+    domain = found[1].strip().strip(".").strip("[]").lower()
+    public = public_host.lower().rpartition(":")[0] or public_host.lower()
+    if domain in _LOOPBACK or f".{public}".endswith(f".{domain}"):
         return header[: found.start()] + header[found.end() :]
     return header
 
 
 def mapped_location(location: str, port: int) -> str:
     """A redirect to the dev server's own address as one on the host that was asked."""
+    return _path_of(location) if loopback_port(location, port) == port else location
+
+
+def loopback_port(location: str, otherwise: int = 80) -> int | None:
+    """The port of an absolute redirect to this machine; None for one that goes elsewhere."""
     try:
         parts = urlsplit(location)
-        to_loopback = (parts.hostname or "") in _LOOPBACK
-        to_port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, port)
+        if (parts.hostname or "") not in _LOOPBACK:
+            return None
+        return parts.port or {"http": 80, "https": 443}.get(parts.scheme, otherwise)
     except ValueError:
-        return location
-    if not to_loopback or to_port != port:
-        return location
+        return None
+
+
+def _path_of(location: str) -> str:
+    """The path of an absolute address and all after it; never the beginning of another host."""
     rest = location.split("//", 1)[1]
     cut = min((i for i in (rest.find(c) for c in "/?#") if i >= 0), default=len(rest))
-    path = rest[cut:]
-    if not path.startswith("/"):
-        path = "/" + path
-    return "/" + path.lstrip("/") if path.startswith("//") else path
+    return "/" + rest[cut:].lstrip("/\\")
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def without_frame_ancestors(policy: str) -> str:
@@ -294,15 +385,22 @@ def _is_navigation(request: Request) -> bool:
     """Whether the answer is to be a top-level document (or that of a frame)."""
     if request.method not in {"GET", "HEAD"}:
         return request.headers.get("sec-fetch-mode") == "navigate"
+    if _by_our_page(request):
+        return True
     destination = request.headers.get("sec-fetch-dest")
     if destination is not None:
         return destination in {"document", "iframe", "frame"}
     return "text/html" in request.headers.get("accept", "")
 
 
+def _by_our_page(request: Request) -> bool:
+    """Whether one of our own pages looks whether there is something to show by now."""
+    return "x-limpet-page" in request.headers
+
+
 def _is_idle_request(request: Request) -> bool:
     """Whether a request is a client's own polling and nobody's work."""
-    if request.headers.get("x-limpet-poll") == "1":
+    if request.headers.get("x-limpet-poll") == "1" or _by_our_page(request):
         return True
     return "vite-ping" in request.headers.get("accept", "")
 

@@ -1,13 +1,12 @@
-"""The pages that stand in for a preview, and the script that goes into previews. Pure.
+"""The pages that stand in for a preview while there is none. Pure.
 
-The script tells the frame around it (`limpet:ready`, `limpet:navigation {url, title}`,
-`limpet:console {level, text}`, `limpet:error {text, source, line}`, `limpet:unload`) and obeys
-`limpet:reload`, `limpet:back`, `limpet:forward`, `limpet:navigate {path}` and, on request,
-`visual-editor::activate {script}`: from the app's own origins alone.
+Each looks anew by itself, with a header that keeps its looking from counting as anybody's work, and
+shows what the log says meanwhile.
 """
 
 import html
 import json
+import re
 from typing import Final
 
 _PAGE: Final = """<!doctype html>
@@ -36,6 +35,7 @@ pre {{
   font: 12.5px/1.5 ui-monospace, "SF Mono", Menlo, monospace; white-space: pre-wrap;
   border: 1px solid var(--line); border-radius: 8px; overflow-wrap: anywhere;
 }}
+pre:focus-visible {{ outline: 2px solid var(--mark); outline-offset: 2px; }}
 .mark {{ width: 44px; height: 44px; margin: 0 auto 1.25rem; color: var(--mark); }}
 .mark.busy path {{ animation: tide 1.8s ease-in-out infinite alternate; }}
 .mark path:nth-child(2) {{ animation-delay: .25s; }}
@@ -57,15 +57,35 @@ pre {{
 <script>
 (function () {{
   var mine = {page}, pause = {pause_ms};
-  function look() {{
-    fetch(location.href, {{ cache: "no-store", headers: {{ Accept: "text/html" }} }}).then(
-      function (r) {{
-        var down = r.status === 502 || r.headers.get("x-limpet-page") === mine;
-        if (down) setTimeout(look, pause); else location.reload();
-      }},
-      function () {{ setTimeout(look, pause); }}
-    );
+  function toEnd() {{
+    var log = document.querySelector("pre");
+    if (log) log.scrollTop = log.scrollHeight;
   }}
+  function renew(text) {{
+    var main = document.querySelector("main");
+    var fresh = new DOMParser().parseFromString(text, "text/html").querySelector("main");
+    if (!fresh || fresh.innerHTML === main.innerHTML) return;
+    var log = main.querySelector("pre"), told = fresh.querySelector("pre");
+    if (log && told) {{
+      var atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+      if (log.textContent !== told.textContent) log.textContent = told.textContent;
+      if (atEnd) toEnd();
+    }} else {{
+      main.innerHTML = fresh.innerHTML;
+      toEnd();
+    }}
+  }}
+  function look() {{
+    var asked = {{ Accept: "text/html", "X-Limpet-Page": mine }};
+    fetch(location.href, {{ cache: "no-store", headers: asked }}).then(function (r) {{
+      if (r.headers.get("x-limpet-page") === mine) {{
+        setTimeout(look, pause);
+        return r.text().then(renew);
+      }}
+      if (r.status === 502) setTimeout(look, pause); else location.reload();
+    }}).catch(function () {{ setTimeout(look, pause); }});
+  }}
+  toEnd();
   setTimeout(look, pause);
 }})();
 </script>
@@ -73,112 +93,25 @@ pre {{
 </html>
 """
 
-_SCRIPT: Final = """<script data-limpet>(function () {
-  if (window.__limpet) return;
-  window.__limpet = true;
-  var apps = __APPS__;
-  var inFrame = window.parent !== window;
-  function tell(type, more) {
-    if (!inFrame) return;
-    var message = Object.assign({ type: "limpet:" + type }, more || {});
-    (apps || ["*"]).forEach(function (origin) {
-      try { window.parent.postMessage(message, origin); } catch (e) {}
-    });
-  }
-  function text(value) {
-    if (value instanceof Error) return String(value.stack || value);
-    if (typeof value === "string") return value;
-    try { return JSON.stringify(value); } catch (e) { return String(value); }
-  }
-  ["error", "warn"].forEach(function (level) {
-    var original = console[level];
-    console[level] = function () {
-      var said = Array.prototype.map.call(arguments, text).join(" ").slice(0, 4000);
-      tell("console", { level: level, text: said });
-      return original.apply(console, arguments);
-    };
-  });
-  window.addEventListener("error", function (e) {
-    if (e.message) {
-      tell("error", { text: text(e.error || e.message).slice(0, 4000), source: e.filename,
-        line: e.lineno });
-    }
-  });
-  window.addEventListener("unhandledrejection", function (e) {
-    tell("error", { text: ("Unhandled: " + text(e.reason)).slice(0, 4000) });
-  });
-  function where() {
-    tell("navigation", { url: location.href, path: location.pathname + location.search +
-      location.hash, title: document.title });
-  }
-  ["pushState", "replaceState"].forEach(function (name) {
-    var original = history[name];
-    history[name] = function () {
-      var result = original.apply(history, arguments);
-      where();
-      return result;
-    };
-  });
-  window.addEventListener("popstate", where);
-  window.addEventListener("hashchange", where);
-  window.addEventListener("pagehide", function () { tell("unload"); });
-  window.addEventListener("message", function (e) {
-    if (!inFrame || e.source !== window.parent || !apps || apps.indexOf(e.origin) < 0) return;
-    var data = e.data || {};
-    if (data.type === "limpet:reload") location.reload();
-    else if (data.type === "limpet:back") history.back();
-    else if (data.type === "limpet:forward") history.forward();
-    else if (data.type === "limpet:navigate" && typeof data.path === "string") {
-      var to = new URL(data.path, location.href);
-      if (to.origin === location.origin) location.assign(to.href);
-    } else if (data.type === "visual-editor::activate" && typeof data.script === "string") {
-      var script = document.createElement("script");
-      script.textContent = data.script;
-      document.head.appendChild(script).remove();
-    }
-  });
-  var Original = window.WebSocket;
-  var loopback = /^(localhost|127\\.\\d+\\.\\d+\\.\\d+|\\[::1\\]|0\\.0\\.0\\.0)$/;
-  function aim(url) {
-    try {
-      var to = new URL(url, location.href);
-      if (/^http/.test(to.protocol)) to.protocol = to.protocol.replace("http", "ws");
-      var same = to.hostname === location.hostname;
-      if (to.host !== location.host && (same || loopback.test(to.hostname))) {
-        to.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-        to.host = location.host;
-        if (!location.port) to.port = "";
-        return to.href;
-      }
-    } catch (e) {}
-    return url;
-  }
-  if (Original) {
-    window.WebSocket = new Proxy(Original, {
-      construct: function (target, args) {
-        var given = [aim(args[0])].concat(Array.prototype.slice.call(args, 1));
-        return Reflect.construct(target, given, target);
-      }
-    });
-  }
-  function ready() { tell("ready", { url: location.href }); where(); }
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", ready);
-  else ready();
-})();</script>"""
-
 _TITLES: Final = {
     "cloning": ("Getting the code", "The repository is being cloned."),
     "checking-out": ("Getting the code", "The branch is being checked out."),
     "installing": ("Installing dependencies", "The dev server starts right after."),
     "needs-credentials": ("Waiting for credentials", "The repository asks who is there."),
-    "clone-failed": ("The code could not be fetched", "Look at the setup log, then try again."),
-    "install-failed": ("The install failed", "Look at the setup log, then try again."),
-    "start-failed": ("The dev server does not start", "Look at its log, then try again."),
+    "clone-failed": ("The code could not be fetched", "The setup log says why."),
+    "install-failed": ("The install failed", "The setup log says why."),
+    "start-failed": ("The dev server does not start", "Its log says why."),
 }
 _FAILED: Final = frozenset({"needs-credentials", "clone-failed", "install-failed", "start-failed"})
+_ESCAPES: Final = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?"
+)
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+TAIL_LINES: Final = 40
+TAIL_CHARACTERS: Final = 4000
 
 
-def no_server(phase: str, error: str = "") -> tuple[str, str]:
+def no_server(phase: str, log: str = "") -> tuple[str, str]:
     """The page for when there is no port to go to, and its name."""
     name = f"none-{phase}"
     if phase not in _TITLES:
@@ -187,13 +120,17 @@ def no_server(phase: str, error: str = "") -> tuple[str, str]:
     title, text = _TITLES[phase]
     shown = f"No dev server running: {title[0].lower()}{title[1:]}"
     busy = phase not in _FAILED
-    return _page(shown, text, name, detail=error, busy=busy, pause_ms=2000), name
+    return _page(shown, text, name, detail=log, busy=busy, pause_ms=2000), name
 
 
-def starting() -> tuple[str, str]:
-    """The page for when the dev server does not answer yet, and its name."""
+def starting(phase: str = "starting", log: str = "") -> tuple[str, str]:
+    """The page for when the dev server does not answer yet, or no more, and its name."""
+    if phase == "crashed":
+        title, text = "The dev server crashed", "Server is starting… It is tried again by itself."
+        return _page(title, text, phase, detail=log, busy=True, pause_ms=1000), phase
     text = "The page appears as soon as the dev server answers."
-    return _page("Server is starting…", text, "starting", busy=True, pause_ms=1000), "starting"
+    page = _page("Server is starting…", text, "starting", detail=log, busy=True, pause_ms=1000)
+    return page, "starting"
 
 
 def no_page(content_type: str) -> tuple[str, str]:
@@ -205,10 +142,13 @@ def no_page(content_type: str) -> tuple[str, str]:
     ), "no-page"
 
 
-def script(app_origins: tuple[str, ...]) -> bytes:
-    """The script for pages; `app_origins` are those it obeys (`*`: it obeys nobody)."""
-    known = None if "*" in app_origins else list(app_origins)
-    return _SCRIPT.replace("__APPS__", json.dumps(known).replace("<", "\\u003c")).encode()
+def tail(log: str) -> str:
+    """The end of a log as plain text: no colours, and of a line drawn over and over its last."""
+    plain = _ESCAPES.sub("", log[-8 * TAIL_CHARACTERS :].replace("\r\n", "\n"))
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in plain.split("\n")]
+    lines = [_CONTROLS.sub("", line).rstrip() for line in lines]
+    kept = "\n".join(lines).strip("\n").split("\n")[-TAIL_LINES:]
+    return "\n".join(kept)[-TAIL_CHARACTERS:]
 
 
 def _page(
@@ -217,8 +157,15 @@ def _page(
     return _PAGE.format(
         title=html.escape(title),
         text=html.escape(text),
-        detail=f"<pre>{html.escape(detail.strip()[-4000:])}</pre>" if detail.strip() else "",
+        detail=_log(tail(detail)),
         busy="busy" if busy else "",
         page=json.dumps(name),
         pause_ms=pause_ms,
     )
+
+
+def _log(text: str) -> str:
+    """What may scroll can be reached by keyboard."""
+    if not text:
+        return ""
+    return f'<pre tabindex="0" role="log" aria-label="Log">{html.escape(text)}</pre>'

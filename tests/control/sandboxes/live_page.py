@@ -101,10 +101,14 @@ class Events:
 
 
 @contextlib.asynccontextmanager
-async def live_page(folder: Path) -> AsyncIterator[LivePage]:
-    """Serve; make the agent; wait until its page is shown; end everything afterwards."""
+async def live_page(folder: Path, server_js: str | None = None) -> AsyncIterator[LivePage]:
+    """Serve; make the agent; wait until its page is shown; end everything afterwards.
+
+    `server_js` is another dev server than the usual one.
+    """
     template = folder / "templates" / "node"
-    for name, text in app_files().items():
+    files = {**app_files(), **({"server.js": server_js} if server_js is not None else {})}
+    for name, text in files.items():
         (template / name).parent.mkdir(parents=True, exist_ok=True)
         (template / name).write_text(text)
     (template / "template.json").write_text('{"title": "Node", "description": "A node server"}')

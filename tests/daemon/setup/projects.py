@@ -22,6 +22,8 @@ const server = http.createServer((q, r) => {
   } else if (q.url === '/away') {
     r.writeHead(302, { location: `http://localhost:${server.address().port}/there?x=1`,
       'set-cookie': ['a=1; Domain=localhost; Path=/', 'limpet_session=stolen', 'b=2'] }).end();
+  } else if (q.url.startsWith('/to?')) {
+    r.writeHead(302, { location: q.url.slice(4) }).end();
   } else if (q.url === '/stream') {
     r.setHeader('content-type', 'text/html');
     r.write('<body><p>first</p>');

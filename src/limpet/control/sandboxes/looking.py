@@ -93,8 +93,8 @@ class Looking:
 
     def preview_url(self, handle: str) -> str | None:
         """Where browsers find the sandbox's app."""
-        port = self._parts.settings.port
-        return f"http://{handle}.localhost:{port}/" if port else None
+        settings = self._parts.settings
+        return settings.previews.shown.url(handle) if settings.port else None
 
     async def notice_gone(self, row: SandboxRow) -> SandboxRow:
         """Write down that a sandbox thought to be running is not, unless somebody is at it."""

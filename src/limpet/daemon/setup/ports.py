@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -54,6 +54,16 @@ def of_descendants(root: int, *, and_root: bool = True) -> list[Listening] | Non
         pids.add(root)
         pids |= {process.pid for process in table.values() if process.session == root}
     return _of_pids(pids)
+
+
+def listeners_of_descendants(root: int) -> dict[int, int]:
+    """Each port that a process below `root` listens on, and which; empty where that is not told."""
+    sockets = _listening_sockets() or {}
+    found: dict[int, int] = {}
+    for process in descendants(process_table(), root):
+        for port in sorted(one.port for one in _held(process.pid, sockets)):
+            found.setdefault(port, process.pid)
+    return found
 
 
 def free_port(host: str, wanted: int | None = None) -> int:
@@ -121,6 +131,18 @@ def _of_pids(pids: Iterable[int]) -> list[Listening] | None:
         except OSError:  # it ended meanwhile
             continue
     return None if denied and not readable else sorted(found.values(), key=lambda one: one.port)
+
+
+def _held(pid: int, sockets: Mapping[int, Listening]) -> list[Listening]:
+    """Those of the sockets that a process holds; none when it ended, or is not ours to look at."""
+    held: list[Listening] = []
+    with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                link = os.readlink(entry.path)  # noqa: PTH115
+                if link.startswith("socket:[") and (one := sockets.get(int(link[8:-1]))):
+                    held.append(one)
+    return held
 
 
 def _listening_sockets() -> dict[int, Listening] | None:

@@ -1,0 +1,1 @@
+"""Real dev servers behind the whole preview: browser, TLS front, control plane, daemon."""

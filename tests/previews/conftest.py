@@ -1,0 +1,116 @@
+"""A control plane behind a TLS front, a browser that knows its domain, sandboxes of projects."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.live import QUIET_SAVER, LiveLimpet
+from tests.previews.dev_servers import INSTALL, PROJECTS, Project, installed
+from tests.previews.tls_front import TlsFront, tls_front
+
+DOMAIN = "preview.test"
+
+
+@dataclass
+class Shown:
+    """A sandbox in which a project's dev server runs."""
+
+    live: LiveLimpet
+    front: TlsFront
+    agent: str
+    handle: str
+    project: Project
+    repo: Path
+
+    @property
+    def local(self) -> str:
+        """Its address on this machine."""
+        return f"http://{self.handle}.localhost:{self.live.url.rsplit(':', 1)[1]}/"
+
+    @property
+    def named(self) -> str:
+        """Its address in the domain, behind TLS."""
+        return f"https://{self.handle}.{DOMAIN}:{self.front.port}/"
+
+    def idle(self) -> dict[str, Any]:
+        """What the daemon says of its work."""
+        said: dict[str, Any] = self.live.api("GET", f"/sandboxes/{self.handle}/daemon/idle")
+        return said
+
+    def activity_seq(self) -> int:
+        """How much was worked on so far."""
+        return int(self.idle()["activitySeq"])
+
+
+@pytest.fixture(scope="session")
+def front() -> Iterator[TlsFront]:
+    with tls_front(DOMAIN) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def live(front: TlsFront) -> Iterator[LiveLimpet]:
+    settings = {"LIMPET_PREVIEW_URL": f"https://{DOMAIN}:{front.port}", **QUIET_SAVER}
+    with LiveLimpet.temporary(settings) as server:
+        front.to = int(server.url.rsplit(":", 1)[1])
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser(front: TlsFront) -> Iterator[Browser]:
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
+    if chromium is None:
+        pytest.skip("no Chromium here (Debian: apt install chromium)")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=chromium,
+            args=[
+                "--no-sandbox", "--disable-background-networking", "--disable-sync",
+                f"--host-resolver-rules=MAP *.{DOMAIN} 127.0.0.1",
+                f"--ignore-certificate-errors-spki-list={front.key_pin}",
+            ],
+        )  # fmt: skip
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def shown(live: LiveLimpet, front: TlsFront) -> Iterator[Callable[[str], Shown]]:
+    """Makes a sandbox that shows a project; each project once."""
+    if not installed():
+        pytest.skip(f"the dev servers are not installed; {INSTALL}")
+    made: dict[str, Shown] = {}
+
+    def show(name: str) -> Shown:
+        if name not in made:
+            made[name] = _show(live, front, PROJECTS[name])
+        return made[name]
+
+    yield show
+    for one in made.values():
+        with contextlib.suppress(AssertionError):
+            live.api("POST", f"/sandboxes/{one.handle}/stop", {"force": True})
+
+
+def _show(live: LiveLimpet, front: TlsFront, project: Project) -> Shown:
+    agent = live.api("POST", "/agents", {"title": "Shown"})["id"]
+    handle = live.api("POST", "/vm/start", {"virtualMcpId": agent})["vmId"]
+    repo = live.root_of(handle) / "workspace" / "repo"
+    project.write(repo, "before")
+    live.api("POST", f"/sandboxes/{handle}/daemon/setup/start", {})
+    live.wait_phase(agent, "running")
+    return Shown(live, front, agent, handle, project, repo)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
