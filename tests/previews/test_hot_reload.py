@@ -12,7 +12,7 @@ SLOW_MS = 120_000
 
 
 @pytest.mark.parametrize("host", ["local", "named"])
-@pytest.mark.parametrize("name", ["vite", "webpack", "next"])
+@pytest.mark.parametrize("name", ["vite", "webpack", "next", "next-on-webpack"])
 def test_an_edit_shows_without_a_reload(
     page: Page, shown: Callable[[str], Shown], name: str, host: str
 ) -> None:

@@ -22,7 +22,10 @@ class Frames:
         page.on("websocket", self._opened)
 
     def _opened(self, socket: WebSocket) -> None:
-        socket.on("framesent", self.sent.append)
+        socket.on("framesent", self._sent)
+
+    def _sent(self, frame: str | bytes) -> None:
+        self.sent.append(frame)
 
     def wait_for_more(self, number: int) -> None:
         """Until so many more were sent."""

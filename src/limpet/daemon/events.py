@@ -7,7 +7,7 @@ dropped, never waited for. Runs on the event loop's thread; worker threads use
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -100,6 +100,8 @@ class Broadcaster:
         self._history: deque[tuple[int, bytes]] = deque()
         self._history_size = 0
         self._closed = False
+        self.on_subscribed: Callable[[], None] | None = None
+        """Called when somebody begins to listen."""
 
     @property
     def clients(self) -> int:
@@ -170,6 +172,8 @@ class Broadcaster:
         for frame in self._opening(last_event_id):
             client.frames.append(frame)  # the opening may be larger than a slow client's buffer
         self._clients.add(client)
+        if self.on_subscribed is not None:
+            self.on_subscribed()
         return self._stream(client)
 
     def _opening(self, last_event_id: str | None) -> list[bytes]:

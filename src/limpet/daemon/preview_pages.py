@@ -50,8 +50,10 @@ pre:focus-visible {{ outline: 2px solid var(--mark); outline-offset: 2px; }}
 <svg class="mark {busy}" viewBox="0 0 44 44" fill="none" stroke="currentColor" stroke-width="3"
  stroke-linecap="round" aria-hidden="true"><path d="M4 37 L22 8 L40 37"/><path d="M14 37 L22 22"/>
 <path d="M30 37 L22 22"/></svg>
-<h1 role="status">{title}</h1>
+<div role="status">
+<h1>{title}</h1>
 <p>{text}</p>
+</div>
 {detail}
 </main>
 <script>

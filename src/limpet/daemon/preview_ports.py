@@ -41,6 +41,8 @@ class PreviewPorts:
 
     def __init__(self, ctx: DaemonContext) -> None:
         self._ctx = ctx
+        self._listened = asyncio.Event()
+        ctx.events.on_subscribed = self._listened.set
         self._looking = asyncio.create_task(self._look_now_and_then())
 
     async def close(self) -> None:
@@ -59,9 +61,11 @@ class PreviewPorts:
     async def _look_now_and_then(self) -> None:
         self._ctx.events.set_state(EVENT, {"ports": []})
         while True:
-            await asyncio.sleep(LOOK_S)
-            if self._ctx.events.clients:
+            await self._listened.wait()
+            self._listened.clear()
+            while self._ctx.events.clients:
                 await self.now()
+                await asyncio.sleep(LOOK_S)
 
     async def answer(self, _: DaemonContext, __: object, ___: Request) -> Previews:
         """`GET /previews`."""
