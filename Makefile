@@ -55,7 +55,7 @@ demo: setup ## The main job by itself: make, edit, save, kill -9, restore, compa
 
 # --- checks -----------------------------------------------------------------------------------
 
-.PHONY: check check-python check-web test test-servers previews faults-store bench-store faults-main faults-engine fuzz bench bench-daemon bench-main
+.PHONY: check check-python check-web test test-servers previews daemon-alone faults-store bench-store faults-main faults-engine fuzz bench bench-daemon bench-main
 check: check-python check-web ## Format, lint, types, import contract, dead code, the web app's checks
 check-python: setup-dev
 	$(BIN)/ruff format --check src tests bench hatch_build.py
@@ -76,6 +76,9 @@ test-servers: setup-dev ## Install other people's store servers that the tests s
 previews: setup-dev ## Vite, Next.js and webpack in a real browser, on localhost and behind TLS on a domain
 	$(BIN)/python -m tests.previews.dev_servers
 	$(BIN)/pytest -m preview tests/previews $(PYTEST_ARGS)
+
+daemon-alone: setup-dev ## The wheel's daemon in an empty environment, with what it asks for alone
+	$(BIN)/python -m tests.daemon_alone
 
 test: check test-servers ## Everything that must hold before a commit, in under 20 minutes
 	$(BIN)/pytest -m 'not fault and not engine_fault and not preview' $(PYTEST_ARGS)

@@ -398,3 +398,21 @@ def test_detaching_is_kept_until_a_restore(root: Path) -> None:
         assert origin(daemon)["pinned"] == "s9"
         assert daemon.restore(daemon.create()).status == 200
         assert origin(daemon)["detached"] is False
+
+
+def test_a_save_is_no_work(daemon: DaemonProcess) -> None:
+    """One that counted would be followed by another, and so on for ever."""
+    daemon.post("/write", {"path": "a", "content": "a"})
+    poll_until("the write to be seen", lambda: idle(daemon)["idleMs"] > 400)
+    before = idle(daemon)
+    for accept in ("application/x-tar", "application/vnd.limpet.snapshot.v1"):
+        answer = daemon.request("POST", "/snapshot/create", Accept=accept)
+        assert answer.status == 200
+        assert answer.headers["X-Limpet-Activity-Seq"] == str(before["activitySeq"])
+    poll_until("what changed to be told", lambda: idle(daemon)["idleMs"] > 1000)
+    assert idle(daemon)["activitySeq"] == before["activitySeq"]
+
+
+def idle(daemon: DaemonProcess) -> dict[str, Any]:
+    found: dict[str, Any] = daemon.request("GET", "/idle").json()
+    return found

@@ -1,6 +1,8 @@
 """What anyone changes is told once it is quiet for 300 ms, and is work."""
 
 import asyncio
+import os
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -76,6 +78,19 @@ async def test_what_is_nobodys_business_is_not_told(
     told = await seen("last")
     assert not [p for p in told if p != "last"]
     assert activity.seq > before
+
+
+async def test_a_file_without_a_name_is_nobodys_business(
+    tmp_path: Path, seen: Seen, activity: Activity
+) -> None:
+    with tempfile.TemporaryFile(dir=tmp_path / "repo") as file:
+        os.fchmod(file.fileno(), 0o640)  # as one asks a file system for its clock
+    (tmp_path / "repo/#12").write_text("this one has a name")
+    assert await seen("#12") == ["#12"]
+    assert activity.seq == 1
+    (tmp_path / "repo/#12").unlink()
+    (tmp_path / "repo/last").touch()
+    assert "#12" in (await seen("last"))[1:]
 
 
 async def test_a_file_beside_the_repo_is_work_and_not_told(

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.live import QUIET_SAVER, LiveLimpet
-from tests.previews.dev_servers import INSTALL, PROJECTS, Project, installed
+from tests.previews.dev_servers import FAILING, INSTALL, PROJECTS, Project, installed
 from tests.previews.tls_front import TlsFront, tls_front
 
 DOMAIN = "preview.test"
@@ -39,6 +39,11 @@ class Shown:
     def named(self) -> str:
         """Its address in the domain, behind TLS."""
         return f"https://{self.handle}.{DOMAIN}:{self.front.port}/"
+
+    def start(self, phase: str) -> None:
+        """Start the dev server, and wait until its phase is this one."""
+        self.live.api("POST", f"/sandboxes/{self.handle}/daemon/setup/start", {})
+        self.live.wait_phase(self.agent, phase)
 
     def idle(self) -> dict[str, Any]:
         """What the daemon says of its work."""
@@ -105,10 +110,10 @@ def _show(live: LiveLimpet, front: TlsFront, project: Project) -> Shown:
     agent = live.api("POST", "/agents", {"title": "Shown"})["id"]
     handle = live.api("POST", "/vm/start", {"virtualMcpId": agent})["vmId"]
     repo = live.root_of(handle) / "workspace" / "repo"
-    project.write(repo, "before")
-    live.api("POST", f"/sandboxes/{handle}/daemon/setup/start", {})
-    live.wait_phase(agent, "running")
-    return Shown(live, front, agent, handle, project, repo)
+    project.write(repo, "'before'" if project is FAILING else "before")
+    box = Shown(live, front, agent, handle, project, repo)
+    box.start("running")
+    return box
 
 
 @pytest.fixture

@@ -119,6 +119,16 @@ API = Project(
     edited="server.js",
     packages=False,
 )
+FAILING = Project(
+    script="node server.js",
+    files={
+        "server.js": "WORD\nrequire('http').createServer((_, r) => {\n"
+        "  r.setHeader('content-type', 'text/html').end('<body>It runs now.</body>')\n"
+        "}).listen(process.env.PORT, '127.0.0.1')\n",
+    },
+    edited="server.js",
+    packages=False,
+)
 PROJECTS = {
     "vite": VITE,
     "next": NEXT,

@@ -105,4 +105,13 @@ class Inotify:
                 self._add_tree(path, self._on_change)
             elif mask & _IN_ATTRIB:
                 return
+        elif not mask & (_IN_DELETE | _IN_MOVED_FROM) and self._is_nameless(path, name):
+            return
         self._on_change(path)
+
+    def _is_nameless(self, path: str, name: str) -> bool:
+        """Whether a file never had a name (O_TMPFILE): it is told as `#` and its inode.
+
+        A save opens one in the workspace, and would count as work.
+        """
+        return name[:1] == "#" and name[1:].isdigit() and not os.path.lexists(self._root / path)

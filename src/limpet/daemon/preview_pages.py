@@ -128,7 +128,7 @@ def no_server(phase: str, log: str = "") -> tuple[str, str]:
 def starting(phase: str = "starting", log: str = "") -> tuple[str, str]:
     """The page for when the dev server does not answer yet, or no more, and its name."""
     if phase == "crashed":
-        title, text = "The dev server crashed", "Server is starting… It is tried again by itself."
+        title, text = "The dev server crashed", "It starts again by itself, and shows here then."
         return _page(title, text, phase, detail=log, busy=True, pause_ms=1000), phase
     text = "The page appears as soon as the dev server answers."
     page = _page("Server is starting…", text, "starting", detail=log, busy=True, pause_ms=1000)
