@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, WebSocket, sync_playwright
 
 from tests.live import QUIET_SAVER, LiveLimpet
 from tests.previews.dev_servers import FAILING, INSTALL, PROJECTS, Project, installed
 from tests.previews.tls_front import TlsFront, tls_front
 
 DOMAIN = "preview.test"
+SLOW_MS = 120_000
+LIVE = """() => {
+  const field = document.getElementById('kept');
+  const next = document.querySelector('script[src*="/_next/"]');
+  return field && (!next || Object.keys(field).some((name) => name.startsWith('__react')));
+}"""
+"""Next's page is there before React has taken it over."""
 
 
 @dataclass
@@ -31,9 +38,14 @@ class Shown:
     repo: Path
 
     @property
+    def port(self) -> int:
+        """The control plane's."""
+        return int(self.live.url.rsplit(":", 1)[1])
+
+    @property
     def local(self) -> str:
         """Its address on this machine."""
-        return f"http://{self.handle}.localhost:{self.live.url.rsplit(':', 1)[1]}/"
+        return f"http://{self.handle}.localhost:{self.port}/"
 
     @property
     def named(self) -> str:
@@ -53,6 +65,38 @@ class Shown:
     def activity_seq(self) -> int:
         """How much was worked on so far."""
         return int(self.idle()["activitySeq"])
+
+
+class Sockets:
+    """What a page's WebSockets have sent and received; made before the page is opened."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self.sent: list[str | bytes] = []
+        self.received: list[str | bytes] = []
+        page.on("websocket", self._opened)
+
+    def _opened(self, socket: WebSocket) -> None:
+        socket.on("framesent", self._sent)
+        socket.on("framereceived", self._received)
+
+    def _sent(self, frame: str | bytes) -> None:
+        self.sent.append(frame)
+
+    def _received(self, frame: str | bytes) -> None:
+        self.received.append(frame)
+
+    def wait_until_live(self) -> None:
+        """Until the page is the browser's own, and its hot reload is connected."""
+        self._page.wait_for_function(LIVE, timeout=SLOW_MS)
+        while not self.received:
+            self._page.wait_for_timeout(100)  # only so does the browser's news come in
+
+    def wait_for_more_sent(self, number: int) -> None:
+        """Until so many more were sent."""
+        wanted = len(self.sent) + number
+        while len(self.sent) < wanted:
+            self._page.wait_for_timeout(100)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.previews.wire_server import WIRE_JS
+
 NPM = {
     "next": "16.4.6", "react": "19.3.1", "react-dom": "19.3.1", "vite": "8.4.0",
     "webpack": "5.113.0", "webpack-cli": "7.3.1", "webpack-dev-server": "6.1.0",
@@ -129,6 +131,7 @@ FAILING = Project(
     edited="server.js",
     packages=False,
 )
+WIRE = Project("node server.js", {"server.js": WIRE_JS}, edited="server.js", packages=False)
 PROJECTS = {
     "vite": VITE,
     "next": NEXT,

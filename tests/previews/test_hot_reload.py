@@ -5,10 +5,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.previews.conftest import Shown
+from tests.previews.conftest import SLOW_MS, Shown, Sockets
 
 pytestmark = [pytest.mark.preview, pytest.mark.timeout(600)]
-SLOW_MS = 120_000
 
 
 @pytest.mark.parametrize("host", ["local", "named"])
@@ -21,9 +20,10 @@ def test_an_edit_shows_without_a_reload(
     box.project.say(box.repo, before)
     loads: list[str] = []
     page.on("framenavigated", lambda frame: loads.append(frame.url))
+    sockets = Sockets(page)
     page.goto(getattr(box, host), timeout=SLOW_MS)
     expect(page.locator("#word")).to_have_text(before, timeout=SLOW_MS)
-    page.wait_for_load_state("networkidle", timeout=SLOW_MS)
+    sockets.wait_until_live()
     page.fill("#kept", "typed by a person")
     loads.clear()
     box.project.say(box.repo, after)
@@ -36,9 +36,9 @@ def test_an_edit_shows_without_a_reload(
 def test_a_server_action_of_next_passes_its_origin_check(
     page: Page, shown: Callable[[str], Shown], host: str
 ) -> None:
-    box = shown("next")
+    box, sockets = shown("next"), Sockets(page)
     page.goto(getattr(box, host), timeout=SLOW_MS)
-    page.wait_for_load_state("networkidle", timeout=SLOW_MS)
+    sockets.wait_until_live()
     page.fill("#text", f"sent-{host}")
     page.click("button")
     expect(page.locator("#said")).to_have_text(f"sent-{host}", timeout=SLOW_MS)

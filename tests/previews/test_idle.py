@@ -3,40 +3,17 @@
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, WebSocket, expect
+from playwright.sync_api import Page, expect
 
 from tests.live import poll_until
-from tests.previews.conftest import Shown
-from tests.previews.test_hot_reload import SLOW_MS
+from tests.previews.conftest import SLOW_MS, Shown, Sockets
 
 pytestmark = [pytest.mark.preview, pytest.mark.timeout(600)]
 PINGS = 3
 
 
-class Frames:
-    """What the page's sockets have sent."""
-
-    def __init__(self, page: Page) -> None:
-        self._page = page
-        self.sent: list[str | bytes] = []
-        page.on("websocket", self._opened)
-
-    def _opened(self, socket: WebSocket) -> None:
-        socket.on("framesent", self._sent)
-
-    def _sent(self, frame: str | bytes) -> None:
-        self.sent.append(frame)
-
-    def wait_for_more(self, number: int) -> None:
-        """Until so many more were sent."""
-        wanted = len(self.sent) + number
-        while len(self.sent) < wanted:
-            self._page.wait_for_timeout(100)  # only so does the browser's news come in
-
-
 def settled(box: Shown, page: Page) -> int:
     """The counter once the page has loaded all that it loads by itself."""
-    page.wait_for_load_state("networkidle", timeout=SLOW_MS)
 
     def quiet() -> bool:
         page.wait_for_timeout(100)
@@ -49,12 +26,13 @@ def settled(box: Shown, page: Page) -> int:
 def test_an_open_next_tab_lets_the_sandbox_fall_asleep(
     page: Page, shown: Callable[[str], Shown]
 ) -> None:
-    box, frames = shown("next-on-webpack"), Frames(page)
+    box, sockets = shown("next-on-webpack"), Sockets(page)
     page.goto(box.local, timeout=SLOW_MS)
     expect(page.locator("#word")).to_be_visible(timeout=SLOW_MS)
+    sockets.wait_until_live()
     before = settled(box, page)
-    frames.wait_for_more(PINGS)
-    assert box.activity_seq() == before, frames.sent[-PINGS:]
+    sockets.wait_for_more_sent(PINGS)
+    assert box.activity_seq() == before, sockets.sent[-PINGS:]
 
     page.fill("#text", "a person's")
     page.click("button")
@@ -68,15 +46,16 @@ def test_an_open_next_tab_lets_the_sandbox_fall_asleep(
 def test_an_open_vite_tab_lets_the_sandbox_fall_asleep(
     page: Page, shown: Callable[[str], Shown]
 ) -> None:
-    box, frames = shown("vite"), Frames(page)
+    box, sockets = shown("vite"), Sockets(page)
     box.project.say(box.repo, "sleeping")
     page.goto(box.local, timeout=SLOW_MS)
     expect(page.locator("#word")).to_have_text("sleeping", timeout=SLOW_MS)
+    sockets.wait_until_live()
     settled(box, page)
     page.evaluate("setInterval(() => window.__hot.send('tick', {}), 50)")
-    frames.wait_for_more(20)
+    sockets.wait_for_more_sent(20)
     repeated = box.activity_seq()
-    frames.wait_for_more(20)
+    sockets.wait_for_more_sent(20)
     assert box.activity_seq() == repeated, "what repeats is no work"
     page.evaluate("window.__hot.send('typed', { text: 'by a person, letter by letter' })")
     poll_until("the typed message to count", lambda: box.activity_seq() > repeated, 30)
