@@ -308,6 +308,53 @@ async def test_a_websocket_passes_frames_protocols_and_closes_both_ways() -> Non
         assert [len(m) for m in front.seen] == [100_000, 2_000_000, 5, 1]
 
 
+@pytest.mark.filterwarnings("ignore:It is recommended to use web.AppKey")
+async def test_many_frames_keep_their_order_and_their_kind() -> None:
+    async with echoing() as (upstream, _), fronted(upstream) as (url, _front):
+        async with aiohttp.ClientSession() as session, session.ws_connect(url) as ws:
+
+            async def send() -> None:
+                for number in range(3000):
+                    await ws.send_str(f"{number}")
+                    await ws.send_bytes(b"%d" % number)
+
+            sending = asyncio.create_task(send())
+            for number in range(3000):
+                assert await ws.receive_str() == f"{number}"
+                assert await ws.receive_bytes() == b"%d" % number
+            await sending
+
+
+@pytest.mark.filterwarnings("ignore:It is recommended to use web.AppKey")
+async def test_a_line_that_is_cut_on_either_side_ends_the_other() -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        await ws.receive()
+        assert request.transport is not None
+        request.transport.abort()
+        return ws
+
+    async with serving(cut) as upstream, fronted(upstream) as (url, _):
+        async with aiohttp.ClientSession() as session, session.ws_connect(url) as ws:
+            await ws.send_str("now")
+            message = await ws.receive()
+            assert (message.data, message.extra) == (1011, "upstream connection lost")
+    async with echoing() as (upstream, closed), fronted(upstream) as (url, _):
+        async with aiohttp.ClientSession() as session:
+            ws = await session.ws_connect(url)
+            await ws.send_str("x")
+            await ws.receive_str()
+            assert ws._response.connection is not None
+            transport = ws._response.connection.transport
+            assert transport is not None
+            transport.abort()
+        async with asyncio.timeout(30):
+            while not closed:
+                await asyncio.sleep(0.01)
+        assert closed[0] in {1000, 1001}
+
+
 async def test_a_websocket_to_nowhere_closes_with_1011() -> None:
     async with fronted("http://127.0.0.1:1") as (url, _), aiohttp.ClientSession() as session:
         async with session.ws_connect(url, protocols=["vite-hmr"]) as ws:

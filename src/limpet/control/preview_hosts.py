@@ -38,6 +38,8 @@ from limpet.reverse_proxy import (
 log = structlog.get_logger(__name__)
 
 FOLLOW_S: Final = 1.0
+MAX_SOCKET_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+"""As many as daemons take."""
 _NATIVE = re.compile(r"/(?:_sandbox|_decopilot_vm)(?:/|$)|/health$")
 _NOT_SENT = (
     "x-limpet-token", "x-limpet-port", "x-limpet-ports-at", "x-limpet-poll", "forwarded",
@@ -111,7 +113,8 @@ class PreviewHosts:
         server = _Quiet(
             uvicorn.Config(
                 app, lifespan="off", log_config=None, access_log=False, server_header=False,
-                proxy_headers=False, timeout_graceful_shutdown=1,
+                proxy_headers=False, ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
+                timeout_graceful_shutdown=1,
             )
         )  # fmt: skip
         serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"preview-{handle}")

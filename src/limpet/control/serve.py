@@ -22,6 +22,7 @@ from limpet.control.data_folder import announced
 from limpet.control.db import EMBEDDED_ORG, EMBEDDED_USER
 from limpet.control.listening import Listening, listen
 from limpet.control.logging import configure_logging
+from limpet.control.preview_hosts import MAX_SOCKET_MESSAGE_BYTES
 from limpet.control.settings import Settings
 from limpet.control.system import sign_in_url
 from limpet.errors import LimpetError
@@ -128,6 +129,7 @@ def new_server(limpet: Limpet, settings: Settings) -> uvicorn.Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
             timeout_graceful_shutdown=max(1, round(settings.drain_s)),
         )
     )
