@@ -36,6 +36,8 @@ class Run:
     wall_ms: float
     rss_mb: float
     pss_mb: float
+    bare_ms: float
+    """What a Python that does no more than import asyncio took, right before."""
 
 
 def template(workspace: Path) -> None:
@@ -58,6 +60,7 @@ def many_files(workspace: Path) -> None:
 
 def one(workspace: Path, bytecode: Path) -> Run:
     """Start a daemon on the workspace, let it come to rest, end it."""
+    bare_ms = _bare_ms()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         begun_s = time.perf_counter()
@@ -80,7 +83,14 @@ def one(workspace: Path, bytecode: Path) -> Run:
     finally:
         daemon.terminate()
         daemon.wait(60)
-    return Run(cpu_ms, wall_ms, rss_mb, pss_mb)
+    return Run(cpu_ms, wall_ms, rss_mb, pss_mb, bare_ms)
+
+
+def _bare_ms() -> float:
+    process = subprocess.Popen([sys.executable, "-c", "import asyncio"])
+    _, _, used = os.wait4(process.pid, 0)
+    process.returncode = 0
+    return (used.ru_utime + used.ru_stime) * 1000
 
 
 def _cpu_ns(pid: int) -> int:
@@ -130,6 +140,8 @@ def measured(name: str, make: Callable[[Path], None], runs: int, bytecode: Path)
         if bar is not None:
             told += f"   bar {bar} {unit}: {'reached' if median < bar else 'MISSED'}"
         lines.append(told)
+    ratio = statistics.median(run.cpu_ms / run.bare_ms for run in found)
+    lines.append(f"  start, beside a bare `python -c 'import asyncio'`: x {ratio:.2f}")
     return lines
 
 
@@ -139,7 +151,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=11)
     parser.add_argument("--keep", action="store_true", help="write bench/results/daemon.txt anew")
     asked = parser.parse_args()
-    lines = [f"The daemon alone, medians of {asked.runs} starts (least to most)"]
+    busy = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    lines = [f"The daemon alone, medians of {asked.runs} starts (least to most); {busy}"]
     with tempfile.TemporaryDirectory(prefix="limpet-bench-bytecode-") as bytecode:
         for name, make in (
             ("a workspace of the template", template),

@@ -6,6 +6,7 @@ folders cannot be made ready, 1 anything else.
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -117,6 +118,8 @@ async def _serve(
             preview=preview,
         )
         server = Server(app)
+        gc.freeze()  # what is there now stays for good
+        gc.enable()
         serving = asyncio.create_task(server.run_on(listener))
         warming = asyncio.create_task(snapshots.warm_up())
         ending = asyncio.create_task(told.wait())
