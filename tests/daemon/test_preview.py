@@ -266,6 +266,8 @@ async def test_another_port_of_the_sandbox_can_be_asked_for(
     assert b"hello" in get(app, "/", X_Limpet_Port=port).data, "only preview hosts may ask"
     mine = app.url.rsplit(":", 1)[1]
     assert get(app, "/x", X_Limpet_Token=TOKEN, X_Limpet_Port=mine).status == 502
+    page = get(app, "/", X_Limpet_Token=TOKEN, X_Limpet_Port=mine)
+    assert (page.status, f"Nothing listens on port {mine}" in page.data.decode()) == (503, True)
     assert (int(port), "node other.js", False) in previews(app)
     told = state(app, "previews")["ports"]
     assert {"port": int(port), "process": "node other.js", "main": False} in told

@@ -138,6 +138,8 @@ PROJECTS = {
     "webpack": WEBPACK,
     "next-on-webpack": NEXT_ON_WEBPACK,
     "api": API,
+    "failing": FAILING,
+    "wire": WIRE,
 }
 
 

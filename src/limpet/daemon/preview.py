@@ -246,19 +246,28 @@ class PreviewProxy:
         return at.replace("{port}", str(port)) + _path_of(location)
 
     def _nowhere(self, request: Request, asked: int | None) -> Response:
-        if asked is not None or self._expected:
-            port = f"port {asked}" if asked is not None else "the dev server's port"
-            return self._unreachable(request, UpstreamUnreachableError(f"nothing is on {port}"))
+        if asked is not None:
+            error = UpstreamUnreachableError(f"nothing listens on port {asked}")
+            return self._no_answer(request, error, preview_pages.no_port(asked))
+        if self._expected:
+            error = UpstreamUnreachableError("nothing is on the dev server's port")
+            return self._unreachable(request, error)
         page, name = preview_pages.no_server(self._ctx.setup.phase, self._log())
         headers = {**_NO_STORE, "Retry-After": "2", "X-Limpet-Page": name}
         return HTMLResponse(page, status_code=503, headers=headers)
 
     def _unreachable(self, request: Request, error: UpstreamUnreachableError) -> Response:
+        shown = preview_pages.starting(self._ctx.setup.phase, self._log())
+        return self._no_answer(request, error, shown)
+
+    @staticmethod
+    def _no_answer(
+        request: Request, error: UpstreamUnreachableError, shown: tuple[str, str]
+    ) -> Response:
         navigates = request.headers.get("sec-fetch-mode") == "navigate"
         if request.url.path == "/" or navigates or _by_our_page(request):
-            page, name = preview_pages.starting(self._ctx.setup.phase, self._log())
-            headers = {**_NO_STORE, "Retry-After": "1", "X-Limpet-Page": name}
-            return HTMLResponse(page, status_code=503, headers=headers)
+            headers = {**_NO_STORE, "Retry-After": "1", "X-Limpet-Page": shown[1]}
+            return HTMLResponse(shown[0], status_code=503, headers=headers)
         body = {"error": f"proxy error: {error.message}"}
         return JSONResponse(body, status_code=502, headers=_NO_STORE)
 

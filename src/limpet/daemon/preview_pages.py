@@ -125,6 +125,12 @@ def no_server(phase: str, log: str = "") -> tuple[str, str]:
     return _page(shown, text, name, detail=log, busy=busy, pause_ms=2000), name
 
 
+def no_port(port: int) -> tuple[str, str]:
+    """The page for a port that nothing of the sandbox listens on, and its name."""
+    text = "When something does, it shows here by itself."
+    return _page(f"Nothing listens on port {port}", text, "no-port", pause_ms=2000), "no-port"
+
+
 def starting(phase: str = "starting", log: str = "") -> tuple[str, str]:
     """The page for when the dev server does not answer yet, or no more, and its name."""
     if phase == "crashed":
