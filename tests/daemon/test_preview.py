@@ -111,6 +111,31 @@ def test_a_foreign_origin_stays_foreign(app: DaemonProcess) -> None:
     assert seen["origin"] == "https://evil.example"
 
 
+def test_next_compares_a_posts_origin_with_the_forwarded_host(
+    daemon: DaemonProcess, repo: Path
+) -> None:
+    """A form without JavaScript has no `Next-Action`: that it is Next is known from its answers."""
+    write_app(
+        repo,
+        SERVER_JS.replace("{\n  if (q", "{\n  r.setHeader('x-powered-by', 'Next.js');\n  if (q"),
+    )
+    daemon.post("/config", {})
+    wait_phase(daemon, "running")
+    asked = {"Host": "h.example.com", "Origin": "http://h.example.com"}
+    local = f"http://localhost:{lifecycle(daemon)['port']}"
+    url = daemon.url + "/headers"
+    action = {**asked, "Next-Action": "x"}
+    assert daemon.http.request("POST", url, headers=action).json()["origin"] == asked["Origin"]
+    assert daemon.http.request("GET", url, headers=asked).json()["origin"] == local
+    assert daemon.http.request("POST", url, headers=asked).json()["origin"] == asked["Origin"]
+
+
+def test_another_server_compares_a_posts_origin_with_the_host(app: DaemonProcess) -> None:
+    asked = {"Host": "h.example.com", "Origin": "http://h.example.com"}
+    seen = app.http.request("POST", app.url + "/headers", headers=asked).json()
+    assert seen["origin"] == f"http://{seen['host']}"
+
+
 def test_documents_get_the_script_and_others_do_not(app: DaemonProcess) -> None:
     page = get(app, "/", **{name.replace("-", "_"): value for name, value in PAGE.items()})
     assert page.status == 200
