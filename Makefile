@@ -13,7 +13,7 @@ help: ## List the targets
 
 # --- setting up -------------------------------------------------------------------------------
 
-.venv/.run: requirements/run.lock pyproject.toml hatch_build.py src/limpet/snapshots/native/floor.c
+.venv/.run: requirements/run.lock pyproject.toml hatch_build.py src/limpet/snapshots/native/floor.c src/limpet/snapshots/native/hashes.h
 	@scripts/check-machine $(PYTHON)
 	@test -x $(BIN)/python || { echo 'limpet: making the virtual environment'; $(PYTHON) -m venv .venv; }
 	@echo 'limpet: installing the locked Python dependencies'

@@ -18,7 +18,7 @@ from limpet.snapshots.blobs import (
     MAX_BLOB_BYTES,
     BlobHash,
     BlobKind,
-    hash_of,
+    hashes_of,
 )
 
 SKIPPABLE: Final = b"\x5d\x2a\x4d\x18"
@@ -158,9 +158,6 @@ def decode_frame(frame: bytes | memoryview) -> DecodedFrame:
     raw = zstd.decompress(frame[header.content_offset :], header.raw_bytes)
     if len(raw) != header.raw_bytes:
         raise SnapshotDamagedError("A frame does not hold what it says")
-    view = memoryview(raw)
     *offsets, _ = accumulate(header.sizes, initial=0)
-    hashes = tuple(
-        hash_of(view[at : at + size]) for at, size in zip(offsets, header.sizes, strict=True)
-    )
+    hashes = tuple(hashes_of(raw, offsets, header.sizes))
     return DecodedFrame(header.kind, raw, hashes, tuple(offsets), header.sizes)

@@ -8,10 +8,11 @@ workspace, read and hashed, and for the rest from the control plane.
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import compress
 from pathlib import Path
 from typing import Final
 
-from limpet.snapshots.blobs import HASH_BYTES, BlobHash, hash_of
+from limpet.snapshots.blobs import HASH_BYTES, BlobHash, hash_of, names_in
 from limpet.snapshots.filling import FillingThreads
 from limpet.snapshots.finishing import (
     finish_folders,
@@ -172,15 +173,12 @@ def _whole_files(folder_fd: int, entries: Iterable[EntryStat]) -> Iterator[Decod
 
 def _read(folder_fd: int, batch: list[EntryStat]) -> DecodedFrame:
     read = read_files(folder_fd, [one.name for one in batch], [one.size for one in batch])
-    raw = bytes(read.data)
-    view = memoryview(raw)
-    found = [(at, size) for at, size in zip(read.offsets, read.lengths, strict=True) if size]
     return DecodedFrame(
         "data",
-        raw,
-        tuple(hash_of(view[at : at + size]) for at, size in found),
-        tuple(at for at, _ in found),
-        tuple(size for _, size in found),
+        bytes(read.data),
+        tuple(compress(names_in(read.hashes), read.lengths)),
+        tuple(compress(read.offsets, read.lengths)),
+        tuple(filter(None, read.lengths)),
     )
 
 

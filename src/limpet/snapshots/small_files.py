@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from limpet.snapshots.attributes import drops_of
-from limpet.snapshots.blobs import BlobHash, hash_of
+from limpet.snapshots.blobs import BlobHash, names_in
 from limpet.snapshots.entry_contents import NO_DATA, Drops
 from limpet.snapshots.file_clock import SETTLED_NS, FileClock
 from limpet.snapshots.looks import NO_DROPS, FileRead, Look
@@ -171,11 +171,10 @@ class SmallFiles:
 def _read_and_hash(part: _Part) -> Hashed:
     names = [entry.name for entry in part.entries]
     read = read_files(part.folder_fd, names, [entry.size for entry in part.entries])
-    with memoryview(read.data) as view:
-        hashes = [
-            hash_of(view[at : at + length]) if length else None
-            for at, length in zip(read.offsets, read.lengths, strict=True)
-        ]
+    hashes = [
+        name if length else None
+        for name, length in zip(names_in(read.hashes), read.lengths, strict=True)
+    ]
     drops = {
         number: _drops(part.folder_fd, name)
         for number, name in enumerate(names)

@@ -106,7 +106,7 @@ def test_a_source_distribution_has_the_source_and_no_library(tmp_path: Path) -> 
     [archive] = (tmp_path / "dist").iterdir()
     with tarfile.open(archive) as opened:
         names = [Path(name).name for name in opened.getnames()]
-    assert "floor.c" in names
+    assert {"floor.c", "hashes.h"} <= set(names)
     assert "hatch_build.py" in names
     assert "_floor.so" not in names
 
@@ -140,9 +140,16 @@ def test_a_library_of_another_floor_is_never_called(tmp_path: Path) -> None:
     (tmp_path / "other.c").write_text(other)
     (tmp_path / "none.c").write_text("int limpet_scan(void) { return 0; }\n")
     for name in ("other", "none"):
-        compile_shared(tmp_path / f"{name}.c", tmp_path / f"{name}.so")
+        compile_shared(tmp_path / f"{name}.c", tmp_path / f"{name}.so", f"-I{NATIVE}")
         with pytest.raises(ImportError, match="compiled floor"):
             load(tmp_path / f"{name}.so")
+    wrong, changed = re.subn("0x6A09E667", "0x6A09E668", (NATIVE / "hashes.h").read_text())
+    assert changed == 1
+    (tmp_path / "hashes.h").write_text(wrong)
+    (tmp_path / "floor.c").write_text(source)
+    compile_shared(tmp_path / "floor.c", tmp_path / "wrong.so")
+    with pytest.raises(ImportError, match="does not hash"):
+        load(tmp_path / "wrong.so")
     (tmp_path / "torn.so").write_bytes(b"\x7fELF")
     with pytest.raises(ImportError, match="no compiled floor"):
         load(tmp_path / "torn.so")

@@ -1,5 +1,6 @@
 """The floor, compiled and in Python: the same results for everything."""
 
+import ctypes
 import errno
 import os
 import socket
@@ -7,19 +8,21 @@ import stat
 import subprocess
 import threading
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
+from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limpet.snapshots.native import NewFiles, WriteJobs, parse_records, plain
+from limpet.snapshots.native import KIND, NewFiles, WriteJobs, parse_records, plain
 from limpet.snapshots.native.records import CHANGED, LAST_NS, pack_records
-from tests.snapshots.native.building import needs_compiler
+from tests.snapshots.native.building import NATIVE, compile_shared, needs_compiler
 from tests.snapshots.trees import Folder, build, describe, modes, scratch_folder, times, trees
 
 NS = 1_234_567_891
@@ -284,6 +287,101 @@ def test_sizes_that_fit_no_names_are_refused(floor: ModuleType, fd: int) -> None
         with pytest.raises(ValueError, match="a size is negative"):
             floor.read_files(fd, [b"a", b"b"], sizes)
     assert floor.read_files(fd, [], []).data == b""
+
+
+def test_files_of_many_folders_are_read_in_one_call_and_hashed(
+    floor: ModuleType, tmp_path: Path
+) -> None:
+    fds = []
+    for folder, held in (("a", b"alpha"), ("b", b""), ("c", bytes(70_000))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").write_bytes(held)
+        fds.append(os.open(tmp_path / folder, os.O_RDONLY))
+    read = floor.read_files([*fds, fds[0]], [b"file"] * 3 + [b"gone"], [5, 0, 70_000, 9])
+    for fd in fds:
+        os.close(fd)
+    assert list(read.errnos) == [0, 0, 0, errno.ENOENT]
+    held = [b"alpha", b"", bytes(70_000), b""]
+    assert read.hashes == b"".join(blake3(one).digest() for one in held)
+
+
+def test_folders_that_fit_no_names_are_refused(floor: ModuleType, fd: int) -> None:
+    for folders in ([], [fd, fd]):
+        with pytest.raises(ValueError, match="folders for"):
+            floor.read_files(folders, [b"a"], [1])
+
+
+# -- hashing --------------------------------------------------------------------------------------
+
+EDGES = [0, 1, 63, 64, 65, 1023, 1024, 1025, 2048, 3072, 3073, 16_384, 17_409, 65_537, 1 << 20]
+
+
+def check_hashes(hash_blobs: Callable[..., bytes], data: bytes, lengths: list[int]) -> None:
+    offsets = [0, *accumulate(lengths)][:-1]
+    wanted = [
+        blake3(data[at : at + length]).digest() for at, length in zip(offsets, lengths, strict=True)
+    ]
+    assert hash_blobs(data, offsets, lengths) == b"".join(wanted)
+
+
+def test_hashes_are_blake3_of_every_length(floor: ModuleType) -> None:
+    data = b"".join(number.to_bytes(4, "little") for number in range(400_000))
+    for length in [*range(200), *EDGES]:
+        check_hashes(floor.hash_blobs, data, [length])
+    check_hashes(floor.hash_blobs, data, list(range(300)))
+    check_hashes(floor.hash_blobs, data, EDGES)
+    check_hashes(floor.hash_blobs, data, EDGES[::-1])
+
+
+@given(st.binary(min_size=1, max_size=999), st.lists(st.integers(0, 9000), max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_many_blobs_together_hash_as_each_alone(seed: bytes, lengths: list[int]) -> None:
+    data = seed * (sum(lengths) // len(seed) + 1)
+    for name in ("plain", KIND):
+        floor = import_module(f"limpet.snapshots.native.{name}")
+        check_hashes(floor.hash_blobs, data, lengths)
+
+
+@needs_compiler
+@pytest.mark.parametrize("flags", [["-DPORTABLE_HASHES"], ["-DPORTABLE_HASHES", "-mavx2"]])
+def test_hashes_are_the_same_whatever_the_processor_can(tmp_path: Path, flags: list[str]) -> None:
+    if "-mavx2" in flags and "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this processor has no AVX2")
+    from limpet.snapshots.native.compiled import load
+
+    compile_shared(NATIVE / "floor.c", tmp_path / "floor.so", *flags)
+    library = load(tmp_path / "floor.so")
+
+    def hash_blobs(data: bytes, offsets: list[int], lengths: list[int]) -> bytes:
+        out = bytearray(32 * len(lengths))
+        room = (ctypes.c_uint8 * len(out)).from_buffer(out)
+        columns = [array("Q", column) for column in (offsets, lengths)]
+        at = [column.buffer_info()[0] for column in columns]
+        held = ctypes.c_char_p(data)
+        assert library.limpet_hash(len(lengths), held, *at, ctypes.addressof(room)) == 0
+        return bytes(out)
+
+    data = bytes(range(251)) * 6000
+    for length in EDGES:
+        check_hashes(hash_blobs, data, [length])
+    check_hashes(hash_blobs, data, EDGES)
+
+
+def test_any_buffer_can_be_hashed_and_none_beyond_its_end(floor: ModuleType) -> None:
+    wanted = blake3(b"alpha").digest() + blake3(b"").digest()
+    for data in (b"..alpha", bytearray(b"..alpha"), memoryview(b"..alpha")):
+        assert floor.hash_blobs(data, [2, 7], [5, 0]) == wanted
+        for offset, length in ((0, 8), (7, 1), (8, 0), (1 << 63, 1 << 62)):
+            with pytest.raises(ValueError, match="beyond"):
+                floor.hash_blobs(data, [0, offset], [1, length])
+        with pytest.raises(ValueError, match="negative"):
+            floor.hash_blobs(data, [-1], [1])
+        with pytest.raises(ValueError, match="negative"):
+            floor.hash_blobs(data, [1], [-1])
+        with pytest.raises(ValueError, match="equally many"):
+            floor.hash_blobs(data, [1], [])
+    assert floor.hash_blobs(b"", [], []) == b""
+    assert floor.hash_blobs(bytearray(), [0], [0]) == blake3(b"").digest()
 
 
 # -- writing --------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""The floor of the engine: list a folder, read small files, make files, each in one call.
+"""The floor of the engine: list a folder, read small files, make files, hash blobs, each in one
+call.
 
 Compiled where a compiler was there when Limpet was installed, else in Python; `LIMPET_WITHOUT` with
 `native` in it forces the second (see limpet.snapshots.kernel). Both give the same results.
@@ -20,8 +21,8 @@ from limpet.snapshots.native.records import (
 
 __all__ = [
     "CHANGED", "ENTRY", "KIND", "EntryStat", "Listing", "NameColumn", "NewFiles", "ReadFiles",
-    "WriteJobs", "Written", "pack_records", "parse_records", "read_files", "scan_folder",
-    "write_files",
+    "WriteJobs", "Written", "hash_blobs", "pack_records", "parse_records", "read_files",
+    "scan_folder", "write_files",
 ]  # fmt: skip
 
 
@@ -38,6 +39,6 @@ def _choose() -> Literal["compiled", "plain"]:
 KIND: Final = _choose()
 
 if KIND == "compiled":
-    from limpet.snapshots.native.compiled import read_files, scan_folder, write_files
+    from limpet.snapshots.native.compiled import hash_blobs, read_files, scan_folder, write_files
 else:
-    from limpet.snapshots.native.plain import read_files, scan_folder, write_files
+    from limpet.snapshots.native.plain import hash_blobs, read_files, scan_folder, write_files

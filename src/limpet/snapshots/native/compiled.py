@@ -24,6 +24,8 @@ from ctypes import (
 from pathlib import Path
 from typing import Final
 
+from blake3 import blake3
+
 from limpet.snapshots.native.new_files import (
     NewFiles,
     WriteJobs,
@@ -32,17 +34,26 @@ from limpet.snapshots.native.new_files import (
     no_results,
 )
 from limpet.snapshots.native.records import (
+    HASH_BYTES,
     Listing,
     ReadFiles,
+    folders_for,
     room_for,
+    within_bytes,
 )
 
 LIBRARY: Final = Path(__file__).with_name("_floor.so")
-_FLOOR: Final = 2
+_FLOOR: Final = 3
 """`limpet_floor` of the floor.c that this file calls."""
 _NOTHING: Final = c_uint8()
 """What C is given for an empty buffer: an address that is good for no byte."""
 _ERROR: Final = struct.Struct("<iH")
+_SAMPLE: Final = bytes(range(251)) * 40
+_SAMPLE_PARTS: Final = array("Q", [0, 3, 77]), array("Q", [10_000, 64, 3073])
+_SAMPLE_HASHES: Final = b"".join(
+    blake3(_SAMPLE[at : at + length]).digest() for at, length in zip(*_SAMPLE_PARTS, strict=True)
+)
+"""A compiler may be wrong, and what names the contents of files must not be."""
 
 
 class _Listing(Structure):
@@ -83,14 +94,38 @@ def load(path: Path) -> ctypes.CDLL:
     library.limpet_free.argtypes = [POINTER(_Listing)]
     library.limpet_free.restype = None
     library.limpet_read.argtypes = [
-        c_int, c_uint64, c_char_p, c_void_p, c_void_p, c_void_p, POINTER(_ReadColumns),
+        c_uint64, c_void_p, c_char_p, c_void_p, c_void_p, c_void_p, POINTER(_ReadColumns),
     ]  # fmt: skip
     library.limpet_read.restype = None
+    library.limpet_hash.argtypes = [c_uint64, c_void_p, c_void_p, c_void_p, c_void_p]
+    library.limpet_hash.restype = c_int
     library.limpet_write.argtypes = [
         c_uint64, c_void_p, c_void_p, c_void_p, POINTER(_NewFiles), c_void_p, c_void_p,
     ]  # fmt: skip
     library.limpet_write.restype = None
+    if _hashes(library, c_char_p(_SAMPLE), *_SAMPLE_PARTS) != _SAMPLE_HASHES:
+        raise ImportError("the compiled floor does not hash as it should")
     return library
+
+
+def _hashes(
+    library: ctypes.CDLL,
+    address: c_char_p | int | None,
+    offsets: "array[int]",
+    lengths: "array[int]",
+) -> bytes:
+    hashes = bytearray(HASH_BYTES * len(lengths))
+    out = c_uint8.from_buffer(hashes)
+    error = library.limpet_hash(
+        len(lengths), address, _address(offsets), _address(lengths), ctypes.addressof(out)
+    )
+    if error:
+        raise MemoryError(os.strerror(error))
+    return bytes(hashes)
+
+
+def _address(column: "array[int]") -> int:
+    return column.buffer_info()[0]
 
 
 _library: Final = load(LIBRARY)
@@ -124,12 +159,15 @@ def _errors(told: bytes) -> tuple[tuple[bytes, int], ...]:
     return tuple(found)
 
 
-def read_files(folder_fd: int, names: Sequence[bytes], sizes: Sequence[int]) -> ReadFiles:
+def read_files(
+    folders: int | Sequence[int], names: Sequence[bytes], sizes: Sequence[int]
+) -> ReadFiles:
     """As `limpet.snapshots.native.plain.read_files`."""
-    sizes = list(sizes)
-    read = room_for(sizes)
-    text = check_names(names, len(sizes))
-    if not sizes:
+    wanted = list(sizes)
+    read = room_for(wanted)
+    text = check_names(names, len(wanted))
+    folder_fds = folders_for(folders, len(wanted))
+    if not wanted:
         return read
     columns = _ReadColumns(
         *map(
@@ -140,13 +178,28 @@ def read_files(folder_fd: int, names: Sequence[bytes], sizes: Sequence[int]) -> 
             ),
         )
     )  # fmt: skip
-    wanted = array("Q", sizes)
+    size_column = array("Q", wanted)
     buffer = c_uint8.from_buffer(read.data) if read.data else _NOTHING
     _library.limpet_read(
-        folder_fd, len(sizes), text, _address(wanted), _address(read.offsets),
+        len(wanted), _address(folder_fds), text, _address(size_column), _address(read.offsets),
         ctypes.addressof(buffer), byref(columns),
     )  # fmt: skip
+    read.hashes = _hashes(_library, ctypes.addressof(buffer), read.offsets, read.lengths)
     return read
+
+
+def hash_blobs(
+    data: bytes | bytearray | memoryview, offsets: Sequence[int], lengths: Sequence[int]
+) -> bytes:
+    """As `limpet.snapshots.native.plain.hash_blobs`. A read-only memoryview is copied first."""
+    view = memoryview(data).cast("B")
+    within_bytes(offsets, lengths, len(view))
+    if not lengths:
+        return b""
+    buffer, address = _held(data, view)
+    hashes = _hashes(_library, address, array("Q", offsets), array("Q", lengths))
+    del buffer
+    return hashes
 
 
 def write_files(data: bytes | bytearray | memoryview, jobs: WriteJobs, of: NewFiles) -> Written:
@@ -161,20 +214,22 @@ def write_files(data: bytes | bytearray | memoryview, jobs: WriteJobs, of: NewFi
         done = no_results(len(jobs))
         if not len(jobs):
             return done
-        buffer: c_char_p | c_uint8
-        if isinstance(data, bytes) or view.readonly:
-            buffer = c_char_p(data if isinstance(data, bytes) else bytes(view))
-            address = ctypes.cast(buffer, c_void_p).value
-        else:
-            buffer = c_uint8.from_buffer(view) if len(view) else _NOTHING
-            address = ctypes.addressof(buffer)
+        buffer, address = _held(data, view)
         new_files = _NewFiles(ctypes.addressof(names), *map(_address, columns))
         _library.limpet_write(
             len(jobs), _address(jobs.files), _address(jobs.folder_fds), _address(jobs.offsets),
             byref(new_files), address, _address(done.errnos),
         )  # fmt: skip
+        del buffer
     return done
 
 
-def _address(column: "array[int]") -> int:
-    return column.buffer_info()[0]
+def _held(
+    data: bytes | bytearray | memoryview, view: memoryview
+) -> tuple[c_char_p | c_uint8, int | None]:
+    """What keeps the bytes where they are while it lives, and where that is."""
+    if isinstance(data, bytes) or view.readonly:
+        text = c_char_p(data if isinstance(data, bytes) else bytes(view))
+        return text, ctypes.cast(text, c_void_p).value
+    buffer = c_uint8.from_buffer(view) if len(view) else _NOTHING
+    return buffer, ctypes.addressof(buffer)

@@ -1,4 +1,4 @@
-/* The floor: list a folder, read small files, make files. No policy, no parsing, no allocation
+/* The floor: list a folder, read small files, make files, hash blobs. No policy, no parsing, no allocation
  * that outlives a call; names and buffers were validated by who calls (compiled.py). Loaded with
  * ctypes, so every call runs without Python's lock. */
 #define _GNU_SOURCE
@@ -29,12 +29,14 @@
 #define LISTXATTR(fd) flistxattr(fd, NULL, 0)
 #endif
 
+#include "hashes.h"
+
 #define EXPORT __attribute__((visibility("default")))
 
 /* Counts up whenever a call below changes what it takes, so that compiled.py, which knows the same
  * number, never calls into a library that was built from another floor.c. */
 EXPORT extern const uint32_t limpet_floor;
-const uint32_t limpet_floor = 2;
+const uint32_t limpet_floor = 3;
 
 #define HEADER 58
 #define CHANGED (-1)
@@ -234,14 +236,22 @@ end:
     return result;
 }
 
-EXPORT void limpet_read(int folder, uint64_t count, const char *names, const uint64_t *sizes,
-                        const uint64_t *offsets, uint8_t *data, struct read_columns *columns) {
+/* Files of any folders into one buffer. `folders[i]` is where file i lies. */
+EXPORT void limpet_read(uint64_t count, const int32_t *folders, const char *names,
+                        const uint64_t *sizes, const uint64_t *offsets, uint8_t *data,
+                        struct read_columns *columns) {
     for (uint64_t i = 0; i < count; i++) {
-        int result = read_one(folder, names, data + offsets[i], sizes[i], columns, i);
+        int result = read_one(folders[i], names, data + offsets[i], sizes[i], columns, i);
         columns->errnos[i] = result;
         if (result == 0) columns->lengths[i] = sizes[i];
         names += strlen(names) + 1;
     }
+}
+
+/* 0, or ENOMEM. 32 bytes of BLAKE3 for each blob. */
+EXPORT int limpet_hash(uint64_t count, const uint8_t *data, const uint64_t *offsets,
+                       const uint64_t *lengths, uint8_t *hashes) {
+    return hash_all(count, data, offsets, lengths, hashes);
 }
 
 /* Columns of files that are to be made, by number: every name ends with a NUL. */

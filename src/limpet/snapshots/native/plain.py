@@ -7,6 +7,8 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
+from blake3 import blake3
+
 from limpet.snapshots.native.new_files import (
     NewFiles,
     WriteJobs,
@@ -19,9 +21,11 @@ from limpet.snapshots.native.records import (
     EntryStat,
     Listing,
     ReadFiles,
+    folders_for,
     pack_records,
     room_for,
     within,
+    within_bytes,
 )
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -69,21 +73,40 @@ def scan_folder(fd: int) -> Listing:
     return Listing(pack_records(found), tuple(sorted(errors)))
 
 
-def read_files(folder_fd: int, names: Sequence[bytes], sizes: Sequence[int]) -> ReadFiles:
-    """Read whole files of a folder that should have these sizes; nothing blocks on a FIFO.
+def read_files(
+    folders: int | Sequence[int], names: Sequence[bytes], sizes: Sequence[int]
+) -> ReadFiles:
+    """Read and hash whole files that should have these sizes; nothing blocks on a FIFO.
 
-    The caller bounds the sum of the sizes. Raises `ValueError` for a name or size that cannot be.
+    `folders` are the open folders in which they lie, one for each file, or one for all. The caller
+    bounds the sum of the sizes. Raises `ValueError` for a name or size that cannot be.
     """
     read = room_for(sizes)
     check_names(names, len(sizes))
+    folder_fds = folders_for(folders, len(sizes))
     for job, (name, size) in enumerate(zip(names, sizes, strict=True)):
         try:
-            read.errnos[job] = _read_one(read, job, folder_fd, name, size)
+            read.errnos[job] = _read_one(read, job, folder_fds[job], name, size)
         except OSError as error:
             read.errnos[job] = error.errno or errno.EIO
         if read.errnos[job] == 0:
             read.lengths[job] = size
+    read.hashes = hash_blobs(read.data, read.offsets, read.lengths)
     return read
+
+
+def hash_blobs(
+    data: bytes | bytearray | memoryview, offsets: Sequence[int], lengths: Sequence[int]
+) -> bytes:
+    """The hashes of parts of a buffer, 32 bytes each.
+
+    Raises `ValueError` for a part that is not in it.
+    """
+    view = memoryview(data).cast("B")
+    within_bytes(offsets, lengths, len(view))
+    return b"".join(
+        blake3(view[at : at + length]).digest() for at, length in zip(offsets, lengths, strict=True)
+    )
 
 
 def _read_one(read: ReadFiles, job: int, folder_fd: int, name: bytes, size: int) -> int:

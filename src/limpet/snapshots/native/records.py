@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import add
 from typing import Final, NamedTuple
 
 ENTRY: Final = struct.Struct("<IIQQQqqQH")
@@ -14,6 +15,7 @@ _KIND: Final = struct.Struct("<I52xH")
 """Of an entry, its mode and the length of its name alone."""
 CHANGED: Final = -1
 """In `ReadFiles.errnos`: not a regular file, of another size, or written while it was read."""
+HASH_BYTES: Final = 32
 _ITEM_BYTES: Final = {code: array(code).itemsize for code in "iIqQB"}
 FIRST_NS: Final = -(1 << 63)
 LAST_NS: Final = (1 << 63) - 1
@@ -98,6 +100,8 @@ class ReadFiles:
     modes: "array[int]"
     nlinks: "array[int]"
     xattrs: "array[int]"
+    hashes: bytes = b""
+    """32 bytes of BLAKE3 for each; of one that was not read whole, those of nothing."""
 
 
 def room_for(sizes: Sequence[int]) -> ReadFiles:
@@ -112,6 +116,27 @@ def room_for(sizes: Sequence[int]) -> ReadFiles:
         _zeros("q", count), _zeros("Q", count), _zeros("I", count), _zeros("I", count),
         _zeros("B", count),
     )  # fmt: skip
+
+
+def folders_for(folders: int | Sequence[int], count: int) -> "array[int]":
+    """Descriptors of the folders in which so many files lie: one for all of them, or one each.
+
+    Raises `ValueError` when there are not so many.
+    """
+    found = array("i", [folders]) * count if isinstance(folders, int) else array("i", folders)
+    if len(found) != count:
+        raise ValueError(f"there are {len(found)} folders for {count} files")
+    return found
+
+
+def within_bytes(offsets: Sequence[int], lengths: Sequence[int], data_bytes: int) -> None:
+    """Raise `ValueError` unless each of these parts lies within so many bytes."""
+    if len(offsets) != len(lengths):
+        raise ValueError("the offsets and lengths are not equally many")
+    if min(offsets, default=0) < 0 or min(lengths, default=0) < 0:
+        raise ValueError("an offset or a length is negative")
+    if max(map(add, offsets, lengths), default=0) > data_bytes:
+        raise ValueError("a part reaches beyond the buffer")
 
 
 def _zeros(code: str, count: int) -> "array[int]":
