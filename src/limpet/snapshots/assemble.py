@@ -4,11 +4,20 @@ import heapq
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import compress
+from operator import mul
+from typing import Final
 
-from limpet.snapshots.blobs import BlobHash
-from limpet.snapshots.entry_contents import Chunks, EntryContent, LinkTarget, NoData
+from limpet.snapshots.blobs import BlobHash, hash_of, names_in
+from limpet.snapshots.entry_contents import (
+    Chunks,
+    EntryContent,
+    LinkTarget,
+    NoData,
+    plain_contents,
+)
 from limpet.snapshots.linked import Linked
-from limpet.snapshots.native import EntryStat, parse_records
+from limpet.snapshots.native import EntryStat, columns_of, parse_records
 from limpet.snapshots.node import (
     EMPTY_FILE,
     FILE,
@@ -19,12 +28,13 @@ from limpet.snapshots.node import (
     SYMLINK,
     Entry,
 )
-from limpet.snapshots.node_encode import content_of, encode_folder
+from limpet.snapshots.node_encode import content_of, encode_columns, encode_folder
 from limpet.snapshots.statcache import CachedFolder, StatCache, StatCacheWriter, folders_of
 from limpet.snapshots.survey import SurveyedFolder, walk_key
-from limpet.snapshots.tally import tally_of
+from limpet.snapshots.tally import tally_of, tally_of_columns
 
 Emit = Callable[[bytes, BlobHash], None]
+_ARE_FOLDERS: Final = bytes(kind == FOLDER for kind in range(256))
 
 
 class Assembly:
@@ -96,6 +106,52 @@ class Assembly:
         return self._cache.at(folder.row)
 
     def _make(self, folder: SurveyedFolder, known: CachedFolder) -> CachedFolder:
+        return self._make_plain(folder, known) or self._make_any(folder, known)
+
+    def _make_plain(self, folder: SurveyedFolder, known: CachedFolder) -> CachedFolder | None:
+        """The folder, when it is one node of files of one blob, empty ones and folders."""
+        plain = plain_contents(known.packed_contents)
+        if plain is None:
+            return None
+        kinds, hashes = plain
+        names, modes, nlinks, _, _, sizes, mtimes, *_ = columns_of(known.records)
+        is_folder = list(map(stat.S_ISDIR, modes))
+        if bytes(is_folder) != kinds.translate(_ARE_FOLDERS):
+            return None
+        file_sizes: Sequence[int] = sizes
+        folders: tuple[bytes, ...] = ()
+        if FOLDER in kinds:
+            is_file = [not one for one in is_folder]
+            nlinks, file_sizes = tuple(compress(nlinks, is_file)), list(compress(sizes, is_file))
+            sizes = tuple(map(mul, sizes, is_file))
+            folders = tuple(compress(names, is_folder))
+            below = {child.name: child for child in folder.below}
+            if not below.keys() >= set(folders):
+                return None
+            blobs = iter(names_in(hashes))
+            of_folders = (self._node(below[name]) for name in folders)
+            hashes = b"".join(
+                next(of_folders if kind == FOLDER else blobs) for kind in kinds if kind
+            )
+        if max(nlinks, default=1) > 1:
+            return None
+        looks = [mode & MAX_MODE for mode in modes]
+        blob = encode_columns(kinds, names, looks, mtimes, sizes, hashes)
+        if blob is None:
+            return None
+        node = hash_of(blob)
+        self._emit(blob, node)
+        tally = tally_of_columns(modes, mtimes, file_sizes)
+        return replace(
+            known,
+            folders=folders[::-1],
+            nodes=(node,),
+            files=tally.files,
+            size_bytes=tally.size_bytes,
+            tally=tally,
+        )
+
+    def _make_any(self, folder: SurveyedFolder, known: CachedFolder) -> CachedFolder:
         nodes: list[BlobHash] = []
 
         def emit(blob: bytes, name: BlobHash) -> None:

@@ -144,8 +144,9 @@ class DeltaStream:
                 check_size(scan, self._limit_bytes)
             yield self._sent(writer.header({"base": self._base if cache else None, **self._fields}))
             for _ in scan.run():
-                for frame in outgoing.ready():
-                    yield self._sent(writer.frames(frame))
+                # Several together where there are: each step of who reads this costs by itself.
+                if frames := list(outgoing.ready()):
+                    yield self._sent(writer.frames(*frames))
             live = True
             if self._keep(scan) and not scan.unchanged and self._freezer is not None:
                 known = self._open(scan.root.digest, opened)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from limpet.snapshots.blobs import HASH_BYTES, BlobHash
-from limpet.snapshots.node import REFERENCE, SEGMENT, Reference
+from limpet.snapshots.node import EMPTY_FILE, FILE, FOLDER, REFERENCE, SEGMENT, Reference
 
 _NONE, _EMPTY, _BLOB, _LISTED, _TARGET = range(5)
 _DROPS: Final = 0x80
 _COUNT: Final = struct.Struct("<I")
+_PLAIN: Final = bytes((_NONE, _EMPTY, _BLOB))
+_NODE_KINDS: Final = bytes.maketrans(_PLAIN, bytes((FOLDER, EMPTY_FILE, FILE)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,28 @@ def encode_contents(
         kinds[place] |= _DROPS
         last.append(bytes(min(one, 255) for one in drops[place]))
     return b"".join((_COUNT.pack(len(kinds)), kinds, *hashes, *extras, *last))
+
+
+def encode_plain_contents(sizes: Sequence[int | None], hashes: Iterable[BlobHash]) -> bytes:
+    """As `encode_contents`, of files that are one blob or empty, by size, and folders (None).
+
+    `hashes` are those of the files that are not empty.
+    """
+    kinds = bytes(_NONE if size is None else _BLOB if size else _EMPTY for size in sizes)
+    return b"".join((_COUNT.pack(len(kinds)), kinds, *hashes))
+
+
+def plain_contents(packed: bytes) -> tuple[bytes, bytes] | None:
+    """The node's kind of each entry, and the hashes of the files that are one blob.
+
+    None when there is anything but such files, empty ones, and what is a folder or not known.
+    """
+    (count,) = _COUNT.unpack_from(packed)
+    end = _COUNT.size + count
+    kinds = packed[_COUNT.size : end]
+    if kinds.translate(None, _PLAIN):
+        return None
+    return kinds.translate(_NODE_KINDS), packed[end:]
 
 
 def decode_contents(packed: bytes) -> list[EntryContent]:

@@ -15,6 +15,7 @@ from limpet.snapshots.looks import NO_DROPS, FileRead, Look, identity, look_into
 from limpet.snapshots.mapped import MappedFiles
 from limpet.snapshots.native import EntryStat, parse_records
 from limpet.snapshots.outgoing import Outgoing
+from limpet.snapshots.plain_folders import PlainFolder, plain_folder
 from limpet.snapshots.reading import READS
 from limpet.snapshots.remarks import Remarks
 from limpet.snapshots.small_files import Outcome, SmallFiles
@@ -54,6 +55,7 @@ class FolderReader:
         self._chain = FolderChain(root_fd)
         self._careful = CarefulReader(outgoing, remarks, clock, mapped)
         self._small = SmallFiles(outgoing, clock, mapped)
+        self._again: list[SurveyedFolder] = []
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +66,20 @@ class FolderReader:
 
     def look(self, folder: SurveyedFolder) -> Steps:
         """Look into a folder and begin to read what is not known of it."""
+        known = self._cache is not None and folder.row >= 0
+        plain = None if known else plain_folder(folder)
+        if plain is None:
+            yield from self._look_at_each(folder)
+            return
+        self.has_read = True
+        try:
+            fd = self._chain.open(folder.path, below=bool(folder.below))
+        except OSError:
+            yield from self._look_at_each(folder)  # which tells of each file
+            return
+        yield from self._take(self._small.want_all(fd, plain))
+
+    def _look_at_each(self, folder: SurveyedFolder) -> Steps:
         look = look_into(folder, self._cache)
         wanted = self._judge(look)
         together = read_together(look)
@@ -102,6 +118,10 @@ class FolderReader:
 
     def rest(self) -> Steps:
         """Wait for all that is being read."""
+        yield from self._take(self._small.rest())
+        again, self._again = self._again, []
+        for folder in again:
+            yield from self._look_at_each(folder)
         yield from self._take(self._small.rest())
 
     def finish(self) -> Steps:
@@ -196,8 +216,12 @@ class FolderReader:
             self._remarks.tear(_path(look, place), "kept changing while it was read")
         self._got(look, place, FileRead(after, LinkTarget(target), after.ctime_ns < now_ns))
 
-    def _take(self, outcomes: Iterable[Outcome]) -> Steps:
-        for look, place, read, errno in outcomes:
+    def _take(self, outcomes: Iterable[Outcome | PlainFolder]) -> Steps:
+        for outcome in outcomes:
+            if isinstance(outcome, PlainFolder):
+                self._take_plain(outcome)
+                continue
+            look, place, read, errno = outcome
             if read is not None:
                 self._got(look, place, read)
             elif errno is not None:
@@ -206,6 +230,12 @@ class FolderReader:
             else:
                 yield from self._read_again(look, place)
         yield
+
+    def _take_plain(self, plain: PlainFolder) -> None:
+        if plain.failed:  # something in it changed, or may have: each file by itself, later
+            self._again.append(plain.folder)
+        else:
+            self.packed[plain.folder.number] = plain.packed()
 
     def _read_again(self, look: Look, place: int) -> Steps:
         try:

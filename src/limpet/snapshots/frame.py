@@ -104,21 +104,24 @@ class FrameDraft:
 
 def encode_frame(kind: BlobKind, blobs: Sequence[bytes | memoryview], *, level: int = 1) -> bytes:
     """One frame of these blobs; `level` is zstd's."""
-    sizes = [len(blob) for blob in blobs]
-    content = zstd.compress(b"".join(blobs), level)
-    return (
-        _HEADER.pack(
-            SKIPPABLE,
-            16 + 4 * len(sizes),
-            _SIGNATURE,
-            KIND_CODES[kind],
-            bytes(3),
-            sum(sizes),
-            len(content),
-        )
-        + struct.pack(f"<{len(sizes)}I", *sizes)
-        + content
+    return encode_runs(kind, blobs, [len(blob) for blob in blobs], level=level)
+
+
+def encode_runs(
+    kind: BlobKind, runs: Sequence[bytes | memoryview], sizes: Sequence[int], *, level: int = 1
+) -> bytes:
+    """One frame of blobs of these sizes, which lie one after another in `runs`."""
+    content = zstd.compress(runs[0] if len(runs) == 1 else b"".join(runs), level)
+    header = _HEADER.pack(
+        SKIPPABLE,
+        16 + 4 * len(sizes),
+        _SIGNATURE,
+        KIND_CODES[kind],
+        bytes(3),
+        sum(sizes),
+        len(content),
     )
+    return b"".join((header, struct.pack(f"<{len(sizes)}I", *sizes), content))
 
 
 def read_frame_header(data: bytes | memoryview, at: int = 0) -> FrameHeader:

@@ -161,6 +161,34 @@ def encode_entries(entries: Sequence[Entry]) -> bytes:
     return b"".join(parts)
 
 
+def encode_columns(
+    kinds: bytes,
+    names: Sequence[bytes],
+    modes: Sequence[int],
+    mtimes: Sequence[int],
+    sizes: Sequence[int],
+    hashes: bytes,
+) -> bytes | None:
+    """One node of level 0 of files of one blob, empty files and folders: whose size is 0.
+
+    None when they must be cut into several.
+    """
+    count = len(kinds)
+    if count > SPLIT_ENTRIES:
+        return None
+    blob = b"".join(
+        (
+            HEADER.pack(SIGNATURE, 0, bytes(3), count),
+            kinds,
+            bytes(map(len, names)),
+            struct.pack(f"<{count}H{count}q{count}Q", *modes, *mtimes, *sizes),
+            *names,
+            hashes,
+        )
+    )
+    return blob if len(blob) <= _SPLIT_BYTES else None
+
+
 def encode_branches(level: int, pairs: Sequence[tuple[bytes, BlobHash]]) -> bytes:
     """One node over others: the first name below each, and its hash."""
     return b"".join(

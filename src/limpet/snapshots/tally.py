@@ -69,6 +69,24 @@ def tally_of(entries: Iterable[EntryStat], drops: Mapping[int, Drops]) -> Tally:
     return Tally(files, size_bytes, symlinks, 0, 0, setuid, setgid, xattrs, acls, far_times)
 
 
+def tally_of_columns(
+    modes: Sequence[int], mtimes: Sequence[int], file_sizes: Sequence[int]
+) -> Tally:
+    """As `tally_of`, for folders and files of one name each, without dropped attributes."""
+    setuid = setgid = 0
+    if any(mode & _SET_ID for mode in set(modes)):
+        setuid = sum(bool(mode & stat.S_ISUID) for mode in modes)
+        setgid = sum(bool(mode & stat.S_ISGID) for mode in modes)
+    far_times = 0 if _FAR.isdisjoint(mtimes) else sum(time in _FAR for time in mtimes)
+    return Tally(
+        files=len(file_sizes),
+        size_bytes=sum(file_sizes),
+        setuid=setuid,
+        setgid=setgid,
+        far_times=far_times,
+    )
+
+
 class Totals:
     """Adds up folders; a file with several names is counted once."""
 

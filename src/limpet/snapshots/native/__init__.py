@@ -12,17 +12,19 @@ from limpet.snapshots.native.new_files import NameColumn, NewFiles, WriteJobs, W
 from limpet.snapshots.native.records import (
     CHANGED,
     ENTRY,
+    Columns,
     EntryStat,
     Listing,
     ReadFiles,
+    columns_of,
     pack_records,
     parse_records,
 )
 
 __all__ = [
-    "CHANGED", "ENTRY", "KIND", "EntryStat", "Listing", "NameColumn", "NewFiles", "ReadFiles",
-    "WriteJobs", "Written", "hash_blobs", "pack_records", "parse_records", "read_files",
-    "scan_folder", "write_files",
+    "CHANGED", "ENTRY", "KIND", "Columns", "EntryStat", "Listing", "NameColumn", "NewFiles",
+    "ReadFiles", "WriteJobs", "Written", "columns_of", "hash_blobs", "pack_records",
+    "parse_records", "read_files", "scan_folder", "write_files",
 ]  # fmt: skip
 
 

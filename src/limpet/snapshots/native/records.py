@@ -73,6 +73,40 @@ def kinds_of(records: bytes) -> dict[bytes, bool]:
     return found
 
 
+class Columns(NamedTuple):
+    """A listing's entries in columns, for who looks at all of them at once."""
+
+    names: list[bytes]
+    modes: tuple[int, ...]
+    nlinks: tuple[int, ...]
+    devs: tuple[int, ...]
+    inos: tuple[int, ...]
+    sizes: tuple[int, ...]
+    mtimes: tuple[int, ...]
+    ctimes: tuple[int, ...]
+    blocks: tuple[int, ...]
+
+
+def columns_of(records: bytes) -> Columns:
+    """The entries that `pack_records` packed, in columns."""
+    names = []
+    rows = []
+    at = 0
+    step = ENTRY.size
+    unpack = ENTRY.unpack_from
+    while at < len(records):
+        row = unpack(records, at)
+        at += step
+        end = at + row[8]
+        names.append(records[at:end])
+        rows.append(row)
+        at = end
+    if not rows:
+        return Columns([], (), (), (), (), (), (), (), ())
+    modes, nlinks, devs, inos, sizes, mtimes, ctimes, blocks, _ = zip(*rows, strict=True)
+    return Columns(names, modes, nlinks, devs, inos, sizes, mtimes, ctimes, blocks)
+
+
 def pack_records(entries: Iterable[EntryStat]) -> bytes:
     """Entries, in ascending order of their names, as one string of bytes."""
     parts = []
