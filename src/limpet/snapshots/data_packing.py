@@ -6,7 +6,7 @@ framed anew.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from limpet.snapshots.blobs import BlobHash
 from limpet.snapshots.frame import DecodedFrame
@@ -18,6 +18,7 @@ from limpet.snapshots.pack_maker import PackMaker
 _PACK_SHIFT: Final = 22
 _BELOW_PACK: Final = (1 << _PACK_SHIFT) - 1
 _SIZES: Final = _BELOW_PACK >> 1
+_DOUBLED: Final = (2).__mul__
 _REUSED: Final = 1 << 32
 """Numbers from here on are those of packs that were there already."""
 
@@ -59,6 +60,9 @@ class DataPacking:
         `known` are those of their blobs that the org surely has, and in which pack.
         """
         for frame, decoded in frames:
+            if self._all_new(decoded, known):
+                self._maker.add_frame(frame, decoded.hashes, decoded.sizes)
+                continue
             fresh = [
                 index
                 for index, name in enumerate(decoded.hashes)
@@ -80,6 +84,22 @@ class DataPacking:
             self._blobs[name] = told | 1
             self._used_bytes += told >> 1 & _SIZES
         return told >> 1 & _SIZES
+
+    def use_all(self, names: Sequence[BlobHash], sizes: Sequence[int]) -> bool:
+        """As `use` for each, when all came and are of these sizes; else False, and none is marked.
+
+        A blob may be named several times.
+        """
+        told = list(map(self._blobs.get, names))
+        if None in told:
+            return False
+        known = cast("list[int]", told)
+        if [number >> 1 & _SIZES for number in known] != list(sizes):
+            return False
+        new = {name: one | 1 for name, one in zip(names, known, strict=True) if not one & 1}
+        self._blobs.update(new)
+        self._used_bytes += sum(number >> 1 & _SIZES for number in new.values())
+        return True
 
     def finish(self) -> list[FinishedPack]:
         """The last packs, without the frames of which the tree names nothing."""
@@ -114,6 +134,19 @@ class DataPacking:
         finished = self._maker.take_finished(last=last)
         self._made += [pack.ref for pack in finished]
         return finished
+
+    def _all_new(self, decoded: DecodedFrame, known: Mapping[BlobHash, PackRef]) -> bool:
+        """Take all blobs of a frame in, when each comes for the first time and nobody has it."""
+        names = set(decoded.hashes)
+        if (
+            len(names) < len(decoded.hashes)
+            or not names.isdisjoint(known)
+            or not names.isdisjoint(self._blobs)
+        ):
+            return False
+        self._blobs.update(zip(decoded.hashes, map(_DOUBLED, decoded.sizes), strict=True))
+        self._sent_bytes += len(decoded.raw)
+        return True
 
     def _first_met(self, name: BlobHash, size: int, known: Mapping[BlobHash, PackRef]) -> bool:
         """Whether the blob must be stored: it comes for the first time and nobody has it."""

@@ -6,6 +6,7 @@ no right to it), every size fits, hard links mean what is there, and the whole s
 restore accepts. Pure.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -27,6 +28,7 @@ from limpet.snapshots.node import (
     decode_chunk_table,
     decode_node,
 )
+from limpet.snapshots.node_columns import FileColumns, file_columns
 from limpet.snapshots.tar_format import show
 from limpet.snapshots.tree import NOT_SAVED, RESERVED
 from limpet.snapshots.tree_counts import TreeCounts
@@ -50,6 +52,10 @@ class SentBlobs(Protocol):
 
     def use_data(self, name: BlobHash) -> int | None:
         """The size of a data blob that was sent, or None."""
+        ...
+
+    def use_all_data(self, names: Sequence[BlobHash], sizes: Sequence[int]) -> bool:
+        """Whether all these data blobs were sent and are of these sizes; if not, none is marked."""
         ...
 
     def use_tree(self, name: BlobHash) -> bool:
@@ -158,6 +164,12 @@ class _Judging:
     def _folder(self, place: _Place) -> list[_Place]:
         """Judge one folder that is new or changed; gives its sub-folders, the last one first."""
         self._require_nodes(place)
+        if place.before is None and place.depth:
+            columns = file_columns(self._trees.blob(place.node))
+            if columns is not None and self._sent.use_all_data(
+                columns.hashes, list(filter(None, columns.sizes))
+            ):
+                return self._new_folder(place, columns)
         entries = self._trees.entries(place.node)
         self._count_ahead(len(entries))
         self._counts.take(entries)
@@ -182,6 +194,18 @@ class _Judging:
                 self._replaced(place, was, entry)
         for gone in before.values():
             self._gone(place, gone)
+        return self._below(place, folders)
+
+    def _new_folder(self, place: _Place, columns: FileColumns) -> list[_Place]:
+        """A folder of files and folders that the base has not, of which all data was sent."""
+        folders, sizes = columns.folders, columns.sizes
+        self._count_ahead(len(sizes) + len(folders))
+        self._counts.take(folders)
+        self._counts.take_files(sum(map(len, columns.names)), sizes)
+        return self._below(place, [self._sub_folder(place, entry, None) for entry in folders])
+
+    @staticmethod
+    def _below(place: _Place, folders: list[_Place]) -> list[_Place]:
         if folders and (place.depth >= MAX_DEPTH or len(place.path) >= MAX_PATH_BYTES):
             raise TooMuchError(f"The snapshot is more than {MAX_DEPTH:,} folders deep.")
         return folders[::-1]

@@ -10,7 +10,7 @@ from anyio import to_thread
 from limpet.errors import SnapshotDamagedError
 from limpet.snapshots.ahead import each
 from limpet.snapshots.blob_index import BlobIndex
-from limpet.snapshots.blobs import BlobHash, BlobKind
+from limpet.snapshots.blobs import BlobHash, BlobKind, names_in
 from limpet.snapshots.pack import FinishedPack, PackIndex, PackRef
 from limpet.snapshots.pack_store import AT_ONCE, ListedPack, PackStore
 from limpet.snapshots.reuse import ReusablePacks
@@ -112,8 +112,8 @@ class KnownBlobs:
 
     def _rely_on(self, kind: BlobKind, ref: PackRef, index: PackIndex) -> None:
         sure = self._sure[kind]
-        for number in range(len(index.sizes)):
-            sure.setdefault(index.hash(number), ref)
+        for name in names_in(index.hashes):
+            sure.setdefault(name, ref)
 
     async def _learn(self, which: tuple[BlobKind, PackRef]) -> None:
         kind, ref = which

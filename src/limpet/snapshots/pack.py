@@ -16,6 +16,7 @@ from limpet.snapshots.blobs import (
     MAX_BLOB_BYTES,
     BlobHash,
     BlobKind,
+    names_in,
 )
 from limpet.snapshots.frame import (
     FRAME_HEADER_BYTES,
@@ -76,8 +77,8 @@ class PackIndex:
 
     def hashes_of(self, frame: FramePlace) -> list[BlobHash]:
         """The names of a frame's blobs, in order."""
-        first = frame.first_blob
-        return [self.hash(index) for index in range(first, first + frame.blob_count)]
+        first = HASH_BYTES * frame.first_blob
+        return names_in(self.hashes[first : first + HASH_BYTES * frame.blob_count])
 
 
 @dataclass(slots=True)
@@ -94,8 +95,7 @@ class PackBuilder:
     def add(self, frame: bytes, hashes: Iterable[BlobHash], sizes: Iterable[int]) -> None:
         """Append an encoded frame and what is known of its blobs."""
         first = len(self.sizes)
-        for name in hashes:
-            self.hashes += name
+        self.hashes += b"".join(hashes)
         self.sizes.extend(sizes)
         self.frames.append(FramePlace(self.size_bytes, len(frame), first, len(self.sizes) - first))
         self.parts.append(frame)
@@ -105,10 +105,7 @@ class PackBuilder:
         """The names of a frame's blobs, in order."""
         first = HASH_BYTES * frame.first_blob
         end = first + HASH_BYTES * frame.blob_count
-        return [
-            BlobHash(bytes(self.hashes[at : at + HASH_BYTES]))
-            for at in range(first, end, HASH_BYTES)
-        ]
+        return names_in(bytes(self.hashes[first:end]))
 
     @property
     def full(self) -> bool:

@@ -129,6 +129,7 @@ class PackedSave:
             await self._known.make_sure("data", new)
             for pack in await to_thread.run_sync(self._store, frames, new):
                 await self._putting.start(self._put(pack, "save-pack-stored"))
+            del frames  # or they would stay while the next ones are unpacked
 
     def _store(self, frames: Sequence[ArrivedFrame], new: Sequence[BlobHash]) -> list[FinishedPack]:
         return self._receiving.store(frames, self._known.find("data", new))

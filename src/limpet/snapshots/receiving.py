@@ -34,7 +34,7 @@ half of it."""
 MAX_RATIO: Final = 200
 """What is sent may unpack to so many times as much, once that is over a GiB."""
 _RATIO_FROM_BYTES: Final = 1 << 30
-_GROUP_BYTES: Final = 8 << 20
+_GROUP_BYTES: Final = 4 << 20
 _MORE_BLOBS_THAN_ENTRIES: Final = 1 << 18
 """Large files are several blobs each."""
 
@@ -137,6 +137,10 @@ class Receiving:
     def use_data(self, name: BlobHash) -> int | None:
         """See `judge_save.SentBlobs`."""
         return self._packing.use(name)
+
+    def use_all_data(self, names: Sequence[BlobHash], sizes: Sequence[int]) -> bool:
+        """See `judge_save.SentBlobs`."""
+        return self._packing.use_all(names, sizes)
 
     def use_tree(self, name: BlobHash) -> bool:
         """See `judge_save.SentBlobs`."""

@@ -1,6 +1,6 @@
 """What a whole tree holds, in numbers: counted once, carried on by what a save adds and takes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Self
 
@@ -39,6 +39,15 @@ class TreeCounts:
                 self.data_bytes += times * data_bytes
             elif entry.kind == HARD_LINK:
                 self.hard_links += times
+
+    def take_files(self, names_bytes: int, sizes: Sequence[int]) -> None:
+        """Count files without holes; `names_bytes` are those of all their names."""
+        size_bytes = sum(sizes)
+        self.entries += len(sizes)
+        self.files += len(sizes)
+        self.names_bytes += names_bytes
+        self.bytes += size_bytes
+        self.data_bytes += size_bytes
 
     def as_dict(self) -> dict[str, int]:
         """Plain JSON types."""
