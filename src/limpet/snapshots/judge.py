@@ -30,6 +30,8 @@ from limpet.snapshots.tree import NOT_SAVED, RESERVED
 from limpet.snapshots.trees import MAX_DEPTH, MAX_ENTRIES, MAX_PATH_BYTES, TreeBlobs
 
 _BLOCK: Final = 4096
+_COUNTED_EVERY: Final = 4096
+"""Entries between two looks at the limits."""
 _TOP_REFUSED: Final = frozenset({RESERVED.encode(), *(name.encode() for name in NOT_SAVED)})
 _FILES: Final = frozenset({EMPTY_FILE, FILE, LISTED_FILE})
 
@@ -134,6 +136,7 @@ class Judging:
         self._link_folders = array("I")
         self._link_names = NameColumn()
         self._link_targets = NameColumn()
+        self._counted_at = 0
         self._names = (
             tree.folders.names, tree.files.names, tree.symlinks.names, tree.symlinks.targets,
             self._link_names, self._link_targets,
@@ -141,6 +144,7 @@ class Judging:
 
     def add(self, folder: int, entries: list[Entry]) -> None:
         """Take entries of a folder in, and all that lies below its sub-folders."""
+        self._counted_at = 0
         todo = self._folder(folder, entries, 0, 0)
         while todo:
             parent, entry, depth, path_bytes = todo.pop()
@@ -153,6 +157,7 @@ class Judging:
             else:
                 self._columns(below, columns)
                 todo += self._below(below, columns.folders, depth, path_bytes)
+        self._keep_within_limits()
 
     def link_targets(self, first: int = 0) -> Iterator[bytes]:
         """What the hard links that were taken in say, from the given one on."""
@@ -214,7 +219,9 @@ class Judging:
         """What is to be done about sub-folders, once all else of their folder is in."""
         if folders and (depth >= self._limits.max_depth or path_bytes > MAX_PATH_BYTES):
             raise TooMuchError(f"The snapshot is more than {self._limits.max_depth:,} deep.")
-        self._keep_within_limits()
+        if self.tree.entries >= self._counted_at:
+            self._counted_at = self.tree.entries + _COUNTED_EVERY
+            self._keep_within_limits()
         return [
             (folder, entry, depth + 1, path_bytes + 1 + len(entry.name))
             for entry in reversed(folders)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import Final, NamedTuple
 
-from limpet.snapshots.blobs import HASH_BYTES, BlobHash
+from limpet.snapshots.blobs import HASH_BYTES, BlobHash, names_in
 from limpet.snapshots.node import (
     CONTENT,
     FILE,
@@ -147,7 +147,7 @@ def _hashes(blob: bytes, at: int, count: int) -> list[BlobHash]:
     end = at + HASH_BYTES * count
     if len(blob) < end:
         raise BadNodeError("A folder's node is cut off")
-    return [BlobHash(blob[start : start + HASH_BYTES]) for start in range(at, end, HASH_BYTES)]
+    return names_in(blob[at:end])
 
 
 def _take_content(blob: bytes, at: int, trees: TreeBlobs, named: NamedBlobs) -> None:

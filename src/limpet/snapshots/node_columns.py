@@ -9,7 +9,7 @@ from itertools import accumulate, compress, pairwise
 from operator import lt
 from typing import Final, NamedTuple
 
-from limpet.snapshots.blobs import HASH_BYTES, MAX_BLOB_BYTES, BlobHash
+from limpet.snapshots.blobs import HASH_BYTES, MAX_BLOB_BYTES, BlobHash, names_in
 from limpet.snapshots.node import EMPTY_FILE, FILE, FOLDER, HEADER, MAX_MODE, SIGNATURE, Entry
 
 _KINDS: Final = bytes((EMPTY_FILE, FILE, FOLDER))
@@ -64,9 +64,7 @@ def file_columns(blob: bytes) -> FileColumns | None:
         or (of_blobs and not 0 < min(of_blobs) <= max(of_blobs) <= MAX_BLOB_BYTES)
     ):
         return None
-    hashes = [
-        BlobHash(blob[at : at + HASH_BYTES]) for at in range(hashes_at, len(blob), HASH_BYTES)
-    ]
+    hashes = names_in(blob[hashes_at:])
     if FOLDER not in kinds:
         return FileColumns(names, list(modes), list(mtimes), list(sizes), hashes, [])
     is_folder, is_file = kinds.translate(_IS_FOLDER), kinds.translate(_IS_FILE)

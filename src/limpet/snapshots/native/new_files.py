@@ -8,6 +8,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from operator import add
 from typing import Final
 
@@ -39,19 +40,22 @@ class NameColumn:
 
     def append(self, name: bytes) -> None:
         """One more; `ValueError` when it has a NUL byte in it."""
-        self.extend([name])
+        self.extend((name,))
 
-    def extend(self, names: Sequence[bytes]) -> None:
-        """Append them all; `ValueError` when one has a NUL byte in it, and then none."""
-        text = b"\0".join([*names, b""])
-        if text.count(b"\0") != len(names):
-            raise ValueError("a name has a NUL byte in it")
+    def extend(self, names: Sequence[bytes], text: bytes | None = None) -> None:
+        """Append them all; `ValueError` when one has a NUL byte in it, and then none.
+
+        `text` is what `check_names` gave for them.
+        """
+        if text is None:
+            text = b"\0".join([*names, b""])
+            if text.count(b"\0") != len(names):
+                raise ValueError("a name has a NUL byte in it")
         start = len(self.text)
         self.text += text
-        starts = self.starts
-        for name in names:
-            start += len(name) + 1
-            starts.append(start)
+        ends = accumulate([len(name) + 1 for name in names], initial=start)
+        next(ends)
+        self.starts.extend(ends)
 
     def find(self, name: bytes, first: int, end: int) -> int | None:
         """The number of a name among those from `first` to before `end`, which ascend."""
@@ -87,14 +91,14 @@ class NewFiles:
         Raises `ValueError` for a name that cannot be an entry's, a number that is out of range, or
         columns that are not equally long; and then adds nothing.
         """
-        check_names(names, len(sizes))
+        text = check_names(names, len(sizes))
         try:
             more = array("Q", sizes), array("H", modes), array("q", mtimes)
         except OverflowError as error:
             raise ValueError("a number of a file to be made is out of range") from error
         if {len(names), *map(len, more)} != {len(names)}:
             raise ValueError("the columns of the files to be made are not equally long")
-        self.names.extend(names)
+        self.names.extend(names, text)
         self.sizes += more[0]
         self.modes += more[1]
         self.mtimes += more[2]
