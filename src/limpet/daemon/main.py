@@ -19,7 +19,6 @@ from typing import NoReturn
 from limpet.console import outlive_readers
 from limpet.daemon import (
     files,
-    git,
     git_routes,
     search,
     shell,
@@ -39,6 +38,7 @@ from limpet.daemon.gate import gate
 from limpet.daemon.late_preview import LatePreview
 from limpet.daemon.origin import OriginStore
 from limpet.daemon.processes import Reaper, become_subreaper, hide_memory
+from limpet.daemon.rescue import rescue
 from limpet.daemon.restore import make_folders
 from limpet.daemon.routes import Route
 from limpet.daemon.server import Server, open_socket
@@ -192,7 +192,7 @@ async def _end(ctx: DaemonContext) -> None:
     await ctx.tasks.kill_all()
     try:
         async with asyncio.timeout(RESCUE_S):
-            await git.rescue(ctx)
+            await rescue(ctx)
     except Exception as error:  # noqa: BLE001 - best effort: the end comes whatever it was
         _say(f"the rescue ref was not written: {error}")
     with contextlib.suppress(LimpetError):

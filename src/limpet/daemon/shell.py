@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.routes import Route, RouteError, decode_body, read_body
-from limpet.daemon.tasks import Task, TaskSpec
+from limpet.daemon.task import Task, TaskSpec
 from limpet.errors import InvalidInputError
 
 DEFAULT_TIMEOUT_MS = 30_000

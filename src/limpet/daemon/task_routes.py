@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.routes import Route, RouteError
 from limpet.daemon.status_routes import SSE_HEADERS
-from limpet.daemon.tasks import Task
+from limpet.daemon.task import Task
 from limpet.errors import InvalidInputError, NotFoundError
 
 _encode = msgspec.json.Encoder().encode

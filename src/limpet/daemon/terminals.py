@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from limpet.daemon.app import refuse
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.routes import Route
-from limpet.daemon.tasks import Stream, Task, TaskSpec
+from limpet.daemon.task import Stream, Task, TaskSpec
 from limpet.errors import InvalidInputError
 
 NAME = "terminal"
