@@ -48,7 +48,7 @@ class GitFailedError(LimpetError):
     """git ended with an error; `output` is what it said."""
 
     code = "git_failed"
-    status = 500
+    status = 409
 
     def __init__(self, message: str, *, exit_status: int = 1, output: str = "") -> None:
         super().__init__(message)
@@ -127,10 +127,24 @@ async def capture(
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
     hooks: bool = False,
+    errors: str = "replace",
+    limit: int | None = None,
 ) -> Captured:
-    """Run git and read what it says. Code 127 when it is not there, 137 when time ran out."""
+    """Run git and read what it says. Code 127 when it is not there, 137 when time ran out.
+
+    `errors` is what becomes of bytes that are not UTF-8. Of what it puts out, about `limit`
+    characters are kept.
+    """
     out: list[str] = []
     err: list[str] = []
+    size = 0
+
+    def on_output(text: str) -> None:
+        nonlocal size
+        size += len(text)
+        if limit is None or size <= limit:
+            out.append(text)
+
     with askpass(access) as (fds, extra):
         try:
             child = start_child(
@@ -143,11 +157,14 @@ async def capture(
             )
         except FileNotFoundError:
             return Captured(127, "", NO_GIT if shutil.which("git") is None else f"no folder {cwd}")
-        except (OSError, ConflictError) as error:
+        except (OSError, ValueError, ConflictError) as error:
             return Captured(1, "", str(error))
         assert child.stdout is not None
         assert child.stderr is not None
-        readers = (TextReader(child.stdout, out.append), TextReader(child.stderr, err.append))
+        readers = (
+            TextReader(child.stdout, on_output, errors=errors),
+            TextReader(child.stderr, err.append),
+        )
         try:
             async with asyncio.timeout(timeout_s):
                 code = await child.wait()
@@ -174,9 +191,11 @@ async def checked(
     cwd: Path,
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
+    errors: str = "replace",
+    limit: int | None = None,
 ) -> str:
     """What git says on its output; `GitFailedError` with its words when it fails."""
-    done = await capture(settings, args, cwd=cwd, env=env, stdin=stdin)
+    done = await capture(settings, args, cwd=cwd, env=env, stdin=stdin, errors=errors, limit=limit)
     if done.code != 0:
         raise GitFailedError(
             f"git {args[0]}: {done.said or f'exit {done.code}'}",
@@ -253,10 +272,10 @@ async def branch_meta(
     unpushed = ahead = behind = None
     if head is not None:
         if branch and await has_ref(settings, repo, f"refs/remotes/origin/{branch}"):
-            counted = await _ahead_behind(settings, repo, f"refs/remotes/origin/{branch}")
+            counted = await ahead_behind(settings, repo, f"refs/remotes/origin/{branch}")
             unpushed = counted[0] if counted else None
         if base and await has_ref(settings, repo, f"refs/remotes/origin/{base}"):
-            counted = await _ahead_behind(settings, repo, f"refs/remotes/origin/{base}")
+            counted = await ahead_behind(settings, repo, f"refs/remotes/origin/{base}")
             ahead, behind = counted or (None, None)
             if unpushed is None and branch != base:
                 unpushed = ahead
@@ -272,7 +291,7 @@ async def branch_meta(
     }
 
 
-async def _ahead_behind(settings: DaemonSettings, repo: Path, ref: str) -> tuple[int, int] | None:
+async def ahead_behind(settings: DaemonSettings, repo: Path, ref: str) -> tuple[int, int] | None:
     """Commits of HEAD that `ref` has not, and the other way; None without a common one."""
     merge_base = await capture(settings, ["merge-base", "HEAD", ref], cwd=repo)
     if merge_base.code != 0:

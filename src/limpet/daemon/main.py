@@ -18,12 +18,18 @@ from typing import NoReturn
 
 from limpet.console import outlive_readers
 from limpet.daemon import (
+    edit_routes,
     files,
-    git_routes,
+    git_changing,
+    git_looking,
+    git_remotes,
+    listing,
+    reading,
     search,
     shell,
     snapshots,
     status_routes,
+    streams,
     task_routes,
     terminals,
     transfer,
@@ -36,6 +42,7 @@ from limpet.daemon.context import DaemonContext, Token
 from limpet.daemon.events import Broadcaster
 from limpet.daemon.gate import gate
 from limpet.daemon.late_preview import LatePreview
+from limpet.daemon.openapi import openapi_route
 from limpet.daemon.origin import OriginStore
 from limpet.daemon.processes import Reaper, become_subreaper, hide_memory
 from limpet.daemon.rescue import rescue
@@ -137,16 +144,22 @@ def all_routes(ctx: DaemonContext) -> list[Route]:
         *config_routes(ctx),
         *setup_routes(ctx),
         *scripts_routes(ctx),
+        *reading.routes(ctx),
+        *listing.routes(ctx),
         *files.routes(ctx),
+        *edit_routes.routes(ctx),
+        *streams.routes(ctx),
         *search.routes(ctx),
         *shell.routes(ctx),
         *task_routes.routes(ctx),
         *terminals.routes(ctx),
-        *git_routes.routes(ctx),
+        *git_looking.routes(ctx),
+        *git_changing.routes(ctx),
+        *git_remotes.routes(ctx),
         *transfer.routes(ctx),
         *snapshots.routes(ctx),
     ]
-    return [*found, status_routes.openapi_route(found)]
+    return [*found, openapi_route([status_routes.health_route(), *found])]
 
 
 @asynccontextmanager

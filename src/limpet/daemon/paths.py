@@ -12,10 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from limpet.daemon import names
 from limpet.errors import InvalidInputError
 
 MAX_LINKS = 40
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class PathEscapesError(InvalidInputError):
@@ -35,15 +39,15 @@ class Workspace:
         """Where `path` is read: relative ones start at the repo and stay in the workspace."""
         _check(path)
         if path.startswith("/"):
-            return Path(os.path.normpath(path))
+            return Path(os.path.normpath(names.meant(path)))
         return self._root / self._lexical(path)
 
     def shown(self, path: Path) -> str:
         """`path` relative to the repo where it lies in it, else absolute."""
         try:
-            return str(path.relative_to(self._base))
+            return names.shown(str(path.relative_to(self._base)))
         except ValueError:
-            return str(path)
+            return names.shown(str(path))
 
     def relative(self, path: str) -> str:
         """`path` relative to the workspace, by its letters alone; `PathEscapesError`."""
@@ -51,6 +55,7 @@ class Workspace:
 
     def _lexical(self, path: str) -> Path:
         _check(path)
+        path = names.meant(path)
         whole = Path(os.path.normpath(path if path.startswith("/") else self._base / path))
         try:
             return whole.relative_to(self._root)
@@ -149,6 +154,17 @@ class _Walk:
             return os.open(name, _FOLDER, dir_fd=folder)
         except NotADirectoryError:
             raise InvalidInputError(f"Not a folder on the way: {given}") from None
+
+
+@contextmanager
+def told(path: str) -> Iterator[None]:
+    """What the file system refuses about `path` is `InvalidInputError`, but for want of room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
+        raise InvalidInputError(f"{path[:200]}: {error.strerror or error}") from error
 
 
 def exists(folder: int, name: str) -> os.stat_result | None:

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.gate import gate
 from limpet.daemon.hand_over import Upload, UploadBrokenError
+from limpet.daemon.routes import chunks_of
 from limpet.daemon.snapshots import DIGEST, MAX_SNAPSHOT_ID, SnapshotService, number
 from limpet.errors import InvalidInputError, LimpetError
 from limpet.snapshots.patch import apply_patch, fetch
@@ -32,6 +33,19 @@ from limpet.snapshots.wire import MEDIA_TYPE
 
 T = TypeVar("T")
 REASON = "the workspace is being restored"
+
+
+STALL_S = 600.0
+"""Longer than a store's bad minute: who restores waits for it in the middle of the body."""
+RESTORE_HEADERS = (
+    "X-Limpet-Blake3",
+    "X-Limpet-Size",
+    "X-Limpet-Snapshot",
+    "X-Limpet-Generation",
+    "X-Limpet-Detached",
+    "X-Limpet-Hold",
+    "X-Limpet-Plan",
+)
 
 
 class Restored(msgspec.Struct):
@@ -187,7 +201,7 @@ async def fed(
     tar: bool = False,
 ) -> T:
     """Do blocking work on the request's body in the operation's thread."""
-    body = request.stream()
+    body = chunks_of(request, stall_s=STALL_S)
     first = await (_first_block(body) if tar else _first_bytes(body))
     upload = Upload()
 

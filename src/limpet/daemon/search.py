@@ -60,7 +60,7 @@ async def grep(ctx: DaemonContext, given: GrepInput, _: Request) -> GrepResult:
         raise InvalidInputError("limit begins at 1, context at 0")
     workspace = workspace_of(ctx)
     target = ctx.settings.app_root / workspace.relative(given.path) if given.path else ctx.repo
-    if not target.exists():
+    if not os.path.exists(target):  # noqa: PTH110 - Path.exists raises for names too long
         raise InvalidInputError(f"File not found: {given.path}")
     search = _Search(ctx, given, target)
     return await asyncio.to_thread(search.by_ripgrep if has("ripgrep") else search.by_python)
@@ -116,7 +116,10 @@ class _Search:
             finally:
                 timer.cancel()
         if not enough and code < 0:
-            raise RouteError(f"the search took longer than {TIMEOUT_S:g} s", status=500)
+            raise InvalidInputError(
+                f"the search took longer than {TIMEOUT_S:g} s",
+                hint="Narrow it with path or glob.",
+            )
         if code > 1 and not enough and not result.results:
             if "regex" in complaint or "glob" in complaint or "error:" in complaint:
                 raise InvalidInputError(complaint[:2000])

@@ -26,6 +26,7 @@ from limpet.daemon.gate import gate
 from limpet.daemon.origin import Origin, OriginStore
 from limpet.daemon.processes import owns_pid_namespace
 from limpet.daemon.routes import Route
+from limpet.daemon.status_routes import TAR
 from limpet.errors import ConflictError, InvalidInputError
 from limpet.snapshots.delta import DeltaStream, Freezer, stream_delta
 from limpet.snapshots.patch import PatchPlan
@@ -360,15 +361,43 @@ async def detach(ctx: DaemonContext, given: Detached, _: Request) -> Origin:
 def routes(_: DaemonContext) -> list[Route]:
     """Routes of this module and of restore.py."""
     from limpet.daemon.plans import plan
-    from limpet.daemon.restore import Restored, restore
+    from limpet.daemon.restore import RESTORE_HEADERS, Restored, restore
 
     post, get = ("POST",), ("GET",)
+    forms = (TAR, MEDIA_TYPE)
     return [
-        Route(("POST", "GET"), "/snapshot/create", create, activity=False, summary="Save"),
         Route(
-            post, "/snapshot/restore", restore, output=Restored, activity=False, summary="Restore"
+            ("POST", "GET"),
+            "/snapshot/create",
+            create,
+            headers=("X-Limpet-Base", "X-Limpet-Limit-Bytes"),
+            media=forms,
+            statuses=(204, 400, 404, 409, 413),
+            activity=False,
+            summary="Save",
         ),
-        Route(post, "/snapshot/plan", plan, activity=False, summary="Plan a warm restore"),
+        Route(
+            post,
+            "/snapshot/restore",
+            restore,
+            output=Restored,
+            headers=RESTORE_HEADERS,
+            body=forms,
+            statuses=(400, 408, 409, 422, 507),
+            activity=False,
+            summary="Restore",
+        ),
+        Route(
+            post,
+            "/snapshot/plan",
+            plan,
+            headers=("X-Limpet-Base", "X-Limpet-Blake3", "X-Limpet-Size"),
+            body=(MEDIA_TYPE,),
+            media=(MEDIA_TYPE,),
+            statuses=(400, 408, 409, 422, 507),
+            activity=False,
+            summary="Plan a warm restore",
+        ),
         Route(
             post,
             "/snapshot/committed",

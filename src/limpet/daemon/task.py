@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from limpet.daemon.children import Child, resize_terminal
 from limpet.daemon.events import Ring
 from limpet.daemon.processes import signal_session
@@ -67,6 +69,23 @@ class TaskSpec:
         if self.label is not None:
             return self.label
         return self.command if isinstance(self.command, str) else shlex.join(self.command)
+
+
+class TaskSummary(msgspec.Struct, rename="camel", kw_only=True):
+    """A task as lists show it; times are epoch milliseconds."""
+
+    id: str
+    command: str
+    status: Status
+    exit_code: int | None
+    started_at: int
+    finished_at: int | None
+    timed_out: bool
+    truncated: bool
+    intentional: bool
+    pty: bool
+    log_name: str | msgspec.UnsetType = msgspec.UNSET
+    ended_because: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Task:
@@ -217,22 +236,22 @@ class Task:
             with contextlib.suppress(ValueError):
                 self.on_end.remove(on_end)
 
-    def summary(self) -> dict[str, object]:
-        """What lists of tasks show; times are epoch milliseconds."""
-        return {
-            "id": self.id,
-            "command": self.spec.shown(),
-            "status": self.status,
-            "exitCode": self.exit_code,
-            "startedAt": int(self.started_at * 1000),
-            "finishedAt": None if self.finished_at is None else int(self.finished_at * 1000),
-            "timedOut": self.timed_out,
-            "truncated": self.truncated,
-            "intentional": self.intentional,
-            "pty": self.on_terminal,
-            **({"logName": self.spec.log_name} if self.spec.log_name else {}),
-            **({"endedBecause": self.ended_because} if self.ended_because else {}),
-        }
+    def summary(self) -> TaskSummary:
+        """What lists of tasks show."""
+        return TaskSummary(
+            id=self.id,
+            command=self.spec.shown(),
+            status=self.status,
+            exit_code=self.exit_code,
+            started_at=int(self.started_at * 1000),
+            finished_at=None if self.finished_at is None else int(self.finished_at * 1000),
+            timed_out=self.timed_out,
+            truncated=self.truncated,
+            intentional=self.intentional,
+            pty=self.on_terminal,
+            log_name=self.spec.log_name or msgspec.UNSET,
+            ended_because=self.ended_because or msgspec.UNSET,
+        )
 
     def attach(self, child: Child) -> None:
         """The process that this task is from now on."""
