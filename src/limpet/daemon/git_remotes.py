@@ -100,6 +100,7 @@ async def fetch(ctx: DaemonContext, given: FetchRemoteInput, _: Request) -> Fetc
     """Ask the remote for this branch and its base; files stay as they are."""
     async with changing(ctx, in_the_middle=True):
         settings, repo = ctx.settings, ctx.repo
+        await _check_remote(ctx)
         access = await _access(ctx, given.credentials)
         branch = await git.current_branch(settings, repo)
         base = await git.default_branch(settings, repo)
@@ -147,8 +148,8 @@ async def _fetch_branch(
 async def pull(ctx: DaemonContext, given: FetchRemoteInput, _: Request) -> Pulled:
     """Bring the branch's new commits here, by moving forward only."""
     async with changing(ctx):
-        settings, repo = ctx.settings, ctx.repo
         branch = await _branch(ctx)
+        settings, repo = ctx.settings, ctx.repo
         access = await _access(ctx, given.credentials)
         if not await _fetch_branch(ctx, branch, access, missing_is_fine=True):
             raise RouteError(f"the remote has no branch '{branch}'", status=404)
@@ -259,10 +260,14 @@ async def _branch(ctx: DaemonContext) -> str:
     branch = await git.current_branch(settings, repo)
     if branch is None:
         raise RouteError("HEAD is detached: check out a branch first", status=409)
-    remotes = await git.capture(settings, ["config", "--get", "remote.origin.url"], cwd=repo)
-    if remotes.code != 0:
-        raise RouteError("there is no remote", status=409)
+    await _check_remote(ctx)
     return branch
+
+
+async def _check_remote(ctx: DaemonContext) -> None:
+    args = ["config", "--get", "remote.origin.url"]
+    if (await git.capture(ctx.settings, args, cwd=ctx.repo)).code != 0:
+        raise RouteError("there is no remote", status=409)
 
 
 async def _open_branch(ctx: DaemonContext) -> str:

@@ -94,7 +94,8 @@ class _Described:
             if schemas:
                 schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
                 content[JSON] = {"schema": schema}
-            content |= {media: {"schema": {"type": "string"}} for media in route.media}
+            for media in route.media:
+                content[media] = {"schema": {"type": "object" if media == JSON else "string"}}
             if content:
                 answer["content"] = content
         return answer

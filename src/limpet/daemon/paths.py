@@ -167,6 +167,15 @@ def told(path: str) -> Iterator[None]:
         raise InvalidInputError(f"{path[:200]}: {error.strerror or error}") from error
 
 
+def working_folder(base: Path, given: str | None) -> Path:
+    """The folder that a command runs in, from `base`; `InvalidInputError` when it is none."""
+    path = base if given is None else base / names.meant(given)
+    # Path.is_dir raises for names that are too long.
+    if "\0" in str(path) or not os.path.isdir(path):  # noqa: PTH112
+        raise InvalidInputError(f"cwd is not a folder: {(given or str(path))[:200]}")
+    return path
+
+
 def exists(folder: int, name: str) -> os.stat_result | None:
     """What is there, links not followed; None for nothing."""
     try:

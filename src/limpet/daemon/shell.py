@@ -3,13 +3,13 @@
 import asyncio
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 from starlette.requests import Request
 
 from limpet.daemon.context import DaemonContext
+from limpet.daemon.paths import working_folder
 from limpet.daemon.routes import Route, RouteError
 from limpet.daemon.task import Status, Task, TaskSpec
 from limpet.errors import InvalidInputError
@@ -71,7 +71,7 @@ async def bash(ctx: DaemonContext, given: BashInput, _: Request) -> CommandResul
     check_env(given.env)
     spec = TaskSpec(
         given.command,
-        cwd=await _cwd(ctx, given.cwd),
+        cwd=await asyncio.to_thread(working_folder, ctx.repo, given.cwd),
         env=given.env,
         timeout_s=_timeout_s(given.timeout, given.mode),
     )
@@ -136,13 +136,6 @@ def _timeout_s(given_ms: int | None, mode: Mode) -> float:
     if given_ms < 1:
         raise InvalidInputError("timeout is milliseconds, at least 1")
     return min(given_ms, most) / 1000
-
-
-async def _cwd(ctx: DaemonContext, given: str | None) -> Path:
-    path = ctx.repo if given is None else ctx.repo / given
-    if not await asyncio.to_thread(path.is_dir):
-        raise InvalidInputError(f"cwd is not a folder: {given or path}")
-    return path
 
 
 def check_env(env: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from limpet.daemon.app import refuse
 from limpet.daemon.context import DaemonContext
+from limpet.daemon.paths import working_folder
 from limpet.daemon.routes import Route
 from limpet.daemon.task import Stream, Task, TaskSpec, TaskSummary
 from limpet.errors import InvalidInputError
@@ -50,9 +51,7 @@ class TerminalList(msgspec.Struct):
 async def open_terminal(ctx: DaemonContext, given: OpenInput, _: Request) -> Opened:
     """Start a shell on a terminal."""
     size = _size(given.cols, given.rows)
-    cwd = ctx.repo if given.cwd is None else ctx.repo / given.cwd
-    if not await asyncio.to_thread(cwd.is_dir):
-        raise InvalidInputError(f"cwd is not a folder: {given.cwd}")
+    cwd = await asyncio.to_thread(working_folder, ctx.repo, given.cwd)
     shell = shutil.which("bash") or "/bin/sh"
     task = await ctx.tasks.spawn(
         TaskSpec(
