@@ -186,3 +186,23 @@ def test_a_client_that_leaves_a_download_ends_its_thread(daemon: DaemonProcess, 
         poll_until("the thread", lambda: len(threads()) > before, 30, 0.02)
     poll_until("its end", lambda: len(threads()) <= before + 1, 30, 0.02)
     assert json.loads(daemon.request("GET", "/tasks").data) == {"tasks": []}
+
+
+def test_a_client_that_takes_nothing_is_cut_off(root: Path) -> None:
+    with DaemonProcess.running(root / "workspace", DAEMON_STALL_S="1") as daemon:
+        large = root / "workspace/repo/large"
+        with large.open("wb") as file:
+            file.truncate(64 * 1024 * 1024)
+        host, port = daemon.url.removeprefix("http://").split(":")
+
+        def is_open() -> bool:
+            fds = Path(f"/proc/{daemon.process.pid}/fd")
+            return any(os.path.realpath(fd) == str(large) for fd in fds.iterdir())
+
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect((host, int(port)))
+            connection.sendall(head_of("GET", "/download?path=large") + b"\r\n")
+            poll_until("the download", is_open, 30, 0.02)
+            poll_until("its end", lambda: not is_open(), 60, 0.1)
+        assert daemon.healthy()

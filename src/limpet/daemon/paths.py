@@ -16,6 +16,10 @@ from limpet.daemon import names
 from limpet.errors import InvalidInputError
 
 MAX_LINKS = 40
+MAX_BYTES = 4095
+"""Of a whole path: what lies deeper most programs cannot name, git among them."""
+MAX_PARTS = 250
+"""Each part of a path holds a descriptor while it is walked."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -194,3 +198,5 @@ def _check(path: str) -> None:
         raise InvalidInputError("path is empty")
     if "\0" in path:
         raise InvalidInputError("path holds a NUL byte")
+    if len(path.encode()) > MAX_BYTES or path.count("/") > MAX_PARTS:
+        raise InvalidInputError(f"path is too long: {path[:100]}...")
