@@ -37,7 +37,7 @@ def main() -> None:
                     say(f"fuzz-daemon: {client.__name__}, round {number + 1}")
                 thrown += fuzzed.requests
     say(
-        f"fuzz-daemon: {from_schema} requests from the schema, {thrown} of {len(CLIENTS)} hostile "
+        f"fuzz-daemon: {from_schema} requests from the schema, {thrown} by {len(CLIENTS)} hostile "
         f"clients in {ROUNDS} rounds, no 5xx, nothing that the schema does not say; SEED={seed}"
     )
 
