@@ -55,7 +55,7 @@ demo: setup ## The main job by itself: make, edit, save, kill -9, restore, compa
 
 # --- checks -----------------------------------------------------------------------------------
 
-.PHONY: check check-python check-web test test-servers previews daemon-alone faults-store bench-store faults-main faults-engine fuzz bench bench-daemon bench-main
+.PHONY: check check-python check-web test test-servers previews daemon-alone faults-store bench-store faults-main faults-engine fuzz fuzz-daemon bench bench-daemon bench-main
 check: check-python check-web ## Format, lint, types, import contract, dead code, the web app's checks
 check-python: setup-dev
 	$(BIN)/ruff format --check src tests bench hatch_build.py
@@ -94,6 +94,9 @@ faults-store: setup-dev test-servers ## Attack the store's side: a faulty networ
 
 fuzz: setup-dev ## Fuzz every codec, then 20,000 generated trees through the whole engine
 	SEED=$(SEED) $(BIN)/python -m tests.fuzz
+
+fuzz-daemon: setup-dev ## Fuzz every route of the daemon from its schema, then clients of bad will
+	SEED=$(SEED) $(BIN)/python -m tests.fuzz_daemon
 
 bench: setup-dev ## Snapshots beside tar, restic, borg, squashfs and bare C: tables, pictures, bars reached
 	$(BIN)/python -m bench.snapshots $(BENCH)

@@ -201,3 +201,11 @@ def test_glob_finds_files_and_leaves_git_and_node_modules_out(
     assert found("node_modules/**/*.ts") == ["node_modules/x/i.ts"]
     assert found("*.ts", path="src") == ["src/a.ts"]
     assert found("**/*", limit=1) == ["top.ts"]
+
+
+def test_a_path_that_no_program_could_name_is_refused(daemon: DaemonProcess, repo: Path) -> None:
+    for path in ("a/" * 1500 + "b", "a" * 256, ("b" * 200 + "/") * 30 + "c", "../" * 400 + "x"):
+        daemon.post("/write", {"path": path, "content": ""}, 400)
+        daemon.post("/mkdir", {"path": path}, 400)
+        daemon.post("/read", {"path": path}, 400)
+    assert list(repo.iterdir()) == []

@@ -59,3 +59,14 @@ def test_braces(pattern: str, expanded: list[str]) -> None:
 )
 def test_paths(pattern: str, path: str, matches: bool) -> None:
     assert bool(compile_pattern(pattern).fullmatch(path)) is matches
+
+
+@pytest.mark.parametrize("pattern", ["{a,b}" * 30, "{a,{b,c}}" * 20, "x/" + "**/a/" * 9])
+def test_patterns_that_would_take_for_ever_are_refused_at_once(pattern: str) -> None:
+    with pytest.raises(InvalidInputError):
+        compile_pattern(pattern)
+
+
+def test_many_deep_parts_in_a_row_are_one() -> None:
+    assert compile_pattern("**/" * 30 + "a").fullmatch("x/y/z/" * 10 + "a")
+    assert not compile_pattern("**/" * 30 + "a").fullmatch("x/y/z/" * 10 + "b")

@@ -1,11 +1,18 @@
 """`/grep`: ripgrep and Python give the same answers."""
 
+import os
 import subprocess
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from limpet.daemon.context import DaemonContext
+from limpet.daemon.search import GrepInput, _Search
+from limpet.daemon.settings import DaemonSettings
 from tests.daemon_process import DaemonProcess
 
 
@@ -94,3 +101,45 @@ def test_senseless_searches_are_400(tree: DaemonProcess, body: dict[str, object]
 
 def test_a_pattern_that_looks_like_an_option_is_a_pattern(tree: DaemonProcess) -> None:
     assert grep(tree, "--files") == ([], 0)
+
+
+NAMES = ("a.txt", "b.ts", ".env", "src/c.txt", "src/deep/d.ts", "dist/e.txt", ".x/f.txt", "ä b.txt")
+LINES = st.sampled_from(
+    ["one", "two three", "ONE", "", "  one", "é", "x.y", "one two\r", "three", "-- four", "a:1:b"]
+)
+CONTENT = st.lists(LINES, max_size=6).flatmap(
+    lambda lines: st.sampled_from(["\n".join(lines), "\n".join([*lines, ""])])
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    files=st.dictionaries(
+        st.sampled_from(NAMES), CONTENT.map(str.encode) | st.just(b"one\0two"), max_size=6
+    ),
+    pattern=st.sampled_from(["one", "o.e", "^one", "three$", "two|four", "e+", "[xé]", "^$", "--"]),
+    mode=st.sampled_from(["files", "count", "content"]),
+    ignore_case=st.booleans(),
+    context=st.integers(0, 2),
+    glob=st.sampled_from([None, "*.txt", "*.{ts,txt}", "src/*.txt", "src/**/*.ts", ".env", "**/*"]),
+    path=st.sampled_from([None, "src", "a.txt", "dist"]),
+    limit=st.sampled_from([1, 3, 250]),
+)
+def test_both_ways_give_the_same_answers(
+    tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes], **asked: Any
+) -> None:
+    workspace = tmp_path_factory.mktemp("same") / "workspace"
+    repo = workspace / "repo"
+    for folder in ("src/deep", "dist", ".x"):
+        (repo / folder).mkdir(parents=True)
+    (repo / ".gitignore").write_text("dist/\n*.log\n")
+    (repo / "a.txt").write_text("one\n")
+    for name, content in files.items():
+        (repo / name).write_bytes(content)
+    subprocess.run(["git", "init", "-q", str(repo)], check=True)
+    environ = {"DAEMON_TOKEN": "t" * 32, "APP_ROOT": str(workspace), "PATH": os.environ["PATH"]}
+    daemon_settings = DaemonSettings.from_environ(environ)
+    ctx = cast("DaemonContext", SimpleNamespace(settings=daemon_settings, repo=repo))
+    given = GrepInput(asked.pop("pattern"), output_mode=asked.pop("mode"), **asked)
+    search = _Search(ctx, given, repo / (given.path or ""))
+    assert search.by_ripgrep() == search.by_python()

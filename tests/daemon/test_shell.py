@@ -165,3 +165,9 @@ def test_without_pidfds_all_is_the_same(root: Path) -> None:
         done = daemon.post("/bash", {"command": "sleep 1000 & echo a; exit 2"})
         assert (done["stdout"], done["exitCode"]) == ("a\n", 2)
         assert daemon.post("/bash", {"command": "sleep 9", "timeout": 100})["exitCode"] == -1
+
+
+@pytest.mark.parametrize("cwd", ["x" * 300, "a\0b", "a.txt", "missing", "x/" * 3000])
+@pytest.mark.parametrize("route", ["/bash", "/pty"])
+def test_a_folder_that_is_none_is_told(daemon: DaemonProcess, route: str, cwd: str) -> None:
+    assert "cwd" in daemon.post(route, {"command": ":", "cwd": cwd}, 400)["error"]

@@ -16,8 +16,8 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from limpet.daemon.context import DaemonContext
-from limpet.daemon.routes import Answer, Route, RouteError, decode_body, read_body
-from limpet.errors import LimpetError, NotEnoughSpaceError
+from limpet.daemon.routes import Answer, Route, RouteError, decode_body, decode_query, read_body
+from limpet.errors import InvalidInputError, LimpetError, NotEnoughSpaceError
 
 PREFIXES = ("/_sandbox", "/_decopilot_vm")
 ALLOW_METHODS = "GET, POST, PUT, DELETE"
@@ -56,6 +56,8 @@ def error_response(error: BaseException) -> Response:
         return JsonResponse({"error": error.message, **error.extra}, status_code=error.http_status)
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         error = NotEnoughSpaceError(f"no room is left: {error}")
+    if isinstance(error, RecursionError):
+        error = InvalidInputError("the body is nested too deeply")
     if isinstance(error, LimpetError):
         body = {"error": error.message, "code": error.code}
         if error.hint:
@@ -200,11 +202,13 @@ class DaemonApp:
             return JsonResponse({"error": f"Not found: {request.url.path}"}, status_code=404)
         route, parameters = found
         request.scope["path_params"] = parameters
-        if route.activity and not _is_poll(request):
+        if route.counts == "work" or (route.counts == "unless polled" and not _is_poll(request)):
             self._ctx.activity.touch(f"{method} {route.path}")
         given: Any = None
         if route.input is not None:
             given = decode_body(await read_body(request), route.input)
+        elif route.query is not None:
+            given = decode_query(request, route.query)
         return _response(await route.handler(self._ctx, given, request))
 
     async def _websocket(self, ws: WebSocket) -> None:
@@ -239,7 +243,7 @@ async def refuse(ws: WebSocket, status: int, message: str) -> None:
 
 
 def _is_poll(request: Request) -> bool:
-    return request.method in {"GET", "HEAD"} and request.headers.get("x-limpet-poll") == "1"
+    return request.headers.get("x-limpet-poll") == "1"
 
 
 def _response(answer: Answer) -> Response:

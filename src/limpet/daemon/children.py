@@ -283,10 +283,10 @@ def resize_terminal(master: int, size: tuple[int, int]) -> None:
 class TextReader:
     """Reads a descriptor whenever there is something, as text; a character is never cut."""
 
-    def __init__(self, fd: int, on_text: OnOutput) -> None:
+    def __init__(self, fd: int, on_text: OnOutput, *, errors: str = "replace") -> None:
         self._fd = fd
         self._on_text = on_text
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors=errors)
         self.ended = asyncio.Event()
         os.set_blocking(fd, False)
         asyncio.get_running_loop().add_reader(fd, self._read)

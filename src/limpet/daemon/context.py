@@ -13,6 +13,7 @@ from limpet.daemon.tasks import TaskManager
 
 if TYPE_CHECKING:
     from limpet.daemon.config_store import ConfigStore
+    from limpet.daemon.preview_ports import PreviewPorts
     from limpet.daemon.setup import Setup
     from limpet.daemon.snapshots import SnapshotService
     from limpet.daemon.watch import Watcher
@@ -56,6 +57,7 @@ class DaemonContext:
     setup: "Setup" = field(init=False)
     snapshots: "SnapshotService" = field(init=False)
     watcher: "Watcher" = field(init=False)
+    previews: "PreviewPorts" = field(init=False)
 
     @property
     def repo(self) -> Path:

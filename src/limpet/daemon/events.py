@@ -19,7 +19,7 @@ HISTORY_BYTES = 1024 * 1024
 CLIENT_BUFFER_BYTES = 4 * 1024 * 1024
 HEARTBEAT_S = 15.0
 MAX_SOURCES = 64
-STATE_ORDER = ("status", "lifecycle", "branch", "tasks", "scripts")
+STATE_ORDER = ("status", "lifecycle", "branch", "tasks", "scripts", "previews")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -185,7 +185,6 @@ class Broadcaster:
         if last_event_id:
             frames.append(self._frame("resync", {}))
         names = [name for name in STATE_ORDER if name in self._states]
-        names += [name for name in self._states if name not in STATE_ORDER]
         frames += [self._frame(name, self._states[name]) for name in names]
         frames += [
             self._frame("log", {"source": source, "data": ring.text()})

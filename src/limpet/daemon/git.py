@@ -7,18 +7,14 @@ arguments after `git`; nothing passes a shell.
 import asyncio
 import contextlib
 import os
-import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlsplit
 
-from limpet.branches import is_synthetic
 from limpet.daemon.children import TextReader, child_environment, run_child, start_child
-from limpet.daemon.config_model import Credentials
+from limpet.daemon.git_access import Access, askpass
 from limpet.daemon.settings import DaemonSettings
 from limpet.errors import ConflictError, LimpetError
 
@@ -27,10 +23,8 @@ if TYPE_CHECKING:
 
 STALL_S: Final = 10
 CAPTURE_TIMEOUT_S: Final = 60.0
-PUSH_TIMEOUT_S: Final = 8.0
 UNFINISHED: Final = "limpet-clone"
 """A file in `.git` for as long as a clone of ours is under way: it says which kind it is."""
-RESCUE_PREFIX: Final = "refs/limpet/rescue/"
 NO_GIT: Final = "git is not there. Install it (Debian, Ubuntu: apt-get install git) and try again."
 _FALLBACK_IDENTITY: Final = ("Limpet", "limpet@localhost")
 _ALWAYS: Final = (
@@ -47,18 +41,6 @@ _ALWAYS: Final = (
     "submodule.recurse=false",
     "fetch.recurseSubmodules=false",
 )
-# Answers git's questions from the descriptor whose number is in the environment, and only those
-# that are about the host that the credentials are for.
-_ASKPASS: Final = """\
-#!/bin/sh
-{ IFS= read -r user; IFS= read -r password; } < "/dev/fd/$LIMPET_GIT_FD"
-case "$1" in
-  "Username for '$LIMPET_GIT_ORIGIN'"*) printf '%s\\n' "$user" ;;
-  "Password for '$LIMPET_GIT_USER_ORIGIN'"*) printf '%s\\n' "$password" ;;
-  *) exit 1 ;;
-esac
-"""
-
 OnOutput = Callable[[str], None]
 
 
@@ -66,33 +48,12 @@ class GitFailedError(LimpetError):
     """git ended with an error; `output` is what it said."""
 
     code = "git_failed"
-    status = 500
+    status = 409
 
     def __init__(self, message: str, *, exit_status: int = 1, output: str = "") -> None:
         super().__init__(message)
         self.exit_status = exit_status
         self.output = output
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Credentials and the one origin (`https://host[:port]`) that may be told them."""
-
-    url: str
-    credentials: Credentials
-
-    @property
-    def origin(self) -> str:
-        """Where they may be sent."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc}"
-
-    @property
-    def user_origin(self) -> str:
-        """How git calls the origin when it knows the user's name."""
-        parts = urlsplit(self.url)
-        name = quote(self.credentials.username, safe="-._~!$&'()*+,;=")
-        return f"{parts.scheme}://{name}@{parts.netloc}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +105,7 @@ async def run(
     hooks: bool = False,
 ) -> int:
     """Run git for people to watch; its exit code, never an exception."""
-    with _askpass(access) as (fds, extra):
+    with askpass(access) as (fds, extra):
         return await run_child(
             command(args, hooks=hooks),
             cwd=cwd,
@@ -166,11 +127,25 @@ async def capture(
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
     hooks: bool = False,
+    errors: str = "replace",
+    limit: int | None = None,
 ) -> Captured:
-    """Run git and read what it says. Code 127 when it is not there, 137 when time ran out."""
+    """Run git and read what it says. Code 127 when it is not there, 137 when time ran out.
+
+    `errors` is what becomes of bytes that are not UTF-8. Of what it puts out, about `limit`
+    characters are kept.
+    """
     out: list[str] = []
     err: list[str] = []
-    with _askpass(access) as (fds, extra):
+    size = 0
+
+    def on_output(text: str) -> None:
+        nonlocal size
+        size += len(text)
+        if limit is None or size <= limit:
+            out.append(text)
+
+    with askpass(access) as (fds, extra):
         try:
             child = start_child(
                 command(args, hooks=hooks),
@@ -182,11 +157,14 @@ async def capture(
             )
         except FileNotFoundError:
             return Captured(127, "", NO_GIT if shutil.which("git") is None else f"no folder {cwd}")
-        except (OSError, ConflictError) as error:
+        except (OSError, ValueError, ConflictError) as error:
             return Captured(1, "", str(error))
         assert child.stdout is not None
         assert child.stderr is not None
-        readers = (TextReader(child.stdout, out.append), TextReader(child.stderr, err.append))
+        readers = (
+            TextReader(child.stdout, on_output, errors=errors),
+            TextReader(child.stderr, err.append),
+        )
         try:
             async with asyncio.timeout(timeout_s):
                 code = await child.wait()
@@ -213,9 +191,11 @@ async def checked(
     cwd: Path,
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
+    errors: str = "replace",
+    limit: int | None = None,
 ) -> str:
     """What git says on its output; `GitFailedError` with its words when it fails."""
-    done = await capture(settings, args, cwd=cwd, env=env, stdin=stdin)
+    done = await capture(settings, args, cwd=cwd, env=env, stdin=stdin, errors=errors, limit=limit)
     if done.code != 0:
         raise GitFailedError(
             f"git {args[0]}: {done.said or f'exit {done.code}'}",
@@ -292,10 +272,10 @@ async def branch_meta(
     unpushed = ahead = behind = None
     if head is not None:
         if branch and await has_ref(settings, repo, f"refs/remotes/origin/{branch}"):
-            counted = await _ahead_behind(settings, repo, f"refs/remotes/origin/{branch}")
+            counted = await ahead_behind(settings, repo, f"refs/remotes/origin/{branch}")
             unpushed = counted[0] if counted else None
         if base and await has_ref(settings, repo, f"refs/remotes/origin/{base}"):
-            counted = await _ahead_behind(settings, repo, f"refs/remotes/origin/{base}")
+            counted = await ahead_behind(settings, repo, f"refs/remotes/origin/{base}")
             ahead, behind = counted or (None, None)
             if unpushed is None and branch != base:
                 unpushed = ahead
@@ -311,7 +291,7 @@ async def branch_meta(
     }
 
 
-async def _ahead_behind(settings: DaemonSettings, repo: Path, ref: str) -> tuple[int, int] | None:
+async def ahead_behind(settings: DaemonSettings, repo: Path, ref: str) -> tuple[int, int] | None:
     """Commits of HEAD that `ref` has not, and the other way; None without a common one."""
     merge_base = await capture(settings, ["merge-base", "HEAD", ref], cwd=repo)
     if merge_base.code != 0:
@@ -337,78 +317,6 @@ def author_environment(ctx: "DaemonContext") -> dict[str, str]:
     }
 
 
-async def rescue(ctx: "DaemonContext") -> str | None:
-    """Put unsaved changes where git can find them: `refs/limpet/rescue/<bootId>`; the commit.
-
-    Index, branch and files stay as they are. Nothing is written when there is nothing to rescue:
-    a clean tree, or a workspace whose every byte is in a snapshot. With
-    `git.publishOnShutdown` tracked changes are committed and pushed, too.
-    """
-    repo = ctx.repo
-    if not is_repository(repo) or shutil.which("git") is None:
-        return None
-    if not (await ctx.snapshots.origin.now()).unsaved:
-        return None
-    settings = ctx.settings
-    commit = await _rescue_commit(ctx)
-    if commit is not None:
-        name = re.sub(r"[^A-Za-z0-9_-]", "-", settings.boot_id)[:100] or "boot"
-        await checked(settings, ["update-ref", RESCUE_PREFIX + name, commit], cwd=repo)
-    config = ctx.config.current
-    if config is not None and config.git.publish_on_shutdown:
-        await _publish_at_the_end(ctx)
-    return commit
-
-
-async def _rescue_commit(ctx: "DaemonContext") -> str | None:
-    settings, repo = ctx.settings, ctx.repo
-    git_dir = Path((await checked(settings, ["rev-parse", "--absolute-git-dir"], cwd=repo)).strip())
-    has_head = await has_ref(settings, repo, "HEAD")
-    with tempfile.TemporaryDirectory(prefix="rescue-", dir=_scratch(ctx)) as folder:
-        index = Path(folder) / "index"
-        if (git_dir / "index").exists():
-            await asyncio.to_thread(shutil.copyfile, git_dir / "index", index)
-        env = {"GIT_INDEX_FILE": str(index), **author_environment(ctx)}
-        await checked(settings, ["add", "--all", "--ignore-errors", "."], cwd=repo, env=env)
-        tree = (await checked(settings, ["write-tree"], cwd=repo, env=env)).strip()
-        if has_head:
-            head = (await checked(settings, ["rev-parse", "HEAD^{tree}"], cwd=repo)).strip()
-            if head == tree:
-                return None
-        parents = ["-p", "HEAD"] if has_head else []
-        message = f"limpet: unsaved changes of boot {settings.boot_id}"
-        args = ["commit-tree", tree, *parents, "-m", message]
-        return (await checked(settings, args, cwd=repo, env=env)).strip()
-
-
-def _scratch(ctx: "DaemonContext") -> Path:
-    scratch = ctx.root.scratch
-    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return scratch
-
-
-async def _publish_at_the_end(ctx: "DaemonContext") -> None:
-    """Commit tracked changes and push the branch: best effort, bounded, never forced."""
-    settings, repo = ctx.settings, ctx.repo
-    branch = await current_branch(settings, repo)
-    if branch is None or is_synthetic(branch) or branch in await protected_branches(settings, repo):
-        return
-    env = author_environment(ctx)
-    await capture(
-        settings,
-        ["commit", "--all", "--no-verify", "-m", "Save work in progress (sandbox shutdown)"],
-        cwd=repo,
-        env=env,
-    )
-    await capture(
-        settings,
-        ["push", "--no-verify", "origin", f"refs/heads/{branch}:refs/heads/{branch}"],
-        cwd=repo,
-        access=access_of(ctx),
-        timeout_s=PUSH_TIMEOUT_S,
-    )
-
-
 async def protected_branches(settings: DaemonSettings, repo: Path) -> frozenset[str]:
     """The branches that nothing here pushes to."""
     default = await default_branch(settings, repo)
@@ -421,52 +329,3 @@ def access_of(ctx: "DaemonContext") -> Access | None:
     if config is None or config.clone_url is None or credentials is None:
         return None
     return Access(config.clone_url, credentials)
-
-
-@contextlib.contextmanager
-def _askpass(access: Access | None) -> Iterator[tuple[tuple[int, ...], dict[str, str]]]:
-    """Descriptors and variables that let git ask for `access`; no secret is in the variables."""
-    if access is None:
-        yield (), {}
-        return
-    lines = f"{access.credentials.username}\n{access.credentials.password}\n".encode()
-    with contextlib.ExitStack() as stack:
-        secret = _in_memory(stack, "limpet-git", lines * 16)
-        program, path = _program(stack)
-        fds = (secret,) if program is None else (secret, program)
-        yield (
-            fds,
-            {
-                "GIT_ASKPASS": path,
-                "LIMPET_GIT_FD": str(secret),
-                "LIMPET_GIT_ORIGIN": access.origin,
-                "LIMPET_GIT_USER_ORIGIN": access.user_origin,
-            },
-        )
-
-
-def _in_memory(stack: contextlib.ExitStack, name: str, data: bytes) -> int:
-    """A readable descriptor of `data` that no folder knows."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create(name)
-        stack.callback(os.close, fd)
-        os.write(fd, data)
-        os.lseek(fd, 0, os.SEEK_SET)
-        return fd
-    read, write = os.pipe()  # lines are taken out of a pipe: that is why there are many
-    stack.callback(os.close, read)
-    with os.fdopen(write, "wb") as pipe:
-        pipe.write(data)
-    return read
-
-
-def _program(stack: contextlib.ExitStack) -> tuple[int | None, str]:
-    """The askpass program: in memory where it runs from there, else a file without secrets."""
-    if hasattr(os, "memfd_create"):
-        fd = _in_memory(stack, "limpet-askpass", _ASKPASS.encode())
-        return fd, f"/proc/self/fd/{fd}"
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="limpet-")))
-    path = folder / "askpass"
-    path.write_text(_ASKPASS)
-    path.chmod(0o700)
-    return None, str(path)

@@ -19,13 +19,19 @@ from typing import NoReturn
 
 from limpet.console import outlive_readers
 from limpet.daemon import (
+    edit_routes,
     files,
-    git,
-    git_routes,
+    git_changing,
+    git_looking,
+    git_remotes,
+    listing,
+    preview_ports,
+    reading,
     search,
     shell,
     snapshots,
     status_routes,
+    streams,
     task_routes,
     terminals,
     transfer,
@@ -39,9 +45,10 @@ from limpet.daemon.events import Broadcaster
 from limpet.daemon.folders import make_folders, recovered
 from limpet.daemon.gate import gate
 from limpet.daemon.late_preview import LatePreview
+from limpet.daemon.openapi import openapi_route
 from limpet.daemon.origin import OriginStore
-from limpet.daemon.preview_ports import PreviewPorts
 from limpet.daemon.processes import Reaper, become_subreaper, hide_memory
+from limpet.daemon.rescue import rescue
 from limpet.daemon.routes import Route
 from limpet.daemon.server import Server, open_socket
 from limpet.daemon.settings import DaemonSettings
@@ -109,11 +116,11 @@ async def _serve(
     async with _context(settings, root) as ctx:
         ctx.snapshots.delete_later(*trash)
         preview = LatePreview(ctx)
-        previews = PreviewPorts(ctx)
+        ctx.previews = preview_ports.PreviewPorts(ctx)
         app = DaemonApp(
             ctx,
             health=status_routes.health_route(),
-            routes=all_routes(ctx, previews),
+            routes=all_routes(ctx),
             sockets={"/pty/": terminals.attach},
             preview=preview,
         )
@@ -131,31 +138,37 @@ async def _serve(
         server.stop()
         await serving
         await preview.close()
-        await previews.close()
+        await ctx.previews.close()
     reaper.stop()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads that still read or delete are not waited for
 
 
-def all_routes(ctx: DaemonContext, previews: PreviewPorts) -> list[Route]:
+def all_routes(ctx: DaemonContext) -> list[Route]:
     """Every native route, its description among them."""
     found = [
         *status_routes.routes(ctx),
         *config_routes(ctx),
         *setup_routes(ctx),
         *scripts_routes(ctx),
+        *reading.routes(ctx),
+        *listing.routes(ctx),
         *files.routes(ctx),
+        *edit_routes.routes(ctx),
+        *streams.routes(ctx),
         *search.routes(ctx),
         *shell.routes(ctx),
         *task_routes.routes(ctx),
         *terminals.routes(ctx),
-        *git_routes.routes(ctx),
+        *git_looking.routes(ctx),
+        *git_changing.routes(ctx),
+        *git_remotes.routes(ctx),
         *transfer.routes(ctx),
         *snapshots.routes(ctx),
-        *previews.routes(),
+        *preview_ports.routes(ctx),
     ]
-    return [*found, status_routes.openapi_route(found)]
+    return [*found, openapi_route([status_routes.health_route(), *found])]
 
 
 @asynccontextmanager
@@ -201,7 +214,7 @@ async def _end(ctx: DaemonContext) -> None:
     await ctx.tasks.kill_all()
     try:
         async with asyncio.timeout(RESCUE_S):
-            await git.rescue(ctx)
+            await rescue(ctx)
     except Exception as error:  # noqa: BLE001 - best effort: the end comes whatever it was
         _say(f"the rescue ref was not written: {error}")
     with contextlib.suppress(LimpetError):

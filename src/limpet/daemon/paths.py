@@ -12,10 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from limpet.daemon import names
 from limpet.errors import InvalidInputError
 
 MAX_LINKS = 40
+MAX_BYTES = 4095
+"""Of a whole path: what lies deeper most programs cannot name, git among them."""
+MAX_PARTS = 250
+"""Each part of a path holds a descriptor while it is walked."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class PathEscapesError(InvalidInputError):
@@ -35,15 +43,15 @@ class Workspace:
         """Where `path` is read: relative ones start at the repo and stay in the workspace."""
         _check(path)
         if path.startswith("/"):
-            return Path(os.path.normpath(path))
+            return Path(os.path.normpath(names.meant(path)))
         return self._root / self._lexical(path)
 
     def shown(self, path: Path) -> str:
         """`path` relative to the repo where it lies in it, else absolute."""
         try:
-            return str(path.relative_to(self._base))
+            return names.shown(str(path.relative_to(self._base)))
         except ValueError:
-            return str(path)
+            return names.shown(str(path))
 
     def relative(self, path: str) -> str:
         """`path` relative to the workspace, by its letters alone; `PathEscapesError`."""
@@ -51,6 +59,7 @@ class Workspace:
 
     def _lexical(self, path: str) -> Path:
         _check(path)
+        path = names.meant(path)
         whole = Path(os.path.normpath(path if path.startswith("/") else self._base / path))
         try:
             return whole.relative_to(self._root)
@@ -151,6 +160,26 @@ class _Walk:
             raise InvalidInputError(f"Not a folder on the way: {given}") from None
 
 
+@contextmanager
+def told(path: str) -> Iterator[None]:
+    """What the file system refuses about `path` is `InvalidInputError`, but for want of room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
+        raise InvalidInputError(f"{path[:200]}: {error.strerror or error}") from error
+
+
+def working_folder(base: Path, given: str | None) -> Path:
+    """The folder that a command runs in, from `base`; `InvalidInputError` when it is none."""
+    path = base if given is None else base / names.meant(given)
+    # Path.is_dir raises for names that are too long.
+    if "\0" in str(path) or not os.path.isdir(path):  # noqa: PTH112
+        raise InvalidInputError(f"cwd is not a folder: {(given or str(path))[:200]}")
+    return path
+
+
 def exists(folder: int, name: str) -> os.stat_result | None:
     """What is there, links not followed; None for nothing."""
     try:
@@ -169,3 +198,5 @@ def _check(path: str) -> None:
         raise InvalidInputError("path is empty")
     if "\0" in path:
         raise InvalidInputError("path holds a NUL byte")
+    if len(path.encode()) > MAX_BYTES or path.count("/") > MAX_PARTS:
+        raise InvalidInputError(f"path is too long: {path[:100]}...")

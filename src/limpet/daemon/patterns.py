@@ -6,6 +6,7 @@ them hidden; `[abc]`, `[!a]` and `{a,b}` (nested too) mean what shells mean by t
 
 import os
 import re
+import time
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -14,10 +15,32 @@ from limpet.errors import InvalidInputError
 
 PRUNED = frozenset({".git", "node_modules"})
 MAX_ALTERNATIVES = 256
+MAX_DEEP = 8
+"""How often `**` may be in a pattern: each makes the ways to fit a path many times more."""
+WALK_S = 30.0
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """`a{b,c}d` as `abd`, `acd`; a brace that is never closed stands for itself."""
+    """`a{b,c}d` as `abd`, `acd`; a brace that is never closed stands for itself.
+
+    `InvalidInputError` for more than 256 alternatives, found out before they are made.
+    """
+    done: list[str] = []
+    todo = [pattern]
+    while todo:
+        one = todo.pop()
+        alternatives = _first_braces(one)
+        if alternatives is None:
+            done.append(one)
+        else:
+            todo.extend(reversed(alternatives))
+        if len(done) + len(todo) > MAX_ALTERNATIVES:
+            raise InvalidInputError("the pattern has too many alternatives")
+    return done
+
+
+def _first_braces(pattern: str) -> list[str] | None:
+    """The pattern with each of what its first braces hold in their place; None without any."""
     start = -1
     depth = 0
     commas: list[int] = []
@@ -31,14 +54,10 @@ def expand_braces(pattern: str) -> list[str]:
             if depth == 0 and commas:
                 edges = [start, *commas, index]
                 head, tail = pattern[:start], pattern[index + 1 :]
-                middles = [pattern[a + 1 : b] for a, b in pairwise(edges)]
-                expanded = [e for m in middles for e in expand_braces(head + m + tail)]
-                if len(expanded) > MAX_ALTERNATIVES:
-                    raise InvalidInputError("the pattern has too many alternatives")
-                return expanded
+                return [head + pattern[a + 1 : b] + tail for a, b in pairwise(edges)]
         elif letter == "," and depth == 1:
             commas.append(index)
-    return [pattern]
+    return None
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
@@ -53,7 +72,11 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def _one(pattern: str) -> str:
-    parts = pattern.strip("/").split("/")
+    every = pattern.strip("/").split("/")
+    # Any number of parts, twice in a row, is any number of parts.
+    parts = [p for n, p in enumerate(every) if p != "**" or n == 0 or every[n - 1] != "**"]
+    if parts.count("**") > MAX_DEEP:
+        raise InvalidInputError(f"the pattern has more than {MAX_DEEP} times **")
     out = ""
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
@@ -119,7 +142,12 @@ def walk_matching(start: Path, pattern: str, *, prune: Iterable[str], limit: int
     """The first `limit` files below `start` whose relative path matches `pattern`, sorted."""
     regex = compile_pattern(pattern)
     found: list[str] = []
+    until_s = time.monotonic() + WALK_S
     for path in walk_files(start, prune=prune):
+        if time.monotonic() > until_s:
+            raise InvalidInputError(
+                f"the search took longer than {WALK_S:g} s", hint="Begin it further down."
+            )
         if regex.fullmatch(path):
             found.append(path)
             if len(found) >= limit:

@@ -18,7 +18,6 @@ from limpet.daemon.routes import Route
 from limpet.daemon.setup.ports import listeners_of_descendants
 
 LOOK_S: Final = 2.0
-EVENT: Final = "previews"
 MAX_NAME: Final = 80
 
 
@@ -55,34 +54,17 @@ class PreviewPorts:
         """The ports as they are; told on the event stream when they are others than before."""
         main = self._ctx.setup.dev_port
         found = await asyncio.to_thread(_ports, main)
-        self._ctx.events.set_state(EVENT, msgspec.to_builtins(found))
+        self._ctx.events.set_state("previews", msgspec.to_builtins(found))
         return found
 
     async def _look_now_and_then(self) -> None:
-        self._ctx.events.set_state(EVENT, {"ports": []})
+        self._ctx.events.set_state("previews", {"ports": []})
         while True:
             await self._listened.wait()
             self._listened.clear()
             while self._ctx.events.clients:
                 await self.now()
                 await asyncio.sleep(LOOK_S)
-
-    async def answer(self, _: DaemonContext, __: object, ___: Request) -> Previews:
-        """`GET /previews`."""
-        return await self.now()
-
-    def routes(self) -> list[Route]:
-        """The one route."""
-        return [
-            Route(
-                ("GET",),
-                "/previews",
-                self.answer,
-                output=Previews,
-                activity=False,
-                summary="The ports that have a preview",
-            )
-        ]
 
 
 def _ports(main: int | None) -> Previews:
@@ -108,3 +90,22 @@ def program_of(pid: int) -> str:
 
 def _name(word: bytes) -> str:
     return word.decode(errors="replace").rpartition("/")[2]
+
+
+async def previews(ctx: DaemonContext, _: object, __: Request) -> Previews:
+    """`GET /previews`."""
+    return await ctx.previews.now()
+
+
+def routes(_: DaemonContext) -> list[Route]:
+    """The one route."""
+    return [
+        Route(
+            ("GET",),
+            "/previews",
+            previews,
+            output=Previews,
+            activity=False,
+            summary="The ports that have a preview",
+        )
+    ]

@@ -17,6 +17,7 @@ from limpet.daemon.context import DaemonContext
 from limpet.daemon.folders import make_folders
 from limpet.daemon.gate import gate
 from limpet.daemon.hand_over import Upload, UploadBrokenError
+from limpet.daemon.routes import chunks_of
 from limpet.daemon.snapshots import DIGEST, MAX_SNAPSHOT_ID, Restored, SnapshotService, number
 from limpet.errors import InvalidInputError, LimpetError
 from limpet.snapshots.media_type import MEDIA_TYPE
@@ -31,6 +32,10 @@ from limpet.snapshots.tar_read import TarLimits, extract_tar
 
 T = TypeVar("T")
 REASON = "the workspace is being restored"
+
+
+STALL_S = 600.0
+"""Longer than a store's bad minute: who restores waits for it in the middle of the body."""
 
 
 class RestoreFailedError(LimpetError):
@@ -177,7 +182,7 @@ async def fed(
     tar: bool = False,
 ) -> T:
     """Do blocking work on the request's body in the operation's thread."""
-    body = request.stream()
+    body = chunks_of(request, stall_s=STALL_S)
     first = await (_first_block(body) if tar else _first_bytes(body))
     upload = Upload()
 

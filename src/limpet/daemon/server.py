@@ -25,10 +25,19 @@ class PortTakenError(LimpetError):
 
 
 def open_socket(settings: DaemonSettings) -> socket.socket:
-    """The listening socket: inherited, a Unix socket (`unix:/path`), or bound here.
+    """The listening socket, whose connections end when a client takes nothing for too long.
 
     `PortTakenError` when another has the port.
     """
+    listener = _listener(settings)
+    if listener.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Inherited by every connection: the kernel gives up on a window that stays shut.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, settings.stall_s * 1000)
+    return listener
+
+
+def _listener(settings: DaemonSettings) -> socket.socket:
+    """Inherited, a Unix socket (`unix:/path`), or bound here."""
     if settings.listen_fd is not None:
         try:
             inherited = socket.socket(fileno=settings.listen_fd)

@@ -46,6 +46,8 @@ class DaemonSettings:
     drop_to: tuple[int, int] | None = None
     offload_allowed_hosts: tuple[str, ...] = ()
     log_verbose: bool = False
+    stall_s: int = 120
+    """How long a client may take nothing of what is sent to it."""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -109,6 +111,7 @@ class DaemonSettings:
                 env.get("OFFLOAD_ALLOWED_HOSTS", "").lower().replace(",", " ").split()
             ),
             log_verbose=_flag(env, "DAEMON_LOG_VERBOSE"),
+            stall_s=_seconds(env, "DAEMON_STALL_S") or 120,
             environ=dict(env),
         )
 
@@ -166,6 +169,15 @@ def _port(env: Mapping[str, str], *names: str) -> int | None:
             raise InvalidInputError(f"{name} must be a port from 1 to 65535, not {given!r}")
         return int(given)
     return None
+
+
+def _seconds(env: Mapping[str, str], name: str) -> int | None:
+    given = env.get(name)
+    if not given:
+        return None
+    if not given.isascii() or not given.isdigit() or not 0 < int(given) <= 86_400:
+        raise InvalidInputError(f"{name} must be seconds from 1 to 86400, not {given!r}")
+    return int(given)
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

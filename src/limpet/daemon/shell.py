@@ -3,15 +3,15 @@
 import asyncio
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 from starlette.requests import Request
 
 from limpet.daemon.context import DaemonContext
-from limpet.daemon.routes import Route, RouteError, decode_body, read_body
-from limpet.daemon.tasks import Task, TaskSpec
+from limpet.daemon.paths import working_folder
+from limpet.daemon.routes import Route, RouteError
+from limpet.daemon.task import Status, Task, TaskSpec
 from limpet.errors import InvalidInputError
 
 DEFAULT_TIMEOUT_MS = 30_000
@@ -43,7 +43,7 @@ class CommandResult(msgspec.Struct, rename="camel"):
     """What a command gave: `exit_code` is -1 when its time ran out."""
 
     task_id: str
-    status: str
+    status: Status
     stdout: str
     stderr: str
     exit_code: int
@@ -55,7 +55,7 @@ class Started(msgspec.Struct, rename="camel"):
     """A command that runs on."""
 
     task_id: str
-    status: str
+    status: Status
 
 
 class Killed(msgspec.Struct):
@@ -71,7 +71,7 @@ async def bash(ctx: DaemonContext, given: BashInput, _: Request) -> CommandResul
     check_env(given.env)
     spec = TaskSpec(
         given.command,
-        cwd=await _cwd(ctx, given.cwd),
+        cwd=await asyncio.to_thread(working_folder, ctx.repo, given.cwd),
         env=given.env,
         timeout_s=_timeout_s(given.timeout, given.mode),
     )
@@ -83,10 +83,10 @@ async def bash(ctx: DaemonContext, given: BashInput, _: Request) -> CommandResul
     return await _outcome(ctx, task, given.mode)
 
 
-async def exec_script(ctx: DaemonContext, _: object, request: Request) -> CommandResult | Started:
+async def exec_script(
+    ctx: DaemonContext, given: ExecInput, request: Request
+) -> CommandResult | Started:
     """Run a script that the package manager knows."""
-    body = await read_body(request)
-    given = decode_body(body, ExecInput)
     check_env(given.env)
     name = request.path_params["script"]
     _check_script(name)
@@ -138,13 +138,6 @@ def _timeout_s(given_ms: int | None, mode: Mode) -> float:
     return min(given_ms, most) / 1000
 
 
-async def _cwd(ctx: DaemonContext, given: str | None) -> Path:
-    path = ctx.repo if given is None else ctx.repo / given
-    if not await asyncio.to_thread(path.is_dir):
-        raise InvalidInputError(f"cwd is not a folder: {given or path}")
-    return path
-
-
 def check_env(env: dict[str, str]) -> None:
     """`InvalidInputError` for names or values that no process could get."""
     for name, value in env.items():
@@ -160,10 +153,24 @@ def _check_script(name: str) -> None:
 def routes(_: DaemonContext) -> list[Route]:
     """Routes of this module."""
     post = ("POST",)
+    command = CommandResult | Started
     return [
-        Route(post, "/bash", bash, BashInput, CommandResult, summary="Run a command"),
-        Route(post, "/exec/{script}", exec_script, output=CommandResult, summary="Run a script"),
+        Route(post, "/bash", bash, BashInput, command, statuses=(409,), summary="Run a command"),
         Route(
-            post, "/exec/{script}/kill", kill_script, output=Killed, summary="End a script's runs"
+            post,
+            "/exec/{script}",
+            exec_script,
+            ExecInput,
+            command,
+            statuses=(404, 409),
+            summary="Run a script of the project",
+        ),
+        Route(
+            post,
+            "/exec/{script}/kill",
+            kill_script,
+            output=Killed,
+            statuses=(400,),
+            summary="End a script's runs",
         ),
     ]

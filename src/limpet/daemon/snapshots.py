@@ -26,7 +26,9 @@ from limpet.daemon.gate import gate
 from limpet.daemon.origin import Origin, OriginStore
 from limpet.daemon.processes import owns_pid_namespace
 from limpet.daemon.routes import Answer, Handler, Route
+from limpet.daemon.status_routes import TAR
 from limpet.errors import ConflictError, InvalidInputError
+from limpet.snapshots.media_type import MEDIA_TYPE
 from limpet.snapshots.tree import delete_tree
 
 if TYPE_CHECKING:
@@ -36,6 +38,15 @@ if TYPE_CHECKING:
     from limpet.snapshots.statcache import StatCaches
 
 PROGRESS_S = 0.25
+RESTORE_HEADERS = (
+    "X-Limpet-Blake3",
+    "X-Limpet-Size",
+    "X-Limpet-Snapshot",
+    "X-Limpet-Generation",
+    "X-Limpet-Detached",
+    "X-Limpet-Hold",
+    "X-Limpet-Plan",
+)
 MAX_SNAPSHOT_ID = 200
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -271,15 +282,38 @@ def routes(_: DaemonContext) -> list[Route]:
     """Every snapshot route."""
     post, get = ("POST",), ("GET",)
     create, restore = late("save", "create"), late("restore", "restore")
+    plan = late("plans", "plan")
+    forms = (TAR, MEDIA_TYPE)
     return [
-        Route(("POST", "GET"), "/snapshot/create", create, activity=False, summary="Save"),
         Route(
-            post, "/snapshot/restore", restore, output=Restored, activity=False, summary="Restore"
+            ("POST", "GET"),
+            "/snapshot/create",
+            create,
+            headers=("X-Limpet-Base", "X-Limpet-Limit-Bytes"),
+            media=forms,
+            statuses=(204, 400, 404, 409, 413),
+            activity=False,
+            summary="Save",
+        ),
+        Route(
+            post,
+            "/snapshot/restore",
+            restore,
+            output=Restored,
+            headers=RESTORE_HEADERS,
+            body=forms,
+            statuses=(400, 408, 409, 422, 507),
+            activity=False,
+            summary="Restore",
         ),
         Route(
             post,
             "/snapshot/plan",
-            late("plans", "plan"),
+            plan,
+            headers=("X-Limpet-Base", "X-Limpet-Blake3", "X-Limpet-Size"),
+            body=(MEDIA_TYPE,),
+            media=(MEDIA_TYPE,),
+            statuses=(400, 408, 409, 422, 507),
             activity=False,
             summary="Plan a warm restore",
         ),

@@ -1,7 +1,5 @@
 """Routes that tell how the daemon is: health, idle, events, its own description."""
 
-from typing import Any
-
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -9,14 +7,8 @@ from starlette.responses import Response, StreamingResponse
 from limpet import __version__
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.events import TooManyClientsError
-from limpet.daemon.routes import Nothing, Route
+from limpet.daemon.routes import SSE, SSE_HEADERS, Route
 from limpet.snapshots.media_type import MEDIA_TYPE as PACKED
-
-SSE_HEADERS = {
-    "Cache-Control": "no-cache, no-transform",
-    "X-Accel-Buffering": "no",
-}
-
 
 TAR = "application/x-tar"
 
@@ -74,7 +66,13 @@ async def events(ctx: DaemonContext, _: object, request: Request) -> Response:
         frames = ctx.events.subscribe(request.headers.get("last-event-id"))
     except TooManyClientsError as error:
         return Response(error.message, status_code=error.status, media_type="text/plain")
-    return StreamingResponse(frames, media_type="text/event-stream", headers=SSE_HEADERS)
+    return StreamingResponse(frames, media_type=SSE, headers=SSE_HEADERS)
+
+
+class LogsQuery(msgspec.Struct):
+    """One source instead of all."""
+
+    source: str | None = None
 
 
 class Logs(msgspec.Struct):
@@ -84,54 +82,12 @@ class Logs(msgspec.Struct):
     logs: dict[str, str]
 
 
-async def logs(ctx: DaemonContext, _: object, request: Request) -> Logs:
-    """What is kept of the logs: of every source, or of `?source=`."""
+async def logs(ctx: DaemonContext, given: LogsQuery, _: Request) -> Logs:
+    """What is kept of the logs: of every source, or of one."""
     kept = ctx.events.logs()
-    wanted = request.query_params.get("source")
+    wanted = given.source
     shown = kept if wanted is None else {wanted: kept.get(wanted, "")}
     return Logs(sources=sorted(kept), logs=shown)
-
-
-def openapi(routes: list[Route]) -> dict[str, Any]:
-    """OpenAPI 3.1 of the native routes."""
-    types = {t for route in routes for t in (route.input, route.output) if t is not None}
-    ordered = sorted(types, key=lambda t: t.__name__)
-    schemas, components = msgspec.json.schema_components(
-        ordered, ref_template="#/components/schemas/{name}"
-    )
-    by_type = dict(zip(ordered, schemas, strict=True))
-    paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
-        for method in route.methods:
-            operation: dict[str, Any] = {
-                "summary": route.summary,
-                "responses": {"200": {"description": "done"}},
-                "security": [{"bearer": []}] if route.auth else [],
-            }
-            if route.output is not None:
-                operation["responses"]["200"]["content"] = {
-                    "application/json": {"schema": by_type[route.output]}
-                }
-            if route.input is not None and route.input is not Nothing and method != "GET":
-                operation["requestBody"] = {
-                    "content": {"application/json": {"schema": by_type[route.input]}}
-                }
-            parameters = [
-                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-                for name in (route.pattern.groupindex if route.pattern is not None else ())
-            ]
-            if parameters:
-                operation["parameters"] = parameters
-            paths.setdefault("/_sandbox" + route.path, {})[method.lower()] = operation
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Limpet daemon", "version": __version__},
-        "paths": paths,
-        "components": {
-            "schemas": components,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-        },
-    }
 
 
 def health_route() -> Route:
@@ -163,6 +119,9 @@ def routes(_: DaemonContext) -> list[Route]:
             ("GET",),
             "/events",
             events,
+            headers=("Last-Event-ID",),
+            media=(SSE,),
+            statuses=(429,),
             auth=False,
             activity=False,
             summary="Everything that happens, as server-sent events",
@@ -172,16 +131,8 @@ def routes(_: DaemonContext) -> list[Route]:
             "/logs",
             logs,
             output=Logs,
+            query=LogsQuery,
             activity=False,
             summary="The last part of each source's log",
         ),
     ]
-
-
-def openapi_route(all_routes: list[Route]) -> Route:
-    """`GET /openapi.json`, describing `all_routes`."""
-
-    async def describe(_: DaemonContext, __: object, ___: Request) -> dict[str, Any]:
-        return openapi(all_routes)
-
-    return Route(("GET",), "/openapi.json", describe, activity=False, summary="This description")

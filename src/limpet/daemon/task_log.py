@@ -30,7 +30,7 @@ class TaskLog:
         """Add text; returns at once."""
         if self._full or self._gone:
             return
-        self._size += len(text)
+        self._size += len(text) if text.isascii() else len(text.encode(errors="replace"))
         if self._size > MAX_LOG_BYTES:
             self._full = True
             text = _TOO_LONG

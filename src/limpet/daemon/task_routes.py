@@ -8,25 +8,56 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from limpet.daemon.context import DaemonContext
-from limpet.daemon.routes import Route, RouteError
-from limpet.daemon.status_routes import SSE_HEADERS
-from limpet.daemon.tasks import Task
+from limpet.daemon.routes import SSE, SSE_HEADERS, Done, Route, RouteError
+from limpet.daemon.task import Task, TaskSummary
 from limpet.errors import InvalidInputError, NotFoundError
 
 _encode = msgspec.json.Encoder().encode
 
 
-async def list_tasks(ctx: DaemonContext, _: object, request: Request) -> dict[str, object]:
-    """Tasks that run or ended in the last 15 minutes; `?status=` takes several, by commas."""
-    wanted = {s for s in request.query_params.get("status", "").split(",") if s}
-    tasks = [t for t in ctx.tasks.all() if not wanted or t.status in wanted]
-    return {"tasks": [task.summary() for task in tasks]}
+class TasksQuery(msgspec.Struct):
+    """`status`: several, by commas."""
+
+    status: str = ""
 
 
-async def get_task(ctx: DaemonContext, _: object, request: Request) -> dict[str, object]:
+class KillQuery(msgspec.Struct):
+    """The signal that comes first."""
+
+    signal: str = "SIGTERM"
+
+
+class TaskList(msgspec.Struct):
+    """Tasks that run or ended in the last 15 minutes, oldest first."""
+
+    tasks: list[TaskSummary]
+
+
+class TaskOutput(TaskSummary, rename="camel", kw_only=True):
+    """A task with the last 256 KiB of its output; on a terminal all of it is `stdout`."""
+
+    stdout: str
+    stderr: str
+
+
+class KilledAll(msgspec.Struct):
+    """How many there were."""
+
+    ok: bool
+    killed: int
+
+
+async def list_tasks(ctx: DaemonContext, given: TasksQuery, _: Request) -> TaskList:
+    """Tasks that run or ended lately."""
+    wanted = {s for s in given.status.split(",") if s}
+    return TaskList([t.summary() for t in ctx.tasks.all() if not wanted or t.status in wanted])
+
+
+async def get_task(ctx: DaemonContext, _: object, request: Request) -> TaskOutput:
     """One task with its output."""
     task = _found(ctx, request)
-    return {**task.summary(), "stdout": task.stdout.text(), "stderr": task.stderr.text()}
+    summary = msgspec.structs.asdict(task.summary())
+    return TaskOutput(**summary, stdout=task.stdout.text(), stderr=task.stderr.text())
 
 
 async def stream_task(ctx: DaemonContext, _: object, request: Request) -> Response:
@@ -40,24 +71,24 @@ async def stream_task(ctx: DaemonContext, _: object, request: Request) -> Respon
             end = {"status": task.status, "exitCode": task.exit_code, "timedOut": task.timed_out}
             yield b"event: end\ndata: %s\n\n" % _encode(end)
 
-    return StreamingResponse(frames(), media_type="text/event-stream", headers=SSE_HEADERS)
+    return StreamingResponse(frames(), media_type=SSE, headers=SSE_HEADERS)
 
 
-async def kill_task(ctx: DaemonContext, _: object, request: Request) -> dict[str, object]:
-    """End one task: TERM (or `?signal=`), then KILL."""
+async def kill_task(ctx: DaemonContext, given: KillQuery, request: Request) -> Done:
+    """End one task: TERM (or another signal), then KILL."""
     task = _found(ctx, request)
     if not task.running:
         raise InvalidInputError(f"{task.id} is not running")
-    await task.kill(first=_signal(request.query_params.get("signal", "SIGTERM")))
-    return {"ok": True}
+    await task.kill(first=_signal(given.signal))
+    return Done(ok=True)
 
 
-async def kill_all(ctx: DaemonContext, _: object, __: Request) -> dict[str, object]:
+async def kill_all(ctx: DaemonContext, _: object, __: Request) -> KilledAll:
     """End all tasks."""
-    return {"ok": True, "killed": await ctx.tasks.kill_all()}
+    return KilledAll(ok=True, killed=await ctx.tasks.kill_all())
 
 
-async def forget_task(ctx: DaemonContext, _: object, request: Request) -> dict[str, object]:
+async def forget_task(ctx: DaemonContext, _: object, request: Request) -> Done:
     """Forget a task that has ended."""
     task = ctx.tasks.get(request.path_params["id"])
     if task is None:
@@ -65,7 +96,7 @@ async def forget_task(ctx: DaemonContext, _: object, request: Request) -> dict[s
     if task.running:
         raise InvalidInputError(f"{task.id} is still running")
     ctx.tasks.forget(task.id)
-    return {"ok": True}
+    return Done(ok=True)
 
 
 def _found(ctx: DaemonContext, request: Request) -> Task:
@@ -87,10 +118,55 @@ def routes(_: DaemonContext) -> list[Route]:
     """Routes of this module."""
     get, post = ("GET",), ("POST",)
     return [
-        Route(get, "/tasks", list_tasks, activity=False, summary="Tasks"),
-        Route(post, "/tasks/kill-all", kill_all, summary="End all tasks"),
-        Route(get, "/tasks/{id}", get_task, activity=False, summary="A task and its output"),
-        Route(get, "/tasks/{id}/stream", stream_task, activity=False, summary="Follow a task"),
-        Route(post, "/tasks/{id}/kill", kill_task, summary="End a task"),
-        Route(("DELETE",), "/tasks/{id}", forget_task, summary="Forget a task that has ended"),
+        Route(
+            get,
+            "/tasks",
+            list_tasks,
+            output=TaskList,
+            query=TasksQuery,
+            activity=False,
+            summary="Tasks that run or ended in the last 15 minutes",
+        ),
+        Route(
+            post,
+            "/tasks/kill-all",
+            kill_all,
+            output=KilledAll,
+            summary="End all tasks: TERM, and after 3 s KILL",
+        ),
+        Route(
+            get,
+            "/tasks/{id}",
+            get_task,
+            output=TaskOutput,
+            statuses=(404,),
+            activity=False,
+            summary="A task and its output",
+        ),
+        Route(
+            get,
+            "/tasks/{id}/stream",
+            stream_task,
+            media=(SSE,),
+            statuses=(404,),
+            activity=False,
+            summary="Follow a task",
+        ),
+        Route(
+            post,
+            "/tasks/{id}/kill",
+            kill_task,
+            output=Done,
+            query=KillQuery,
+            statuses=(400, 404),
+            summary="End a task: TERM or the signal, and after 3 s KILL",
+        ),
+        Route(
+            ("DELETE",),
+            "/tasks/{id}",
+            forget_task,
+            output=Done,
+            statuses=(400,),
+            summary="Forget a task that has ended",
+        ),
     ]

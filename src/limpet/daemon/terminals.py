@@ -16,8 +16,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from limpet.daemon.app import refuse
 from limpet.daemon.context import DaemonContext
+from limpet.daemon.paths import working_folder
 from limpet.daemon.routes import Route
-from limpet.daemon.tasks import Stream, Task, TaskSpec
+from limpet.daemon.task import Stream, Task, TaskSpec, TaskSummary
 from limpet.errors import InvalidInputError
 
 NAME = "terminal"
@@ -41,12 +42,16 @@ class Opened(msgspec.Struct, rename="camel"):
     pty: bool
 
 
+class TerminalList(msgspec.Struct):
+    """Open ones and those that ended in the last 15 minutes."""
+
+    terminals: list[TaskSummary]
+
+
 async def open_terminal(ctx: DaemonContext, given: OpenInput, _: Request) -> Opened:
     """Start a shell on a terminal."""
     size = _size(given.cols, given.rows)
-    cwd = ctx.repo if given.cwd is None else ctx.repo / given.cwd
-    if not await asyncio.to_thread(cwd.is_dir):
-        raise InvalidInputError(f"cwd is not a folder: {given.cwd}")
+    cwd = await asyncio.to_thread(working_folder, ctx.repo, given.cwd)
     shell = shutil.which("bash") or "/bin/sh"
     task = await ctx.tasks.spawn(
         TaskSpec(
@@ -62,9 +67,9 @@ async def open_terminal(ctx: DaemonContext, given: OpenInput, _: Request) -> Ope
     return Opened(id=task.id, pty=task.on_terminal)
 
 
-async def list_terminals(ctx: DaemonContext, _: object, __: Request) -> dict[str, object]:
+async def list_terminals(ctx: DaemonContext, _: object, __: Request) -> TerminalList:
     """Terminals, open ones and those that ended lately."""
-    return {"terminals": [t.summary() for t in ctx.tasks.all() if t.spec.name == NAME]}
+    return TerminalList([t.summary() for t in ctx.tasks.all() if t.spec.name == NAME])
 
 
 async def attach(ctx: DaemonContext, ws: WebSocket, rest: str) -> None:
@@ -143,6 +148,21 @@ def _size(cols: object, rows: object) -> tuple[int, int]:
 def routes(_: DaemonContext) -> list[Route]:
     """Routes of this module; the WebSocket is `attach`."""
     return [
-        Route(("POST",), "/pty", open_terminal, OpenInput, Opened, summary="Open a terminal"),
-        Route(("GET",), "/pty", list_terminals, activity=False, summary="Terminals"),
+        Route(
+            ("POST",),
+            "/pty",
+            open_terminal,
+            OpenInput,
+            Opened,
+            statuses=(409,),
+            summary="Open a terminal",
+        ),
+        Route(
+            ("GET",),
+            "/pty",
+            list_terminals,
+            output=TerminalList,
+            activity=False,
+            summary="Terminals",
+        ),
     ]

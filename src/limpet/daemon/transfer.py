@@ -7,7 +7,6 @@ redirect judged anew. 500 MiB and 5 minutes at most; what failed leaves nothing.
 import asyncio
 import ipaddress
 import os
-import stat
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -17,8 +16,10 @@ import msgspec
 from starlette.requests import Request
 
 from limpet.daemon.context import DaemonContext
-from limpet.daemon.files import fresh_file, workspace_of
+from limpet.daemon.files import fresh_file, workspace_of, write_all
 from limpet.daemon.gate import gate
+from limpet.daemon.paths import told
+from limpet.daemon.reading import open_to_read
 from limpet.daemon.routes import Route, RouteError
 from limpet.errors import ConflictError, InvalidInputError, LimpetError
 
@@ -98,8 +99,8 @@ async def write_from_url(ctx: DaemonContext, given: FetchInput, _: Request) -> T
 
     gate.check()
     turn = gate.turn
-    with ExitStack() as held:
-        workspace = workspace_of(ctx)
+    workspace = workspace_of(ctx)
+    with told(given.path), ExitStack() as held:
         folder, name = held.enter_context(workspace.parent_of(given.path, make_parents=True))
         fd = held.enter_context(fresh_file(ctx, folder, name, given.path))
         try:
@@ -130,7 +131,7 @@ async def _fetch(ctx: DaemonContext, session: "aiohttp.ClientSession", url: str,
                 size += len(chunk)
                 if size > MAX_BYTES:
                     raise TooLargeError(f"larger than {MAX_BYTES} bytes")
-                await asyncio.to_thread(_write_all, fd, chunk)
+                await asyncio.to_thread(write_all, fd, chunk)
             return size
     raise RouteError("the transfer failed: too many redirects", status=502)
 
@@ -141,7 +142,7 @@ async def upload_to_url(ctx: DaemonContext, given: UploadInput, _: Request) -> T
     import aiohttp
 
     path = workspace_of(ctx).readable(given.path)
-    fd = await asyncio.to_thread(_open, str(path), given.path)
+    fd = await asyncio.to_thread(open_to_read, str(path), given.path)
     try:
         size = os.fstat(fd).st_size
         if size > MAX_BYTES:
@@ -180,23 +181,6 @@ async def _chunks(fd: int, size: int) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _open(path: str, given: str) -> int:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise InvalidInputError(f"Cannot read {given}: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise InvalidInputError(f"Not a regular file: {given}")
-    return fd
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
 def _why(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
@@ -211,6 +195,7 @@ def routes(_: DaemonContext) -> list[Route]:
             write_from_url,
             FetchInput,
             Transferred,
+            statuses=(409, 413, 502, 507),
             summary="Fetch a file into the workspace",
         ),
         Route(
@@ -219,6 +204,7 @@ def routes(_: DaemonContext) -> list[Route]:
             upload_to_url,
             UploadInput,
             Transferred,
+            statuses=(413, 502),
             summary="Send a file with PUT",
         ),
     ]

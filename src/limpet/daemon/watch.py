@@ -10,6 +10,7 @@ import os
 import time
 from pathlib import Path
 
+from limpet.daemon import names
 from limpet.daemon.activity import Activity
 from limpet.daemon.capabilities import has
 from limpet.daemon.events import Broadcaster
@@ -106,7 +107,7 @@ class Watcher:
         self._activity.touch("files changed")
         inside = [p.removeprefix("repo/") for p in changed if p.startswith("repo/")]
         for path in inside[:MAX_PATHS_A_FLUSH]:
-            self._events.publish("file-changed", {"path": path})
+            self._events.publish("file-changed", {"path": names.shown(path)})
         if len(inside) > MAX_PATHS_A_FLUSH:
             self._events.publish("file-changed", {"path": "."})
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from limpet.daemon.config_model import Credentials
-from limpet.daemon.git import UNFINISHED, Access, branch_meta, has_ref, is_repository
+from limpet.daemon.git import UNFINISHED, branch_meta, has_ref, is_repository
+from limpet.daemon.git_access import Access
 from limpet.daemon.settings import DaemonSettings
 from limpet.daemon.setup import clone
 from limpet.daemon.setup.clone import Clone, begin_branch

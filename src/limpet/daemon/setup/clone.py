@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from limpet.branches import is_synthetic
 from limpet.daemon import git
+from limpet.daemon.git_access import Access
 from limpet.daemon.settings import DaemonSettings
 from limpet.daemon.setup.redirects import moved_to
 from limpet.daemon.setup.steps import StepFailedError, Tail
@@ -58,7 +59,7 @@ class Clone:
         settings: DaemonSettings,
         url: str,
         branch: str | None,
-        access: git.Access | None,
+        access: Access | None,
         say: Say,
         *,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,

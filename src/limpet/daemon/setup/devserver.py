@@ -16,7 +16,7 @@ from limpet.daemon.setup.detect import STARTERS, Project, run_script
 from limpet.daemon.setup.install import project_environment
 from limpet.daemon.setup.ports import Listening, Sniffer
 from limpet.daemon.setup.steps import Tail
-from limpet.daemon.tasks import Task, TaskSpec
+from limpet.daemon.task import Task, TaskSpec
 from limpet.errors import ConflictError
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from limpet.daemon.setup.devserver import DevServer
 from limpet.daemon.setup.install import Install
 from limpet.daemon.setup.ports import Listening
 from limpet.daemon.setup.steps import StepFailedError
-from limpet.daemon.tasks import TaskSpec
+from limpet.daemon.task import TaskSpec
 
 if TYPE_CHECKING:
     from limpet.daemon.context import DaemonContext

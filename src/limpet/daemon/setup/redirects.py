@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
-from limpet.daemon.git import Access
+from limpet.daemon.git_access import Access
 
 MAX_HOPS: Final = 3
 TIMEOUT_S: Final = 10.0

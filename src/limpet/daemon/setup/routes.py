@@ -8,6 +8,8 @@ from starlette.requests import Request
 from limpet.daemon.config_model import Config, as_document
 from limpet.daemon.routes import Route, RouteError, json_bytes, read_body
 from limpet.daemon.setup.orchestrator import ORDER
+from limpet.daemon.status_routes import Orchestrator
+from limpet.daemon.task import TaskSummary
 from limpet.errors import ConflictError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -31,8 +33,8 @@ class ConfigNow(msgspec.Struct, rename="camel"):
     config: dict[str, Any] | None
     env_keys: list[str]
     ready: bool
-    orchestrator: dict[str, Any]
-    tasks: list[dict[str, Any]]
+    orchestrator: Orchestrator
+    tasks: list[TaskSummary]
 
 
 class Enqueued(msgspec.Struct):
@@ -55,7 +57,7 @@ async def get_config(ctx: "DaemonContext", _: object, __: Request) -> ConfigNow:
         config=None if config is None else shown(config),
         env_keys=sorted({*ctx.config.env, *ctx.config.missing_env}),
         ready=ctx.setup.phase == "running",
-        orchestrator={"running": ctx.setup.running, "pending": ctx.setup.pending},
+        orchestrator=Orchestrator(ctx.setup.running, list(ctx.setup.pending)),
         tasks=[task.summary() for task in ctx.tasks.running()],
     )
 
@@ -126,14 +128,29 @@ def config_routes(_: "DaemonContext") -> list[Route]:
         Route(
             ("GET",), "/config", get_config, output=ConfigNow, activity=False, summary="The config"
         ),
-        Route(("POST", "PUT"), "/config", post_config, output=ConfigAnswer, summary="Configure"),
+        Route(
+            ("POST", "PUT"),
+            "/config",
+            post_config,
+            output=ConfigAnswer,
+            body=("application/json",),
+            statuses=(400, 408, 409, 413),
+            summary="Configure",
+        ),
     ]
 
 
 def setup_routes(_: "DaemonContext") -> list[Route]:
     """`/setup/<step>`."""
     return [
-        Route(("POST",), "/setup/{step}", enqueue, output=Enqueued, summary="Resume from a step")
+        Route(
+            ("POST",),
+            "/setup/{step}",
+            enqueue,
+            output=Enqueued,
+            statuses=(404,),
+            summary="Resume from a step",
+        )
     ]
 
 
