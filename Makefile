@@ -55,7 +55,7 @@ demo: setup ## The main job by itself: make, edit, save, kill -9, restore, compa
 
 # --- checks -----------------------------------------------------------------------------------
 
-.PHONY: check check-python check-web test test-servers faults-store bench-store faults-main faults-engine fuzz bench bench-main
+.PHONY: check check-python check-web test matrix test-servers faults-store bench-store faults-main faults-engine fuzz bench bench-main
 check: check-python check-web ## Format, lint, types, import contract, dead code, the web app's checks
 check-python: setup-dev
 	$(BIN)/ruff format --check src tests bench hatch_build.py
@@ -75,6 +75,9 @@ test-servers: setup-dev ## Install other people's store servers that the tests s
 
 test: check test-servers ## Everything that must hold before a commit, in under 20 minutes
 	$(BIN)/pytest -m 'not fault and not engine_fault' $(PYTEST_ARGS)
+
+matrix: setup-dev ## Real projects of each package manager and framework, there and home again; ONLY=next,pip
+	$(BIN)/python -m tests.matrix
 
 faults-main: setup-dev ## Break the main job in every way its faults table names
 	SEED=$(SEED) $(BIN)/python -m tests.faults.report $(PYTEST_ARGS)

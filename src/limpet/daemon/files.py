@@ -19,6 +19,7 @@ from starlette.requests import Request
 
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.gate import gate
+from limpet.daemon.ownership import give_new
 from limpet.daemon.paths import Workspace, exists, is_folder
 from limpet.daemon.patterns import PRUNED, walk_matching
 from limpet.daemon.routes import Route
@@ -307,6 +308,7 @@ def fresh_file(ctx: DaemonContext, folder: int, name: str, given: str) -> Iterat
             try:
                 if old is not None:
                     os.fchmod(fd, stat.S_IMODE(old.st_mode))
+                give_new(fd, folder)
                 yield fd
             finally:
                 os.close(fd)
@@ -393,6 +395,7 @@ def _mkdir(ctx: DaemonContext, path: str) -> None:
     with workspace.parent_of(path, make_parents=True) as (folder, name):
         try:
             os.mkdir(name, dir_fd=folder)
+            give_new(name, folder)
         except FileExistsError:
             if not is_folder(exists(folder, name)):
                 raise InvalidInputError(f"A file is in the way: {path}") from None

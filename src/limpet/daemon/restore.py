@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.gate import gate
 from limpet.daemon.hand_over import Upload, UploadBrokenError
+from limpet.daemon.ownership import give_tree, owner_of
 from limpet.daemon.snapshots import DIGEST, MAX_SNAPSHOT_ID, SnapshotService, number
 from limpet.errors import InvalidInputError, LimpetError
 from limpet.snapshots.patch import apply_patch, fetch
@@ -130,6 +131,7 @@ async def _patch(
             receipt = apply_patch(ctx.root, plan)
             workspace = ctx.settings.app_root
             make_folders(workspace)
+            give_tree(workspace, owner_of(ctx.settings))
             healed = tuple(Remark(path, "stale lock") for path in heal_locks(workspace))
             return replace(receipt, healed=healed), ()
 
@@ -168,6 +170,7 @@ async def _stage(
                 on_progress=progress,
             )
         make_folders(staged)
+        give_tree(staged, owner_of(ctx.settings))
         healed = [Remark(path, "stale lock") for path in heal_locks(staged)]
         return replace(
             receipt,

@@ -46,7 +46,9 @@ def test_a_version_is_found_in_what_a_program_says() -> None:
 
 
 async def test_a_missing_program_is_named_with_how_to_get_it(tmp_path: Path) -> None:
-    project = Project(tmp_path, "npm", "node", "package.json", why="package.json is there")
+    project = Project(
+        tmp_path, tmp_path, "npm", "node", "package.json", why="package.json is there"
+    )
     found = await look(project, tmp_path, {"PATH": str(tmp_path)})
     assert "node is not there" in found.problem
     assert "https://nodejs.org" in found.problem
@@ -59,9 +61,9 @@ async def test_an_old_node_is_told_to_vite_projects(tmp_path: Path) -> None:
         (tools / name).write_text(f"#!/bin/sh\n{text}\n")
         (tools / name).chmod(0o755)
     env = {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
-    vite = Project(tmp_path, "npm", "node", dependencies=frozenset({"vite"}))
+    vite = Project(tmp_path, tmp_path, "npm", "node", dependencies=frozenset({"vite"}))
     assert "18.20.0" in (await look(vite, tmp_path, env)).problem
-    plain = Project(tmp_path, "npm", "node")
+    plain = Project(tmp_path, tmp_path, "npm", "node")
     assert (await look(plain, tmp_path, env)).problem == ""
-    asks = Project(tmp_path, "npm", "node", engines_node=">=20")
+    asks = Project(tmp_path, tmp_path, "npm", "node", engines_node=">=20")
     assert "asks for Node >=20" in (await look(asks, tmp_path, env)).problem
