@@ -157,7 +157,9 @@ def test_an_environment_without_its_interpreter_is_no_good(tmp_path: Path) -> No
 
 def test_plug_and_play_is_vouched_for_by_its_map_and_the_archives_it_names(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text('{"packageManager": "yarn@4.18.1"}')
-    (tmp_path / ".pnp.cjs").write_text('{"packageLocation": "../home/a.zip/node_modules/a/"}')
+    places = ("../home/a.zip/node_modules/a/", "./.yarn/__virtual__/a/1/home/a.zip/node_modules/a/")
+    named = [{"packageLocation": place} for place in places]
+    (tmp_path / ".pnp.cjs").write_text(json.dumps(named))
     archive = tmp_path.parent / "home" / "a.zip"
     archive.parent.mkdir()
     archive.touch()

@@ -232,17 +232,22 @@ class DevServer:
             self._log(f"[the dev server has run for {QUIET_S:g} s and {what}]")
         if not found:
             return LOOK_S
-        for one in found:
-            answer = await probe.head(one.host, one.port)
-            if answer is None or not (certain or answer.html or run.age_s > UNSURE_S):
-                continue
-            run.up, run.misses = True, 0
-            run.up_since = run.up_since or time.monotonic()
-            self.address = one
-            self._on_phase("running", port=one.port, html=answer.html)
-            self._ctx.events.publish("reload", {})
-            return PROBE_UP_S
-        return PROBE_STARTING_S
+        run.listens_since = run.listens_since or time.monotonic()
+        sure = certain or time.monotonic() - run.listens_since > UNSURE_S
+        answers = [(one, await probe.head(one.host, one.port)) for one in found]
+        answered = [(one, answer) for one, answer in answers if answer is not None]
+        # Of several ports, the page's: an API beside it may be up first.
+        pages = [pair for pair in answered if pair[1].html]
+        chosen = answered if certain else pages or (answered if sure else [])
+        if not chosen:
+            return PROBE_STARTING_S
+        one, answer = chosen[0]
+        run.up, run.misses = True, 0
+        run.up_since = run.up_since or time.monotonic()
+        self.address = one
+        self._on_phase("running", port=one.port, html=answer.html)
+        self._ctx.events.publish("reload", {})
+        return PROBE_UP_S
 
     async def _successor(self, script: str) -> Task | None:
         """The run that took over when somebody ran the script by hand."""
@@ -273,6 +278,7 @@ class _Run:
         self._begun = time.monotonic()
         self._taken_since: float | None = None
         self.was_told = False
+        self.listens_since: float | None = None
         self.up = False
         self.up_since: float | None = None
         self.misses = 0

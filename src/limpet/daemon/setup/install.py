@@ -60,7 +60,6 @@ _ALWAYS: Final = {
     # Installing is our step's, which says why: a script that is run does not do it by itself.
     "pnpm_config_verify_deps_before_run": "false",
     "pnpm_config_confirm_modules_purge": "false",
-    "npm_config_confirm_modules_purge": "false",
 }
 
 
@@ -119,6 +118,8 @@ class Install:
         self._project = project
         self._say = say
         self._env = project_environment(settings, {**config.env, **_ENVIRONMENT})
+        if project.manager == "pnpm":  # as it is called up to 10; npm would complain of it
+            self._env.setdefault("npm_config_confirm_modules_purge", "false")
         self._toolchain = Toolchain()
 
     async def why(self) -> str | None:
