@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, Page, WebSocket
+from playwright.sync_api import Browser, Error, Page, WebSocket
 
 from limpet.daemon.setup.orchestrator import FAILED
 from limpet.snapshots.tree import delete_tree
@@ -226,9 +226,10 @@ def _await_text(page: Page, text: str, *, again: bool = False) -> None:
         return
 
     def seen() -> bool:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Error):  # it is between two states of its server
             page.reload(wait_until="domcontentloaded", timeout=5000)
-        return text in page.content()
+            return text in page.content()
+        return False
 
     poll_until(f"{text!r} in the page", seen, SHOWN_S, 0.2)
 

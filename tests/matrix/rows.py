@@ -63,7 +63,7 @@ ROWS: Final = (
     Row("django-pip", "urls.py", "server", bound=True),
     Row("procfile", "web.py", "server", bound=True),
     Row("fastapi-uv", "main.py", "server", ("uv",), bound=True),
-    Row("flask-poetry", "app.py", "server", ("poetry",), bound=True),
+    Row("poetry", "page.html", "server", ("poetry",), bound=True),
     Row(
         "workspaces-npm", "packages/words/text.js", "module",
         said="apps/web is the one package with a 'dev' script",
@@ -78,7 +78,7 @@ ROWS: Final = (
         said="packages/web is the one package with a 'dev' script",
     ),
     Row(
-        "workspace-uv", "packages/web/app.py", "server", ("uv",), bound=True,
+        "workspace-uv", "packages/words/src/words/__init__.py", "server", ("uv",), bound=True,
         application={"packageManager": {"path": "packages/web"}},
     ),
 )  # fmt: skip
