@@ -55,7 +55,7 @@ demo: setup ## The main job by itself: make, edit, save, kill -9, restore, compa
 
 # --- checks -----------------------------------------------------------------------------------
 
-.PHONY: check check-python check-web test test-servers previews daemon-alone faults-store bench-store faults-main faults-engine fuzz fuzz-daemon bench bench-daemon bench-main
+.PHONY: check check-python check-web test matrix test-servers previews daemon-alone faults-store bench-store faults-main faults-engine fuzz fuzz-daemon bench bench-daemon bench-main
 check: check-python check-web ## Format, lint, types, import contract, dead code, the web app's checks
 check-python: setup-dev
 	$(BIN)/ruff format --check src tests bench hatch_build.py
@@ -82,6 +82,9 @@ daemon-alone: setup-dev ## The wheel's daemon in an empty environment, with what
 
 test: check test-servers ## Everything that must hold before a commit, in under 20 minutes
 	$(BIN)/pytest -m 'not fault and not engine_fault and not preview' $(PYTEST_ARGS)
+
+matrix: setup-dev ## Real projects of each package manager and framework, there and home again; ONLY=next,pip
+	$(BIN)/python -m tests.matrix
 
 faults-main: setup-dev ## Break the main job in every way its faults table names
 	SEED=$(SEED) $(BIN)/python -m tests.faults.report $(PYTEST_ARGS)

@@ -146,3 +146,35 @@ def test_a_config_comes_back_from_its_document() -> None:
         }
     )[0]
     assert parse(as_document(parsed))[0] == parsed
+
+
+@pytest.mark.parametrize(
+    ("patch", "transition"),
+    [
+        ({"git": {"repository": {"depth": 0}}}, "branch-change"),
+        ({"application": {"script": "serve"}}, "runtime-change"),
+        ({"application": {"command": "node x.js"}}, "runtime-change"),
+    ],
+)
+def test_how_much_history_and_what_starts_the_app_are_changes(
+    patch: dict[str, Any], transition: str
+) -> None:
+    old, _ = parse({"git": {"repository": {"cloneUrl": "https://example.com/a.git"}}})
+    new, _ = parse(merge(as_document(old), patch))
+    assert classify(old, new) == transition
+    assert classify(new, new) == "no-op"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"git": {"repository": {"cloneUrl": "https://example.com/a", "depth": -1}}},
+        {"git": {"repository": {"cloneUrl": "https://example.com/a", "depth": "all"}}},
+        {"application": {"script": "--inspect"}},
+        {"application": {"command": "  "}},
+        {"application": {"script": "a", "command": "b"}},
+    ],
+)
+def test_an_odd_depth_or_starter_is_refused(document: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError):
+        parse(document)

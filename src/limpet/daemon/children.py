@@ -57,6 +57,8 @@ def child_environment(
     env.setdefault("npm_config_cache", str(settings.cache_dir / "npm"))
     env.setdefault("BUN_INSTALL_CACHE_DIR", str(settings.cache_dir / "bun"))
     env["HOME"] = str(settings.home)
+    # What deno has fetched is its install, and no mere cache: it comes home like node_modules.
+    env.setdefault("DENO_DIR", str(settings.home / ".deno"))
     env["APP_ROOT"] = str(settings.app_root)
     env["COREPACK_ENABLE_STRICT"] = "0"
     env["COREPACK_ENABLE_DOWNLOAD_PROMPT"] = "0"
@@ -240,6 +242,8 @@ def _start_on_terminal(
 ) -> Child:
     master, slave = open_terminal(size)
     try:
+        if uid is not None:  # it opens the terminal by its name, as somebody else
+            os.fchown(slave, uid, -1)
         popen = subprocess.Popen(
             ["/bin/sh", "-c", _ON_TERMINAL, os.ttyname(slave), *argv],
             cwd=cwd,

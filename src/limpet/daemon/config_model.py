@@ -26,18 +26,23 @@ Transition = Literal[
     "no-op",
 ]
 MAX_ENV_VALUE_BYTES = 32 * 1024
+MAX_DEPTH = 1_000_000
 SCHEMES = ("https", "file")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 
 
 class Repository(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
-    """Where the workspace's git repository comes from; `clone_url` has no credentials in it."""
+    """Where the workspace's git repository comes from; `clone_url` has no credentials in it.
+
+    `depth` is how many commits of each branch are fetched, 0 all of them with tags; 1 by default.
+    """
 
     clone_url: str | None = None
     branch: str | None = None
     display_name: str | None = None
     repo_name: str | None = None
+    depth: int | None = None
 
 
 class Identity(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
@@ -66,11 +71,17 @@ class PackageManager(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Application(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
-    """What is known of the app beforehand; what is not, is detected."""
+    """What is known of the app beforehand; what is not, is detected.
+
+    `script` is the script that starts it in place of `dev` or `start`; `command` a shell's command
+    that does, in the app's folder, with the project's own programs in its PATH.
+    """
 
     package_manager: PackageManager = PackageManager()
     runtime: Runtime | None = None
     port: int | None = None
+    script: str | None = None
+    command: str | None = None
 
 
 class Config(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -160,7 +171,9 @@ def classify(old: Config | None, new: Config) -> Transition:
         return "bootstrap"
     if new.branch is not None and old.branch != new.branch:
         return "branch-change"
-    if old.application.runtime != new.application.runtime:
+    if old.git.repository.depth != new.git.repository.depth:
+        return "branch-change"
+    if _run_by(old.application) != _run_by(new.application):
         return "runtime-change"
     if old.application.package_manager != new.application.package_manager:
         return "pm-change"
@@ -169,6 +182,10 @@ def classify(old: Config | None, new: Config) -> Transition:
     if old.env != new.env:
         return "env-change"
     return "no-op"
+
+
+def _run_by(application: Application) -> tuple[str | None, ...]:
+    return application.runtime, application.script, application.command
 
 
 def split_url(url: str) -> tuple[str, Credentials | None]:
@@ -201,6 +218,11 @@ def _check(config: Config) -> None:
     for branch in (config.branch, config.git.begin_branch):
         if branch is not None:
             check_branch(branch)
+    depth = config.git.repository.depth
+    if depth is not None and not 0 <= depth <= MAX_DEPTH:
+        raise InvalidInputError(
+            f"invalid config: git.repository.depth must be from 0 (everything) to {MAX_DEPTH}"
+        )
     identity = config.git.identity
     named = (identity.user_name, identity.user_email)
     if any(named) and not all(named):
@@ -210,6 +232,7 @@ def _check(config: Config) -> None:
     manager = config.application.package_manager
     if manager.path is not None:
         _check_folder(manager.path)
+    _check_starter(config.application)
     port = config.application.port
     if port is not None and not 0 < port < 65536:
         raise InvalidInputError("invalid config: application.port must be from 1 to 65535")
@@ -218,6 +241,18 @@ def _check(config: Config) -> None:
             raise InvalidInputError(f"invalid config: env: {name[:80]!r} is not a variable's name")
         if "\0" in value or len(value.encode(errors="replace")) > MAX_ENV_VALUE_BYTES:
             raise InvalidInputError(f"invalid config: env: the value of {name} cannot be given")
+
+
+def _check_starter(application: Application) -> None:
+    script, command = application.script, application.command
+    if script is not None and command is not None:
+        raise InvalidInputError(
+            "invalid config: application.script and application.command exclude each other"
+        )
+    if script is not None and (not script or script.startswith("-") or _CONTROL.search(script)):
+        raise InvalidInputError("invalid config: application.script must be a script's name")
+    if command is not None and (not command.strip() or "\0" in command):
+        raise InvalidInputError("invalid config: application.command must not be empty")
 
 
 def _check_folder(path: str) -> None:

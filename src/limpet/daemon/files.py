@@ -16,6 +16,7 @@ from starlette.requests import Request
 
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.gate import gate
+from limpet.daemon.ownership import give_copy, give_new
 from limpet.daemon.paths import Workspace, exists, is_folder, told
 from limpet.daemon.placing import Entry, copy_entry, delete_entry, place_entry, same_entry
 from limpet.daemon.routes import Done, Route
@@ -157,6 +158,7 @@ def fresh_file(ctx: DaemonContext, folder: int, name: str, given: str) -> Iterat
             try:
                 if old is not None:
                     os.fchmod(fd, stat.S_IMODE(old.st_mode))
+                give_new(fd, folder)
                 yield fd
             finally:
                 os.close(fd)
@@ -233,6 +235,7 @@ def _mkdir(ctx: DaemonContext, path: str) -> None:
     with told(path), workspace.parent_of(path, make_parents=True) as (folder, name):
         try:
             os.mkdir(name, dir_fd=folder)
+            give_new(name, folder)
         except FileExistsError:
             if not is_folder(exists(folder, name)):
                 raise InvalidInputError(f"A file is in the way: {path}") from None
@@ -266,6 +269,7 @@ def _copy(ctx: DaemonContext, given: MoveInput) -> None:
         if exists(source, name) is None:
             raise InvalidInputError(f"File not found: {given.from_}")
         copy_entry(Entry(source, name), Entry(*made))
+        give_copy(made[1], made[0], target)
         _place(Entry(*made), Entry(target, new_name), Entry(*aside), given)
 
 

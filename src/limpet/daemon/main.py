@@ -47,6 +47,7 @@ from limpet.daemon.gate import gate
 from limpet.daemon.late_preview import LatePreview
 from limpet.daemon.openapi import openapi_route
 from limpet.daemon.origin import OriginStore
+from limpet.daemon.ownership import owner_of
 from limpet.daemon.processes import Reaper, become_subreaper, hide_memory
 from limpet.daemon.rescue import rescue
 from limpet.daemon.routes import Route
@@ -195,10 +196,15 @@ async def _context(settings: DaemonSettings, root: SandboxRoot) -> AsyncIterator
 
 
 def _prepare(ctx: DaemonContext, origin: OriginStore) -> None:
-    make_folders(ctx.root.workspace)
+    workspace = ctx.root.workspace
+    make_folders(workspace)
+    owner = owner_of(ctx.settings)
+    if owner is not None:
+        for folder in (workspace, *(workspace / name for name in ("repo", "home", "tmp"))):
+            os.chown(folder, *owner, follow_symlinks=False)
     ctx.settings.cache_dir.mkdir(parents=True, exist_ok=True)
-    if ctx.settings.drop_to is not None and os.geteuid() == 0:
-        os.chown(ctx.settings.cache_dir, *ctx.settings.drop_to)
+    if owner is not None:
+        os.chown(ctx.settings.cache_dir, *owner)
     logs = ctx.settings.logs_dir
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     for log in logs.glob("task*"):

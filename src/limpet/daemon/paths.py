@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from limpet.daemon import names
+from limpet.daemon.ownership import give_new
 from limpet.errors import InvalidInputError
 
 MAX_LINKS = 40
@@ -155,6 +156,7 @@ class _Walk:
                 raise InvalidInputError(f"File not found: {given}") from None
             with suppress(FileExistsError):
                 os.mkdir(name, dir_fd=folder)
+                give_new(name, folder)
             return os.open(name, _FOLDER, dir_fd=folder)
         except NotADirectoryError:
             raise InvalidInputError(f"Not a folder on the way: {given}") from None

@@ -204,3 +204,23 @@ def _theirs(*, whole_namespace: bool, spare: frozenset[int]) -> list[int]:
 def _kill(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
+
+
+def end_marked(marker: str) -> int:
+    """Kill the descendants of ours that were started with `marker` (NAME=value) in their
+    environment; how many those were. Blocking, but quick.
+    """
+    wanted = f"\0{marker}\0".encode()
+    count = 0
+    for process in descendants(process_table(), os.getpid()):
+        if process.dead:
+            continue
+        try:
+            environ = Path(f"/proc/{process.pid}/environ").read_bytes()
+        except OSError:
+            continue
+        if wanted in b"\0" + environ:
+            count += 1
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process.pid, signal.SIGKILL)
+    return count

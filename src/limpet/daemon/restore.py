@@ -17,6 +17,7 @@ from limpet.daemon.context import DaemonContext
 from limpet.daemon.folders import make_folders
 from limpet.daemon.gate import gate
 from limpet.daemon.hand_over import Upload, UploadBrokenError
+from limpet.daemon.ownership import give_tree, owner_of
 from limpet.daemon.routes import chunks_of
 from limpet.daemon.snapshots import DIGEST, MAX_SNAPSHOT_ID, Restored, SnapshotService, number
 from limpet.errors import InvalidInputError, LimpetError
@@ -125,6 +126,7 @@ async def _patch(
             receipt = apply_patch(ctx.root, plan)
             workspace = ctx.settings.app_root
             make_folders(workspace)
+            give_tree(workspace, owner_of(ctx.settings))
             healed = tuple(Remark(path, "stale lock") for path in heal_locks(workspace))
             return replace(receipt, healed=healed), ()
 
@@ -163,6 +165,7 @@ async def _stage(
                 on_progress=progress,
             )
         make_folders(staged)
+        give_tree(staged, owner_of(ctx.settings))
         healed = [Remark(path, "stale lock") for path in heal_locks(staged)]
         return replace(
             receipt,

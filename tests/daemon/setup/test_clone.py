@@ -64,11 +64,12 @@ def work(
     told: Told | None = None,
     *,
     password: str = SECRET,
+    depth: int = 1,
 ) -> Clone:
     told = told or Told()
     url = server.url("small")
     access = Access(url, Credentials("user@example.com", password))
-    return Clone(settings, url, branch, access, told.say, pause=told.pause)
+    return Clone(settings, url, branch, access, told.say, pause=told.pause, depth=depth)
 
 
 async def test_a_branch_of_the_remote_is_cloned_and_followed(
@@ -329,3 +330,37 @@ async def test_a_branch_begins_at_the_state_that_is_there_and_asks_no_remote(
     git("checkout", "-q", "main", cwd=repo)
     await begin_branch(settings, "next", told.say)
     assert git("branch", "--show-current", cwd=repo) == "main", "it has been begun before"
+
+
+async def test_everything_is_there_when_everything_is_asked_for(
+    server: GitServer, settings: DaemonSettings
+) -> None:
+    server.commit("small", {"d.txt": "second\n"})
+    server.commit("small", {"e.txt": "aside\n"}, branch="aside")
+    git("tag", "v1", "main", cwd=server.bare("small"))
+    repo = settings.repo
+    await work(server, settings, "main").clone()
+    assert git("rev-list", "--count", "HEAD", cwd=repo) == "1"
+    assert not await has_ref(settings, repo, "refs/remotes/origin/aside")
+    told = Told()
+    await work(server, settings, "main", told, depth=0).deepen()
+    assert "all of it is asked for" in told.text
+    assert git("rev-list", "--count", "HEAD", cwd=repo) == "2"
+    assert await has_ref(settings, repo, "refs/remotes/origin/aside")
+    requests = server.request_count
+    await work(server, settings, "main", depth=0).deepen()
+    assert server.request_count == requests, "there is nothing more to ask for"
+
+
+async def test_a_full_clone_has_every_commit_branch_and_tag(
+    server: GitServer, settings: DaemonSettings
+) -> None:
+    server.commit("small", {"d.txt": "second\n"})
+    server.commit("small", {"e.txt": "aside\n"}, branch="aside")
+    git("tag", "v1", "main", cwd=server.bare("small"))
+    await work(server, settings, "main", depth=0).clone()
+    repo = settings.repo
+    assert git("rev-list", "--count", "HEAD", cwd=repo) == "2"
+    assert git("tag", cwd=repo) == "v1"
+    assert await has_ref(settings, repo, "refs/remotes/origin/aside")
+    assert not (repo / ".git" / "shallow").exists()

@@ -79,7 +79,7 @@ def test_deno_tasks_are_read_past_comments(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "command"),
     [
-        ({"manage.py": ""}, '.venv/bin/python manage.py runserver "$HOST:$PORT"'),
+        ({"manage.py": ""}, 'python manage.py runserver "$HOST:$PORT"'),
         ({"main.py": "api = FastAPI()\n"}, "-m uvicorn main:api"),
         ({"app.py": "import flask\napp = flask.Flask(__name__)\n"}, "-m flask --app app:app"),
         ({"Procfile": "worker: x\nweb: gunicorn a:b\n"}, "gunicorn a:b"),

@@ -231,3 +231,87 @@ def pids_of(daemon: DaemonProcess, words: str) -> list[int]:
         if line == words and cwd.startswith(str(daemon.workspace)):
             found.append(int(folder.name))
     return found
+
+
+def test_one_that_listens_twice_is_previewed_where_its_page_is(
+    daemon: DaemonProcess, repo: Path
+) -> None:
+    """A dev server with an API beside it, in either order of ports, printed or not."""
+    both = """\
+const http = require('http');
+const api = http.createServer((q, r) => {
+  r.setHeader('content-type', 'application/json'); r.end('{}'); });
+const page = http.createServer((q, r) => {
+  r.setHeader('content-type', 'text/html'); r.end('<h1>the page</h1>'); });
+api.listen(0, '127.0.0.1', () => page.listen(0, '127.0.0.1', () => {
+  console.log('up'); }));
+"""
+    bring_up(daemon, repo, both)
+    wait_phase(daemon, "running")
+    assert b"the page" in daemon.http.request("GET", f"{daemon.url}/").data
+    assert lifecycle(daemon)["htmlSupport"] is True
+
+
+def test_one_that_dies_again_and_again_is_given_up(daemon: DaemonProcess, repo: Path) -> None:
+    dying = SERVER_JS + "setTimeout(() => process.exit(3), 1500);\n"
+    bring_up(daemon, repo, dying)
+    wait_phase(daemon, "start-failed", timeout_s=180.0)
+    said = setup_log(daemon)
+    for attempt in range(1, 6):
+        assert f"restarting (attempt {attempt}/5)" in said
+    assert "attempt 6" not in said
+    assert "after 5 restarts" in lifecycle(daemon)["error"]
+
+
+def test_one_that_never_listens_is_told_and_stays(daemon: DaemonProcess, repo: Path) -> None:
+    bring_up(daemon, repo, "setInterval(() => {}, 1000); console.log('thinking');")
+    poll_until(
+        "what is said of it", lambda: "listens on no port yet" in setup_log(daemon), timeout_s=60
+    )
+    assert health_phase(daemon) == "starting"
+    assert daemon.http.request("GET", f"{daemon.url}/").status == 503
+    (repo / "server.js").write_text(SERVER_JS)
+    daemon.post("/setup/start", {})
+    wait_phase(daemon, "running")
+
+
+def test_one_that_slips_into_the_background_is_ended_and_told(
+    daemon: DaemonProcess, repo: Path
+) -> None:
+    slips = """\
+const { spawn } = require('child_process');
+const fs = require('fs');
+const behind = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'],
+  { detached: true, stdio: 'ignore' });
+fs.writeFileSync('pid', String(behind.pid));
+behind.unref();
+"""
+    bring_up(daemon, repo, slips)
+    wait_phase(daemon, "start-failed")
+    error = lifecycle(daemon)["error"]
+    assert "left 1 process in the background (ended now)" in error
+    assert "stay in the foreground" in error
+    pid = int((repo / "pid").read_text())
+    poll_until("its end", lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_a_configured_command_runs_with_the_projects_own_programs(
+    daemon: DaemonProcess, repo: Path
+) -> None:
+    tool = repo / "node_modules/.bin/serve-it"
+    tool.parent.mkdir(parents=True)
+    tool.write_text("#!/bin/sh\nexec node other.js\n")
+    tool.chmod(0o755)
+    (repo / "other.js").write_text(SERVER_JS)
+    (repo / "README").write_text("no manifest at all")
+    daemon.post("/config", {"application": {"command": "serve-it"}})
+    wait_phase(daemon, "running")
+    answer = daemon.post("/config", {"application": {"command": "node other.js"}})
+    assert answer["transition"] == "runtime-change"
+    wait_phase(daemon, "running")
+    assert b"hello" in daemon.http.request("GET", f"{daemon.url}/").data
+
+
+def health_phase(daemon: DaemonProcess) -> str:
+    phase: str = daemon.http.request("GET", f"{daemon.url}/health").json()["phase"]
+    return phase

@@ -14,8 +14,9 @@ from limpet.daemon.setup.mark import (
     begin,
     end,
     fingerprint,
+    is_foreign,
     mark_installed,
-    remove_cut_off,
+    remove,
     was_cut_off,
     why_install,
 )
@@ -68,7 +69,7 @@ def test_what_a_cut_off_install_left_is_removed_and_nothing_beside_it(repo: Path
     (half / "package.json").write_text("{}")
     half.chmod(0o555)
     assert was_cut_off(project)
-    remove_cut_off(project, repo / "tmp")
+    remove(project, repo / "tmp")
     assert sorted(path.name for path in repo.iterdir()) == [
         "package-lock.json", "package.json", "tmp",
     ]  # fmt: skip
@@ -117,3 +118,68 @@ def test_a_project_without_dependencies_gets_its_folder(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text("{}")
     mark_installed(*now(tmp_path))
     assert why(tmp_path) is None
+
+
+def test_packages_that_have_gone_are_noticed_and_new_ones_are_fine(repo: Path) -> None:
+    for name in ("a", "b"):
+        (repo / "node_modules" / name).mkdir()
+    mark_installed(*now(repo))
+    (repo / "node_modules" / ".vite").mkdir()
+    (repo / "node_modules" / "c").mkdir()
+    assert why(repo) is None
+    for name in ("a", "b"):
+        (repo / "node_modules" / name).rmdir()
+    assert why(repo) == "1 packages have gone from node_modules"
+
+
+def test_what_lies_in_the_members_of_a_monorepo_counts(repo: Path) -> None:
+    (repo / "package.json").write_text(json.dumps({"workspaces": ["apps/*"]}))
+    tree = repo / "apps/web/node_modules"
+    tree.mkdir(parents=True)
+    (repo / "apps/web/package.json").write_text("{}")
+    mark_installed(*now(repo))
+    assert why(repo) is None
+    tree.rmdir()
+    assert why(repo) == "there is no apps/web/node_modules"
+    tree.mkdir()
+    remove(now(repo)[0], repo / "tmp")
+    assert not tree.exists()
+    assert not (repo / "node_modules").exists()
+
+
+def test_an_environment_without_its_interpreter_is_no_good(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("")
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").symlink_to("/no/such/python")
+    mark_installed(*now(tmp_path))
+    assert why(tmp_path) == "the interpreter of .venv is not there"
+
+
+def test_plug_and_play_is_vouched_for_by_its_map_and_the_archives_it_names(tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text('{"packageManager": "yarn@4.18.1"}')
+    places = ("../home/a.zip/node_modules/a/", "./.yarn/__virtual__/a/1/home/a.zip/node_modules/a/")
+    named = [{"packageLocation": place} for place in places]
+    (tmp_path / ".pnp.cjs").write_text(json.dumps(named))
+    archive = tmp_path.parent / "home" / "a.zip"
+    archive.parent.mkdir()
+    archive.touch()
+    mark_installed(*now(tmp_path))
+    assert (tmp_path / ".yarn" / MARK_NAME).exists()
+    assert why(tmp_path) is None
+    archive.unlink()
+    assert why(tmp_path) == "1 of the packages that .pnp.cjs names are not there"
+    (tmp_path / ".pnp.cjs").unlink()
+    assert why(tmp_path) == ".pnp.cjs changed since"
+
+
+@pytest.mark.parametrize(
+    ("change", "foreign"),
+    [({"runtime": "x"}, True), ({"libc": "musl"}, True), ({"place": "/other"}, True),
+     ({"manager": "pnpm"}, True), ({"files": {}}, False)],
+)  # fmt: skip
+def test_only_what_was_made_elsewhere_is_thrown_away(
+    repo: Path, change: dict[str, str], foreign: bool
+) -> None:
+    project, mark = now(repo)
+    mark_installed(project, msgspec.structs.replace(mark, **change))
+    assert is_foreign(project, mark) is foreign

@@ -46,7 +46,9 @@ def test_a_version_is_found_in_what_a_program_says() -> None:
 
 
 async def test_a_missing_program_is_named_with_how_to_get_it(tmp_path: Path) -> None:
-    project = Project(tmp_path, "npm", "node", "package.json", why="package.json is there")
+    project = Project(
+        tmp_path, tmp_path, "npm", "node", "package.json", why="package.json is there"
+    )
     found = await look(project, tmp_path, {"PATH": str(tmp_path)})
     assert "node is not there" in found.problem
     assert "https://nodejs.org" in found.problem
@@ -59,9 +61,32 @@ async def test_an_old_node_is_told_to_vite_projects(tmp_path: Path) -> None:
         (tools / name).write_text(f"#!/bin/sh\n{text}\n")
         (tools / name).chmod(0o755)
     env = {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
-    vite = Project(tmp_path, "npm", "node", dependencies=frozenset({"vite"}))
+    vite = Project(tmp_path, tmp_path, "npm", "node", dependencies=frozenset({"vite"}))
     assert "18.20.0" in (await look(vite, tmp_path, env)).problem
-    plain = Project(tmp_path, "npm", "node")
+    plain = Project(tmp_path, tmp_path, "npm", "node")
     assert (await look(plain, tmp_path, env)).problem == ""
-    asks = Project(tmp_path, "npm", "node", engines_node=">=20")
+    asks = Project(tmp_path, tmp_path, "npm", "node", engines_node=">=20")
     assert "asks for Node >=20" in (await look(asks, tmp_path, env)).problem
+
+
+async def test_a_program_that_is_there_in_name_alone_is_told(tmp_path: Path) -> None:
+    """As corepack's are where what package.json pins cannot be fetched."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "node").write_text("#!/bin/sh\necho v22.1.0\n")
+    (programs / "pnpm").write_text("#!/bin/sh\necho 'Internal Error: fetch failed' >&2; exit 1\n")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    env = {"PATH": f"{programs}:/usr/bin:/bin"}
+    project = Project(
+        tmp_path,
+        tmp_path,
+        "pnpm",
+        "node",
+        pinned="pnpm@9.1.0+sha512.abc",
+        why="package.json names it",
+    )
+    found = await look(project, tmp_path, env)
+    assert "pnpm does not run, and this project needs it (package.json names it)" in found.problem
+    assert "Internal Error: fetch failed" in found.problem
+    assert "npm install -g pnpm@9.1.0)" in found.problem

@@ -17,6 +17,7 @@ from typing import Final, Literal
 from limpet.branches import is_synthetic
 from limpet.daemon import git
 from limpet.daemon.git_access import Access
+from limpet.daemon.ownership import give_path
 from limpet.daemon.settings import DaemonSettings
 from limpet.daemon.setup.redirects import moved_to
 from limpet.daemon.setup.steps import StepFailedError, Tail
@@ -62,6 +63,7 @@ class Clone:
         access: Access | None,
         say: Say,
         *,
+        depth: int = 1,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
@@ -71,6 +73,7 @@ class Clone:
         self._access = access
         self._say = say
         self._pause = pause
+        self._depth = depth
         self._has_moved = False
 
     async def clone(self) -> None:
@@ -117,6 +120,12 @@ class Clone:
         await self._git(["checkout", "--quiet", "-b", branch, f"refs/remotes/origin/{branch}"])
         await self._track(branch)
 
+    async def deepen(self) -> None:
+        """Get the whole history, every branch and tag, of a repository that has less of it."""
+        if await asyncio.to_thread((self._repo / ".git" / "shallow").exists):
+            self._say("The repository is shallow, and all of it is asked for.\n")
+            await self._fetch([])
+
     async def _fetch_and_check_out(self, remote: Remote, begun: Begun) -> None:
         wanted = self._branch if remote.has_branch else None
         names = [name for name in dict.fromkeys((wanted, remote.default)) if name is not None]
@@ -154,7 +163,12 @@ class Clone:
 
     async def _fetch(self, branches: list[str]) -> None:
         specs = [f"+refs/heads/{name}:refs/remotes/origin/{name}" for name in branches]
-        args = ["fetch", "--depth=1", "--no-tags", "--progress", "--update-head-ok", "origin"]
+        how = [f"--depth={self._depth}", "--no-tags"]
+        if self._depth == 0:
+            specs = ["+refs/heads/*:refs/remotes/origin/*"]
+            shallow = await asyncio.to_thread((self._repo / ".git" / "shallow").exists)
+            how = ["--tags", *(["--unshallow"] if shallow else [])]
+        args = ["fetch", *how, "--progress", "--update-head-ok", "origin"]
         await self._over_the_network([*args, *specs], self._url)
 
     async def _probe(self, branch: str | None) -> Remote:
@@ -292,6 +306,7 @@ def guard_pushes(repo: Path, protected: frozenset[str]) -> None:
     hooks.mkdir(parents=True, exist_ok=True)
     hook.write_text(text)
     hook.chmod(0o755)
+    give_path(hook)
 
 
 def exclude_installs(repo: Path) -> None:
@@ -313,6 +328,7 @@ def exclude_installs(repo: Path) -> None:
         exclude.write_text(
             before + "".join(f"{line}\n" for line in missing), "utf-8", "surrogateescape"
         )
+        give_path(exclude)
 
 
 def begin(repo: Path, owner: tuple[int, int] | None = None) -> Begun:

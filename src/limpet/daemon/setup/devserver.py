@@ -6,12 +6,15 @@ among its own processes' sockets alone.
 
 import asyncio
 import contextlib
+import os
+import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from limpet.daemon.setup import ports, probe
+from limpet.daemon.processes import end_marked
+from limpet.daemon.setup import ports, probe, static_site
 from limpet.daemon.setup.detect import STARTERS, Project, run_script
 from limpet.daemon.setup.install import project_environment
 from limpet.daemon.setup.ports import Listening, Sniffer
@@ -30,6 +33,9 @@ RESTART_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 STABLE_S: Final = 60.0
 PORT_CHOICES: Final = 5
 UNSURE_S: Final = 3.0
+QUIET_S: Final = 20.0
+RUN_VARIABLE: Final = "LIMPET_RUN"
+"""Names one dev server to its processes, so that those that slip away are known."""
 ADOPT_S: Final = 2.0
 
 OnPhase = Callable[..., None]
@@ -54,6 +60,7 @@ class DevServer:
         self._ctx = ctx
         self._on_phase = on_phase
         self._supervisor: asyncio.Task[None] | None = None
+        self._names: set[str] = set(STARTERS)
         self.address: Listening | None = None
         self.expected_port: int | None = None
 
@@ -71,15 +78,23 @@ class DevServer:
 
     def spec(self, project: Project, script: str, port: int | None) -> TaskSpec:
         """How a script of the project is run."""
-        argv = run_script(project, script)
-        starts = script in STARTERS
+        env = self.environment(port)
+        if project.site is not None and script == project.starter:
+            argv = static_site.command(self._ctx.settings, project.site, env["PATH"])
+        else:
+            argv = run_script(project, script)
+        if script in project.commands:
+            own = [project.root / ".venv/bin", project.folder / "node_modules/.bin"]
+            own.append(project.root / "node_modules/.bin")
+            env["PATH"] = os.pathsep.join([*(str(one) for one in dict.fromkeys(own)), env["PATH"]])
+        shown = script in project.commands or project.site is not None
         return TaskSpec(
             argv,
             cwd=project.folder,
-            env=self.environment(port),
-            pty=starts,
+            env=env,
+            pty=script == project.starter,
             name=script,
-            label=project.scripts[script] if argv[0] == "/bin/sh" else " ".join(argv),
+            label=project.scripts[script] if shown else " ".join(argv),
             log_name=script,
             replace=True,
         )
@@ -87,6 +102,7 @@ class DevServer:
     async def start(self, project: Project, script: str) -> None:
         """Start it, and keep it up from now on; returns when the first run was begun."""
         await self.stop()
+        self._names = {*STARTERS, script}
         self._on_phase("starting")
         self._supervisor = asyncio.create_task(self._supervise(project, script))
 
@@ -98,16 +114,20 @@ class DevServer:
                 await self._supervisor
             self._supervisor = None
         self.address = self.expected_port = None
-        await asyncio.gather(*(self._ctx.tasks.kill_named(name) for name in STARTERS))
+        await asyncio.gather(*(self._ctx.tasks.kill_named(name) for name in self._names))
 
     async def _supervise(self, project: Project, script: str) -> None:
         restarts = choices = 0
+        marker = f"{RUN_VARIABLE}={secrets.token_hex(8)}"
         try:
             while True:
                 port, ours = await asyncio.to_thread(self._choose, choices > 0)
                 self.expected_port = port
                 self._on_phase("starting")
-                task: Task | None = await self._ctx.tasks.spawn(self.spec(project, script, port))
+                spec = self.spec(project, script, port)
+                name, _, value = marker.partition("=")
+                spec = replace(spec, env={**spec.env, name: value})
+                task: Task | None = await self._ctx.tasks.spawn(spec)
                 while task is not None:
                     end = await self._watch(task, port)
                     self.address = None
@@ -116,6 +136,7 @@ class DevServer:
                     task = await self._successor(script) if end.intentional else None
                 if end.intentional:
                     return
+                left = await asyncio.to_thread(end_marked, marker)
                 if end.taken and not end.was_up:
                     choices += 1
                     if not ours or choices >= PORT_CHOICES:
@@ -124,7 +145,7 @@ class DevServer:
                     self._log(f"[port {port} was taken meanwhile: choosing another]")
                     continue
                 if not end.was_up:
-                    self._fail(_died(script, end, "before it answered"))
+                    self._fail(_died(script, end, "before it answered", left))
                     return
                 restarts = 0 if end.up_for_s >= STABLE_S else restarts
                 if restarts >= len(RESTART_PAUSES_S):
@@ -204,19 +225,29 @@ class DevServer:
                 self._on_phase("crashed", error="the dev server does not answer any more")
             return PROBE_STARTING_S
         found, certain = await asyncio.to_thread(run.candidates)
+        if run.age_s > QUIET_S and not run.was_told:
+            run.was_told = True
+            where = ", ".join(str(one.port) for one in found)
+            what = f"listens on {where} but does not answer" if where else "listens on no port yet"
+            self._log(f"[the dev server has run for {QUIET_S:g} s and {what}]")
         if not found:
             return LOOK_S
-        for one in found:
-            answer = await probe.head(one.host, one.port)
-            if answer is None or not (certain or answer.html or run.age_s > UNSURE_S):
-                continue
-            run.up, run.misses = True, 0
-            run.up_since = run.up_since or time.monotonic()
-            self.address = one
-            self._on_phase("running", port=one.port, html=answer.html)
-            self._ctx.events.publish("reload", {})
-            return PROBE_UP_S
-        return PROBE_STARTING_S
+        run.listens_since = run.listens_since or time.monotonic()
+        sure = certain or time.monotonic() - run.listens_since > UNSURE_S
+        answers = [(one, await probe.head(one.host, one.port)) for one in found]
+        answered = [(one, answer) for one, answer in answers if answer is not None]
+        # Of several ports, the page's: an API beside it may be up first.
+        pages = [pair for pair in answered if pair[1].html]
+        chosen = answered if certain else pages or (answered if sure else [])
+        if not chosen:
+            return PROBE_STARTING_S
+        one, answer = chosen[0]
+        run.up, run.misses = True, 0
+        run.up_since = run.up_since or time.monotonic()
+        self.address = one
+        self._on_phase("running", port=one.port, html=answer.html)
+        self._ctx.events.publish("reload", {})
+        return PROBE_UP_S
 
     async def _successor(self, script: str) -> Task | None:
         """The run that took over when somebody ran the script by hand."""
@@ -246,6 +277,8 @@ class _Run:
         self._port = port
         self._begun = time.monotonic()
         self._taken_since: float | None = None
+        self.was_told = False
+        self.listens_since: float | None = None
         self.up = False
         self.up_since: float | None = None
         self.misses = 0
@@ -284,6 +317,13 @@ def _taken(port: int, end: _End, *, ours: bool) -> str:
     )
 
 
-def _died(script: str, end: _End, when: str) -> str:
+def _died(script: str, end: _End, when: str, left: int = 0) -> str:
     head = f"the {script} script ended with code {end.code}{f' {when}' if when else ''}"
+    if left:
+        head += (
+            f", and left {left} process{'es' if left > 1 else ''} in the background (ended now): a "
+            f"{script} script has to stay in the foreground"
+        )
+    elif end.code == 0:
+        head += f": a {script} script has to stay in the foreground"
     return f"{head}\n{end.said}" if end.said else head

@@ -9,6 +9,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,24 +18,27 @@ from limpet.daemon.config_store import ConfigStore
 from limpet.daemon.settings import DaemonSettings
 from limpet.daemon.setup.detect import Project
 from limpet.daemon.setup.mark import (
+    Fingerprint,
     begin,
     end,
     fingerprint,
+    is_foreign,
     mark_installed,
-    remove_cut_off,
+    remove,
     was_cut_off,
     why_install,
 )
 from limpet.daemon.setup.steps import StepFailedError, Tail
 from limpet.daemon.setup.toolchain import Toolchain, look
+from limpet.daemon.setup.workspaces import members
 
-COMMANDS: Final[dict[str, list[list[str]]]] = {
-    "npm": [["npm", "install", "--no-audit", "--no-fund"]],
-    "pnpm": [["pnpm", "install"]],
-    "yarn": [["yarn", "install"]],
-    "bun": [["bun", "install"]],
-    "uv": [["uv", "sync"]],
-    "poetry": [["poetry", "install", "--no-interaction"]],
+COMMANDS: Final[dict[str, list[str]]] = {
+    "npm": ["npm", "install", "--no-audit", "--no-fund"],
+    "pnpm": ["pnpm", "install", "--no-frozen-lockfile"],
+    "yarn": ["yarn", "install"],
+    "bun": ["bun", "install"],
+    "uv": ["uv", "sync"],
+    "poetry": ["poetry", "install", "--no-interaction"],
 }
 _ENVIRONMENT: Final = {
     "npm_config_update_notifier": "false",
@@ -43,10 +47,47 @@ _ENVIRONMENT: Final = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_NO_INPUT": "1",
     "YARN_ENABLE_TELEMETRY": "0",
+    # A lock that does not fit is brought into step, as npm does, also where CI is set.
+    "YARN_ENABLE_IMMUTABLE_INSTALLS": "0",
     "DISABLE_OPENCOLLECTIVE": "1",
     "ADBLOCK": "1",
+    "UV_NO_PROGRESS": "1",
+}
+_ALWAYS: Final = {
+    # pnpm from 11 on fails an install whose packages have build scripts that nobody has allowed or
+    # forbidden yet: they stay unrun and are told, as before.
+    "pnpm_config_strict_dep_builds": "false",
+    # Installing is our step's, which says why: a script that is run does not do it by itself.
+    "pnpm_config_verify_deps_before_run": "false",
+    "pnpm_config_confirm_modules_purge": "false",
 }
 
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """What to do about a failure that says `said`: run `first`, then the command with `more`."""
+
+    said: str
+    why: str
+    first: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+
+
+MENDS: Final[dict[str, tuple[Mend, ...]]] = {
+    "poetry": (
+        Mend(
+            "changed significantly since poetry.lock",
+            "poetry.lock does not fit pyproject.toml: it is written anew",
+            first=("poetry", "lock", "--no-interaction"),
+        ),
+        Mend(
+            "current project could not be installed",
+            "the project itself is no package: its dependencies alone are installed",
+            more=("--no-root",),
+        ),
+    ),
+}
+_FULL: Final = ("enospc", "no space left on device", "disk quota exceeded", "os error 28")
 _KILLED_FROM: Final = 128
 """Codes of commands that a signal ended."""
 
@@ -62,6 +103,8 @@ def project_environment(settings: DaemonSettings, extra: Mapping[str, str]) -> d
     """The environment of a project's installs and scripts."""
     env = child_environment(settings, extra)
     env["PATH"] = f"{tools_folder(settings)}{os.pathsep}{env['PATH']}"
+    for name, value in _ALWAYS.items():
+        env.setdefault(name, value)
     return env
 
 
@@ -75,6 +118,8 @@ class Install:
         self._project = project
         self._say = say
         self._env = project_environment(settings, {**config.env, **_ENVIRONMENT})
+        if project.manager == "pnpm":  # as it is called up to 10; npm would complain of it
+            self._env.setdefault("npm_config_confirm_modules_purge", "false")
         self._toolchain = Toolchain()
 
     async def why(self) -> str | None:
@@ -89,7 +134,7 @@ class Install:
             self._say(f"Nothing to install: {project.manager} finds no manifest here.\n")
             return None
         await self._enable_corepack()
-        self._toolchain = await look(project, project.folder, self._env)
+        self._toolchain = await look(project, project.root, self._env, self._settings.drop_to)
         if self._toolchain.problem:
             raise StepFailedError("install-failed", self._toolchain.problem)
         if project.vouched_for is None:
@@ -104,49 +149,95 @@ class Install:
         """Install; `StepFailedError` holds the failing command's last output."""
         project = self._project
         self._say(f"Installing with {project.manager} ({project.why}): {why}.\n")
-        if await asyncio.to_thread(was_cut_off, project):
+        if project.root != project.folder:
+            below = project.root.relative_to(self._settings.repo)
+            self._say(
+                f"The lock of this package is in {str(below) if below.parts else 'the root'}.\n"
+            )
+        if reason := await asyncio.to_thread(self._why_anew):
             assert project.vouched_for is not None
-            self._say(f"{project.vouched_for.name} is half made: it is made anew.\n")
+            self._say(f"{project.vouched_for.name} {reason}: it is made anew.\n")
             scratch = self._settings.app_root / "tmp"
-            await asyncio.to_thread(remove_cut_off, project, scratch)
+            await asyncio.to_thread(remove, project, scratch)
         await asyncio.to_thread(begin, project)
         for argv in self._commands():
-            tail = Tail()
-
-            def heard(text: str, tail: Tail = tail) -> None:
-                tail.add(text)
-                self._say(text)
-
-            shown = " ".join(argv)
-            self._say(f"$ {shown}\n")
-            code = await run_child(
-                argv,
-                cwd=project.folder,
-                env=self._env,
-                on_output=heard,
-                drop_to=self._settings.drop_to,
-            )
-            if code < _KILLED_FROM:
-                await asyncio.to_thread(end, project)
-            if code != 0:
-                said = f":\n{tail.text()}" if tail.text() else ""
-                raise StepFailedError("install-failed", f"`{shown}` ended with code {code}{said}")
+            await self._run(argv)
         await asyncio.to_thread(self._mark)
         self._say("Installed.\n")
 
+    async def _run(self, argv: list[str]) -> None:
+        """One command, and what mends it where we know that."""
+        mends = list(MENDS.get(str(self._project.manager), ()))
+        while True:
+            code, said = await self._try(argv)
+            if code == 0:
+                return
+            mend = next((one for one in mends if one.said in said), None)
+            if mend is None:
+                raise StepFailedError("install-failed", await self._failure(argv, code, said))
+            mends.remove(mend)
+            self._say(f"{mend.why}.\n")
+            if mend.first:
+                code, said = await self._try(list(mend.first))
+                if code != 0:
+                    reason = await self._failure(list(mend.first), code, said)
+                    raise StepFailedError("install-failed", reason)
+            argv = [*argv, *mend.more]
+
+    async def _try(self, argv: list[str]) -> tuple[int, str]:
+        """The command's code and its last words."""
+        tail = Tail()
+
+        def heard(text: str) -> None:
+            tail.add(text)
+            self._say(text)
+
+        self._say(f"$ {' '.join(argv)}\n")
+        code = await run_child(
+            argv,
+            cwd=self._project.root,
+            env=self._env,
+            on_output=heard,
+            drop_to=self._settings.drop_to,
+        )
+        if code < _KILLED_FROM:
+            await asyncio.to_thread(end, self._project)
+        return code, tail.text()
+
+    async def _failure(self, argv: list[str], code: int, said: str) -> str:
+        head = f"`{' '.join(argv)}` ended with code {code}"
+        if any(word in said.lower() for word in _FULL):
+            head = f"The disk is full ({await asyncio.to_thread(self._space)}): {head}"
+        return f"{head}:\n{said}" if said else head
+
+    def _space(self) -> str:
+        found = shutil.disk_usage(self._settings.app_root)
+        return f"{found.free / 1e6:.0f} of {found.total / 1e6:.0f} MB are free"
+
+    def _why_anew(self) -> str | None:
+        """Why what is there is no good to begin from."""
+        if was_cut_off(self._project):
+            return "is half made"
+        if is_foreign(self._project, self._now()):
+            return "is of no use here"
+        return None
+
+    def _now(self) -> Fingerprint:
+        return fingerprint(self._project, self._settings.repo, self._toolchain.runtime)
+
     def _why(self) -> str | None:
-        repo = self._settings.repo
-        return why_install(self._project, fingerprint(self._project, repo, self._toolchain.runtime))
+        return why_install(self._project, self._now())
 
     def _mark(self) -> None:
-        repo = self._settings.repo
-        mark_installed(self._project, fingerprint(self._project, repo, self._toolchain.runtime))
+        mark_installed(self._project, self._now())
 
     def _commands(self) -> list[list[str]]:
         project = self._project
+        if project.manager == "uv" and members(project.root):
+            return [[*COMMANDS["uv"], "--all-packages"]]
         if project.manager != "pip":
-            return COMMANDS[str(project.manager)]
-        python = str(project.folder / ".venv" / "bin" / "python")
+            return [COMMANDS[str(project.manager)]]
+        python = str(project.root / ".venv" / "bin" / "python")
         what = ["-r", "requirements.txt"] if project.manifest == "requirements.txt" else ["-e", "."]
         return [
             ["python3", "-m", "venv", ".venv"],
@@ -161,11 +252,12 @@ class Install:
             return
         if shutil.which("corepack", path=path):
             tools = tools_folder(self._settings)
-            await asyncio.to_thread(tools.mkdir, parents=True, exist_ok=True)
+            script = 'mkdir -p "$1" && exec corepack enable --install-directory "$@"'
             await run_child(
-                ["corepack", "enable", "--install-directory", str(tools), manager],
-                cwd=self._project.folder,
+                ["/bin/sh", "-c", script, "sh", str(tools), manager],
+                cwd=self._project.root,
                 env=self._env,
                 on_output=self._say,
                 timeout_s=30,
+                drop_to=self._settings.drop_to,
             )

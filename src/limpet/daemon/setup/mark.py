@@ -5,8 +5,10 @@ one that is half-made, deleted, or from another kind of machine does, and the re
 Blocking.
 """
 
+import contextlib
 import os
 import platform
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,9 @@ from typing import Final
 import msgspec
 from blake3 import blake3
 
-from limpet.daemon.setup.detect import LOCKS, RUNTIMES, Project, _package
+from limpet.daemon.ownership import give_path
+from limpet.daemon.setup.detect import LOCKS, RUNTIMES, Project
+from limpet.daemon.setup.workspaces import MANIFEST_NAMES, members
 from limpet.snapshots.tree import delete_tree
 
 MARK_NAME: Final = ".limpet-install.json"
@@ -23,17 +27,19 @@ BEGUN_NAME: Final = ".limpet-install.begun"
 """There while an install runs, and ever after when it was cut off."""
 _TRUSTS_WHAT_IS_THERE: Final = frozenset({"npm"})
 """Managers that take a package for whole when its folder is there, half written or not."""
-MAX_WORKSPACES: Final = 500
 _SETTINGS: Final = (
     ".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", ".pnpmfile.cjs", "bunfig.toml",
-    "uv.toml", "pip.conf",
+    "uv.toml", "pip.conf", "poetry.toml", "deno.json",
 )  # fmt: skip
+PNP_MAP: Final = ".pnp.cjs"
+_ARCHIVE: Final = re.compile(r'"packageLocation"\s*:\s*"([^"]+?\.zip)/')
 _MOVES_BADLY: Final = frozenset({"pnpm", "uv", "pip", "poetry"})
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
-    """All that an install depends on. `files` maps names to hashes; `place` is '' where a tree may
-    move.
+    """All that an install depends on, and what it left. `files` maps names to hashes; `place` is ''
+    where a tree may move. `trees` are the folders that it filled beside the one with the mark,
+    `packages` how many things lie in that one: later there may be more, but not fewer.
     """
 
     manager: str
@@ -44,6 +50,8 @@ class Fingerprint(msgspec.Struct, frozen=True):
     libc: str
     runtime: str
     place: str = ""
+    trees: tuple[str, ...] = ()
+    packages: int = 0
     version: int = 1
 
 
@@ -52,13 +60,15 @@ def fingerprint(project: Project, repo: Path, runtime: str) -> Fingerprint:
     manager = project.manager or ""
     return Fingerprint(
         manager=manager,
-        path=os.path.relpath(project.folder, repo),
-        files={name: _hash(project.folder / name) for name in sorted(_inputs(project))},
+        path=os.path.relpath(project.root, repo),
+        files={name: _hash(project.root / name) for name in sorted(_inputs(project))},
         os=platform.system(),
         arch=platform.machine(),
         libc=" ".join(platform.libc_ver()).strip() or "other",
         runtime=runtime,
-        place=str(project.folder) if manager in _MOVES_BADLY else "",
+        place=str(project.root) if manager in _MOVES_BADLY else "",
+        trees=tuple(str(tree.relative_to(project.root)) for tree in _member_trees(project)),
+        packages=_count_packages(project),
     )
 
 
@@ -77,8 +87,8 @@ def why_install(project: Project, now: Fingerprint) -> str | None:
         return f"{folder.name} has no mark of a finished install"
     except (OSError, msgspec.DecodeError):
         return f"the mark in {folder.name} cannot be read"
-    if mark == now:
-        return None
+    if mark == msgspec.structs.replace(now, trees=mark.trees, packages=mark.packages):
+        return _why_incomplete(project, mark, now)
     for name, what in _WORDS.items():
         before, after = getattr(mark, name), getattr(now, name)
         if before != after:
@@ -91,6 +101,7 @@ def why_install(project: Project, now: Fingerprint) -> str | None:
     return f"{', '.join(changed[:3]) or 'something'} changed since"
 
 
+_BINDS: Final = ("manager", "os", "arch", "libc", "runtime", "place")
 _WORDS: Final = {
     "version": "the mark's form",
     "manager": "the package manager",
@@ -103,6 +114,35 @@ _WORDS: Final = {
 }
 
 
+def _why_incomplete(project: Project, mark: Fingerprint, now: Fingerprint) -> str | None:
+    """What has gone since the mark was written, if anything."""
+    folder = project.vouched_for
+    assert folder is not None
+    if now.packages < mark.packages:
+        return f"{mark.packages - now.packages} packages have gone from {folder.name}"
+    for tree in mark.trees:
+        if not (project.root / tree).is_dir():
+            return f"there is no {tree}"
+    if project.is_python and not (folder / "bin" / "python").exists():
+        return f"the interpreter of {folder.name} is not there"
+    if project.pnp and (missing := _missing_archives(project.root)):
+        return f"{missing} of the packages that {PNP_MAP} names are not there"
+    return None
+
+
+def is_foreign(project: Project, now: Fingerprint) -> bool:
+    """Whether what is there was made for another machine, runtime, place or package manager: then
+    an install over it would leave parts of it as they are."""
+    folder = project.vouched_for
+    if folder is None or project.pnp:
+        return False
+    try:
+        mark = msgspec.json.decode((folder / MARK_NAME).read_bytes(), type=Fingerprint)
+    except (OSError, msgspec.DecodeError):
+        return False
+    return any(getattr(mark, name) != getattr(now, name) for name in _BINDS)
+
+
 def begin(project: Project) -> None:
     """From now on nothing is vouched for: an install begins."""
     folder = project.vouched_for
@@ -110,8 +150,9 @@ def begin(project: Project) -> None:
         return
     (folder / MARK_NAME).unlink(missing_ok=True)
     if project.manager in _TRUSTS_WHAT_IS_THERE:
-        folder.mkdir(exist_ok=True)
+        _make(folder)
         (folder / BEGUN_NAME).touch()
+        give_path(folder / BEGUN_NAME)
 
 
 def end(project: Project) -> None:
@@ -126,14 +167,19 @@ def was_cut_off(project: Project) -> bool:
     return folder is not None and (folder / BEGUN_NAME).exists()
 
 
-def remove_cut_off(project: Project, scratch: Path) -> None:
-    """Delete what an install that was cut off has left, by way of `scratch`, which is on the same
-    file system and never saved: so there is never half of it under its own name."""
+def remove(project: Project, scratch: Path) -> None:
+    """Delete what is installed, by way of `scratch`, which is on the same file system and never
+    saved: so there is never half of it under its own name."""
     folder = project.vouched_for
     if folder is None:
         return
     scratch.mkdir(parents=True, exist_ok=True)
-    aside = scratch / f"cut-off-{secrets.token_hex(6)}"
+    for tree in (folder, *_member_trees(project)):
+        _remove_tree(tree, scratch)
+
+
+def _remove_tree(folder: Path, scratch: Path) -> None:
+    aside = scratch / f"was-installed-{secrets.token_hex(6)}"
     folder.rename(aside)
     delete_tree(aside)
 
@@ -143,10 +189,17 @@ def mark_installed(project: Project, now: Fingerprint) -> None:
     folder = project.vouched_for
     if folder is None:
         return
-    folder.mkdir(exist_ok=True)
+    _make(folder)
     temporary = folder / f"{MARK_NAME}.new"
     temporary.write_bytes(msgspec.json.encode(now))
+    give_path(temporary)
     temporary.replace(folder / MARK_NAME)
+
+
+def _make(folder: Path) -> None:
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+        give_path(folder)
 
 
 def _inputs(project: Project) -> Iterator[str]:
@@ -157,30 +210,48 @@ def _inputs(project: Project) -> Iterator[str]:
     if RUNTIMES[manager] == "python":
         names |= {"pyproject.toml", "requirements.txt", "setup.py", "setup.cfg"}
     else:
-        names |= {"package.json", *_members(project)}
+        names.add("package.json")
+    if project.pnp:
+        names.add(PNP_MAP)
+    for folder in members(project.root):
+        below = folder.relative_to(project.root)
+        names |= {str(below / name) for name in MANIFEST_NAMES}
     for name in names:
-        if (project.folder / name).is_file():
+        if (project.root / name).is_file():
             yield name
 
 
-def _members(project: Project) -> Iterator[str]:
-    """The manifests of an npm-style monorepo's packages."""
-    try:
-        found = _package(project.folder).get("workspaces")
-    except Exception:  # noqa: BLE001 - a manifest that cannot be read is told by detect
-        return
-    patterns = found.get("packages") if isinstance(found, dict) else found
-    if not isinstance(patterns, list):
-        return
+def _member_trees(project: Project) -> list[Path]:
+    """What an install fills in the packages of a monorepo."""
+    if project.is_python or project.pnp:
+        return []
+    trees = (folder / "node_modules" for folder in members(project.root))
+    return [tree for tree in trees if tree.is_dir()]
+
+
+def _count_packages(project: Project) -> int:
+    """How many packages lie in what is vouched for; caches that tools put there have a dot."""
+    folder = project.vouched_for
+    if folder is None or project.pnp:
+        return 0
+    places = folder.glob("lib/python*/site-packages") if project.is_python else (folder,)
     count = 0
-    for pattern in patterns:
-        if not isinstance(pattern, str) or pattern.startswith(("/", "!", "..")) or "**" in pattern:
-            continue
-        for manifest in project.folder.glob(f"{pattern.rstrip('/')}/package.json"):
-            count += 1
-            if count > MAX_WORKSPACES:
-                return
-            yield str(manifest.relative_to(project.folder))
+    for place in places:
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
+            count += sum(not entry.name.startswith((".", "__")) for entry in entries)
+    return count
+
+
+def _missing_archives(root: Path) -> int:
+    """How many packages' archives that yarn's map names are not there."""
+    try:
+        text = (root / PNP_MAP).read_text(errors="replace")
+    except OSError:
+        return 1
+    named = {found[1] for found in _ARCHIVE.finditer(text)}
+    # A virtual package is another view of an archive that is named as well.
+    real = (name for name in named if "/__virtual__/" not in name)
+    return sum(1 for name in real if not (root / name).is_file())
 
 
 def _hash(path: Path) -> str:

@@ -276,7 +276,15 @@ class Setup:
 
     async def _have_repository(self, config: Config, url: str) -> None:
         ctx = self._ctx
-        work = clone.Clone(ctx.settings, url, config.branch, git.access_of(ctx), self.say)
+        depth = config.git.repository.depth
+        work = clone.Clone(
+            ctx.settings,
+            url,
+            config.branch,
+            git.access_of(ctx),
+            self.say,
+            depth=1 if depth is None else depth,
+        )
         if not await asyncio.to_thread(git.is_repository, ctx.repo):
             if ctx.config.needs_credentials:
                 self.say("The clone waits for credentials to be posted again.\n")
@@ -287,6 +295,8 @@ class Setup:
             self._ctx.activity.touch("setup: cloned")
             self.say("Cloned.\n")
             return
+        if depth == 0:
+            await work.deepen()
         branch = config.branch
         if branch is None or is_synthetic(branch):
             self.say("Clone skipped: the repository is there already.\n")
@@ -305,6 +315,8 @@ class Setup:
         if await asyncio.to_thread(_is_empty, project.folder):
             self.say("Nothing to install: the folder is empty.\n")
             return True
+        if project.notice:
+            self.say(f"{project.notice}\n")
         why = await install.why()
         if why is not None:
             self._did("installing")
@@ -427,12 +439,19 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _no_starter(project: Project) -> str:
+    if project.notice:
+        return f"No dev server: {project.notice}"
+    how = "Configure application.command, or add one of them."
     if project.manager is None:
         return (
-            "No dev server: there is no package.json, deno.json, pyproject.toml or "
-            "requirements.txt in the repository's folder."
+            "No dev server: there is no package.json, deno.json, pyproject.toml, requirements.txt "
+            f"or index.html in the repository's folder. {how}"
         )
     if not project.scripts:
-        return f"No dev server: {project.manifest or 'the manifest'} has no scripts."
+        what = project.manifest or "the manifest"
+        return f"No dev server: {what} has no scripts. Configure application.command, or add one."
     have = ", ".join(list(project.scripts)[:20])
-    return f"No dev server: there is neither a 'dev' nor a 'start' script (there are: {have})."
+    return (
+        f"No dev server: there is neither a 'dev' nor a 'start' script (there are: {have}). "
+        "Configure application.script or application.command."
+    )

@@ -38,22 +38,31 @@ class Toolchain:
     problem: str = ""
 
 
-async def look(project: Project, cwd: Path, env: Mapping[str, str]) -> Toolchain:
-    """Whether the project can be installed and run here."""
+async def look(
+    project: Project,
+    cwd: Path,
+    env: Mapping[str, str],
+    drop_to: tuple[int, int] | None = None,
+) -> Toolchain:
+    """Whether the project can be installed and run here. Programs are asked as `drop_to`: they may
+    be the sandbox's own.
+    """
+    ask = _Asking(cwd, env, drop_to)
     if project.manager is None:
         return Toolchain()
     needed = _programs(project)
     for program in needed:
         if shutil.which(program, path=env.get("PATH")) is None:
             return Toolchain(problem=missing(program, project))
-    if project.runtime == "node" or (project.manager in {"npm", "pnpm", "yarn"}):
-        return await _node(project, cwd, env)
+    if project.manager in {"npm", "pnpm", "yarn"}:
+        return await _node(project, ask)
     program = needed[-1]
-    said = await _say([program, "--version"], cwd, env)
+    said, _ = await ask([program, "--version"])
     version = _VERSION.search(said)
     if project.is_python:
         tag = "import sys; print(sys.implementation.cache_tag, sys.abiflags)"
-        return Toolchain(f"python {(await _say(['python3', '-c', tag], cwd, env)).strip()}")
+        said, _ = await ask(["python3", "-c", tag])
+        return Toolchain(f"python {said.strip()}")
     return Toolchain(f"{program} {version[1] if version else said.strip()}")
 
 
@@ -77,8 +86,8 @@ def _programs(project: Project) -> list[str]:
     return [manager]
 
 
-async def _node(project: Project, cwd: Path, env: Mapping[str, str]) -> Toolchain:
-    said = await _say(["node", "--version"], cwd, env)
+async def _node(project: Project, ask: "_Asking") -> Toolchain:
+    said, _ = await ask(["node", "--version"])
     found = read_version(said)
     if found is None:
         return Toolchain(problem=f"node does not tell its version: {said.strip()[:200]}")
@@ -88,7 +97,11 @@ async def _node(project: Project, cwd: Path, env: Mapping[str, str]) -> Toolchai
         return Toolchain(problem=_too_old(shown, f"package.json asks for Node {wanted}"))
     if "vite" in project.dependencies and found[0] < VITE_NEEDS_NODE:
         return Toolchain(problem=_too_old(shown, f"Vite needs Node {VITE_NEEDS_NODE} or newer"))
-    abi = await _say(["node", "-p", "process.versions.modules"], cwd, env)
+    if project.manager in {"pnpm", "yarn"}:
+        said, code = await ask([project.manager, "--version"])
+        if code != 0:
+            return Toolchain(problem=_will_not_run(project, said))
+    abi, _ = await ask(["node", "-p", "process.versions.modules"])
     return Toolchain(f"node {found[0]} abi {abi.strip()[:20]}")
 
 
@@ -97,10 +110,37 @@ def _too_old(shown: str, why: str) -> str:
     return f"Node {shown} is here, but {why}. Install {how} and try again."
 
 
-async def _say(argv: list[str], cwd: Path, env: Mapping[str, str]) -> str:
-    said: list[str] = []
-    await run_child(argv, cwd=cwd, env=env, on_output=said.append, timeout_s=PROBE_TIMEOUT_S)
-    return "".join(said)
+def _will_not_run(project: Project, said: str) -> str:
+    """A program that is there in name: corepack's, which could not fetch what package.json pins."""
+    wanted = project.pinned or str(project.manager)
+    lines = [line for line in said.strip().splitlines() if line.strip()]
+    shown = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
+    return (
+        f"{project.manager} does not run, and this project needs it ({project.why}): "
+        f"{shown.strip()[:300] or 'it says nothing'}. "
+        f"Install it (npm install -g {wanted.partition('+')[0]}) and try again."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Runs a program for what it says, and its code."""
+
+    cwd: Path
+    env: Mapping[str, str]
+    drop_to: tuple[int, int] | None
+
+    async def __call__(self, argv: list[str]) -> tuple[str, int]:
+        said: list[str] = []
+        code = await run_child(
+            argv,
+            cwd=self.cwd,
+            env=self.env,
+            on_output=said.append,
+            timeout_s=PROBE_TIMEOUT_S,
+            drop_to=self.drop_to,
+        )
+        return "".join(said), code
 
 
 def read_version(text: str) -> Version | None:
