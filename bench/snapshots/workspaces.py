@@ -57,9 +57,10 @@ def install(cache: Path) -> Path:
         making = cache / "npm-workspace.making"
         shutil.rmtree(making, ignore_errors=True)
         shutil.copytree(HERE / "workspace", making)
-        subprocess.run(
-            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=making, check=True
-        )
+        # Not `npm ci`: npm leaves packages for other platforms out of a lock and then refuses
+        # it.
+        argv = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"]
+        subprocess.run(argv, cwd=making, check=True)
         making.rename(made)
     return made
 
