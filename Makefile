@@ -6,6 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WEB_SOURCES := $(shell find web/src web/public web/*.ts web/*.json web/index.html -type f 2>/dev/null)
 SEED ?= $(shell date +%s)
+JOBS ?= 2
 
 .PHONY: help
 help: ## List the targets
@@ -81,7 +82,7 @@ daemon-alone: setup-dev ## The wheel's daemon in an empty environment, with what
 	$(BIN)/python -m tests.daemon_alone
 
 test: check test-servers ## Everything that must hold before a commit, in under 20 minutes
-	$(BIN)/pytest -m 'not fault and not engine_fault and not preview' $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile -m 'not fault and not engine_fault and not preview' $(PYTEST_ARGS)
 
 matrix: setup-dev ## Real projects of each package manager and framework, there and home again; ONLY=next,pip
 	$(BIN)/python -m tests.matrix

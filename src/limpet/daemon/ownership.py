@@ -5,6 +5,7 @@ the sandbox's user could not go on with it. Blocking; nothing happens unless we 
 """
 
 import os
+import stat
 from pathlib import Path
 
 from limpet.daemon.settings import DaemonSettings
@@ -39,7 +40,8 @@ def give_copy(name: str, folder: int, target: int) -> None:
         status = os.fstat(target)
         owner = (status.st_uid, status.st_gid)
         _give_name(name, folder, owner)
-        _give_below(name, folder, owner)
+        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            _give_below(name, folder, owner)
 
 
 def give_new(name: str | int, folder: int) -> None:

@@ -231,8 +231,8 @@ async def test_server_sent_events_come_as_they_are_sent(page: LivePage) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_client_that_leaves_is_missed_upstream(page: LivePage, method: str) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", page.app.port)
-    size = "Content-Length: 1000\r\n" if method == "POST" else ""
-    writer.write(f"{method} /hang HTTP/1.1\r\nHost: {page.host}\r\n{size}\r\nhalf".encode())
+    rest = "Content-Length: 1000\r\n\r\nhalf" if method == "POST" else "\r\n"
+    writer.write(f"{method} /hang HTTP/1.1\r\nHost: {page.host}\r\n{rest}".encode())
     await until_hanging(page, 1)
     writer.close()
     await until_hanging(page, 0)

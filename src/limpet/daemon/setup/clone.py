@@ -342,9 +342,8 @@ def begin(repo: Path, owner: tuple[int, int] | None = None) -> Begun:
     except OSError:
         known = ""
     if known in {"fresh", "in place"}:
-        for lock in (repo / ".git").glob("*.lock"):
+        for lock in (repo / ".git").rglob("*.lock"):  # no ref can be called that
             lock.unlink(missing_ok=True)
-        (repo / ".git" / "shallow.lock").unlink(missing_ok=True)
         return "fresh" if known == "fresh" else "in place"
     repo.mkdir(parents=True, exist_ok=True)
     begun: Begun = "fresh" if not any(repo.iterdir()) else "in place"
