@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
@@ -81,6 +81,13 @@ def _unix_socket(path: str) -> socket.socket:
     return listener
 
 
+def _late_websocket(*args: Any, **kwargs: Any) -> asyncio.Protocol:
+    """What speaks WebSocket, loaded with the first one that comes."""
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+    return WebSocketsSansIOProtocol(*args, **kwargs)
+
+
 class Server(uvicorn.Server):
     """uvicorn, told to stop by `stop` alone and asleep while nothing comes in."""
 
@@ -88,7 +95,7 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             http="httptools",
-            ws="websockets-sansio",
+            ws=cast("type[asyncio.Protocol]", _late_websocket),
             lifespan="off",
             log_config=None,
             access_log=False,
