@@ -10,5 +10,5 @@ export default defineConfig({
   plugins: [react(), tailwindcss()],
   build: { sourcemap: false, chunkSizeWarningLimit: 900 },
   server: { proxy: { "/api": proxied, "/sign-in": proxied } },
-  test: { restoreMocks: true },
+  test: { restoreMocks: true, setupFiles: ["src/test/waiting.ts"], testTimeout: 30_000 },
 });
