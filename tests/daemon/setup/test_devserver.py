@@ -157,6 +157,8 @@ def test_it_comes_up_where_the_machine_tells_less(
         bring_up(daemon, repo)
         wait_phase(daemon, "running")
         assert b"hello" in daemon.http.request("GET", f"{daemon.url}/").data
+        daemon.process.terminate()  # a kill would leave the app behind, which has no terminal
+        daemon.process.wait(30)
 
 
 def test_one_that_was_ended_on_purpose_stays_ended(daemon: DaemonProcess, repo: Path) -> None:
