@@ -170,21 +170,23 @@ def test_what_cannot_be_read_breaks_a_download_off(daemon: DaemonProcess, repo: 
             _ = get(daemon, "folder").data
 
 
-def test_a_client_that_leaves_a_download_ends_its_thread(daemon: DaemonProcess, repo: Path) -> None:
+def test_a_client_that_leaves_a_download_ends_what_reads_for_it(
+    daemon: DaemonProcess, repo: Path
+) -> None:
     a_folder(repo)
     host, port = daemon.url.removeprefix("http://").split(":")
-    (repo / "folder/large").write_bytes(bytes(64 * 1024 * 1024))
+    large = repo / "folder/large"
+    large.write_bytes(bytes(64 * 1024 * 1024))
 
-    def threads() -> list[str]:
-        tasks = Path(f"/proc/{daemon.process.pid}/task")
-        return [p.name for p in tasks.iterdir()]
+    def is_open() -> bool:
+        fds = Path(f"/proc/{daemon.process.pid}/fd")
+        return any(os.path.realpath(fd) == str(large) for fd in fds.iterdir())
 
-    before = len(threads())
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head_of("GET", "/download?path=folder") + b"\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
-        poll_until("the thread", lambda: len(threads()) > before, 30, 0.02)
-    poll_until("its end", lambda: len(threads()) <= before + 1, 30, 0.02)
+        poll_until("it is read", is_open, 30, 0.02)
+    poll_until("its end", lambda: not is_open(), 30, 0.02)
     assert json.loads(daemon.request("GET", "/tasks").data) == {"tasks": []}
 
 
