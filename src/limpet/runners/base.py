@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from limpet.ids import AgentId, BootId, Branch, Handle, OrgId
+from limpet.runners.egress import EgressPolicy
 
 RunnerKind = Literal["host", "docker", "agent-sandbox", "freestyle"]
 IsolationKind = Literal["bubblewrap", "container", "none"]
@@ -74,6 +75,8 @@ class EnsureOptions:
     """A branch that a repository which is there begins as it is, unless it has it."""
     workload: Workload = field(default_factory=Workload)
     env: Mapping[str, str] = field(default_factory=dict)
+    egress: EgressPolicy = field(default_factory=EgressPolicy)
+    """For a sandbox that this call starts: one that runs keeps its own until it is started anew."""
     on_daemon_ready: DaemonReady | None = None
     hold: bool = False
     progress: Callable[[str], None] | None = None
