@@ -1,26 +1,18 @@
-"""From a root folder to a daemon that answers: what is run, shut in or not, until it is ready."""
+"""From a root folder to a daemon's process: what is run, shut in or not."""
 
 import functools
 import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import anyio
-
-from limpet.errors import DaemonError, DaemonUnreachableError, RunnerError
 from limpet.ids import BootId
 from limpet.runners import bubblewrap, environment, spawn
-from limpet.runners.daemon_client import DaemonClient
-from limpet.runners.daemon_log import DaemonLog
 
-_ATTEMPT_S: Final = 2.0
-_MAX_PAUSE_S: Final = 0.25
 _TOOL_ANSWERS_WITHIN_S: Final = 10.0
 
 
@@ -97,61 +89,3 @@ class Launcher:
             log_fd=log_fd,
             pass_fds=doors.inherited,
         )
-
-
-async def until_ready(
-    client: DaemonClient,
-    spawned: spawn.Spawned,
-    log: DaemonLog,
-    *,
-    boot_id: BootId,
-    within_s: float,
-) -> None:
-    """Wait until the daemon answers, as itself, and takes its token; `RunnerError` if not.
-
-    It serves nothing before its workspace is whole. Its `ready` is another matter: it tells of the
-    app's dev server, which may never run.
-    """
-    deadline = time.monotonic() + within_s
-    pause_s = 0.01
-    why = "no answer"
-    while (left_s := deadline - time.monotonic()) > 0:
-        if spawned.exit_code is not None:
-            raise RunnerError(
-                f"The sandbox's daemon ended while it started (exit code {spawned.exit_code})"
-                + said(log)
-            )
-        try:
-            # The socket listens already: a daemon that still starts answers when it is up.
-            health = await client.health(timeout_s=min(left_s, _ATTEMPT_S))
-        except (DaemonUnreachableError, DaemonError) as error:
-            why = error.message
-        else:
-            if health.boot_id != boot_id:
-                raise RunnerError(
-                    "The sandbox's daemon gives another boot id than it was started with"
-                    + said(log)
-                )
-            await _takes_its_token(client, log)
-            return
-        await anyio.sleep(pause_s)
-        pause_s = min(2 * pause_s, _MAX_PAUSE_S)
-    raise RunnerError(
-        f"The sandbox's daemon did not answer within {within_s:g} s: {why}" + said(log),
-        hint="Try again; if the machine is busy, wait a moment first.",
-    )
-
-
-def said(log: DaemonLog | None) -> str:
-    """The end of the daemon's log, to go after an error."""
-    tail = "" if log is None else log.tail()
-    return f"\nThe end of its log:\n{tail}" if tail else "\nIts log is empty."
-
-
-async def _takes_its_token(client: DaemonClient, log: DaemonLog) -> None:
-    try:
-        await client.config()
-    except (DaemonError, DaemonUnreachableError) as error:
-        raise RunnerError(
-            f"The sandbox's daemon does not take its token: {error.message}" + said(log)
-        ) from error
