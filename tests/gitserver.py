@@ -2,7 +2,7 @@
 
 with GitServer.start(tmp_path / "git") as server:
     url = server.add_repository("small", {"a.txt": "hello"})
-    environ = {"GIT_SSL_CAINFO": str(server.ca_file)}
+    environ = server.environ
 """
 
 import base64
@@ -99,6 +99,12 @@ class GitServer:
     def origin(self) -> str:
         """`https://127.0.0.1:<port>`."""
         return f"https://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a control plane needs for its sandboxes to reach this server and trust it."""
+        port = self._server.server_address[1]
+        return {"GIT_SSL_CAINFO": str(self.ca_file), "LIMPET_SANDBOX_HOST_PORTS": str(port)}
 
     def url(self, name: str, *, authenticated: bool = False) -> str:
         """The clone URL of a repository, with the credentials in it if told so."""

@@ -25,7 +25,7 @@ async def test_system_says_what_this_server_is(live: LiveApp) -> None:
     assert answer.keys() == {
         "version", "org", "user", "isolation", "runner", "store", "data_dir",
     }  # fmt: skip
-    assert answer["isolation"].keys() == {"kind", "reason"}
+    assert answer["isolation"].keys() == {"kind", "reason", "network", "limits", "missing"}
     assert answer["store"].keys() == {"kind", "where", "mode"}
     assert answer["store"]["mode"] == "normal"
 

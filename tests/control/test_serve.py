@@ -174,6 +174,7 @@ def test_a_bad_start_is_one_clear_sentence(tmp_path: Path) -> None:
         (refused(data, LIMPET_SECRET_KEY="short"), 2, "LIMPET_SECRET_KEY"),
         (refused(data, LIMPET_PORT="many"), 2, "LIMPET_PORT"),
         (refused(data, LIMPET_HOST="0.0.0.0"), 2, "LIMPET_HOST"),
+        (refused(data, LIMPET_TEAM="1", LIMPET_ISOLATION="none"), 2, "LIMPET_TEAM"),
     ]
     for (code, complaint), expected, told in cases:
         assert (code, told in complaint) == (expected, True), complaint

@@ -34,6 +34,13 @@ def test_the_environment_is_read_and_the_caller_wins(
         ("POLL_S", "0"),
         ("IDLE_S", "-1"),
         ("ISOLATION", "maybe"),
+        ("NETWORK", "none"),
+        ("EGRESS_DENY", "10.0.0.0/33"),
+        ("SANDBOX_HOST_PORTS", "5432, http"),
+        ("SANDBOX_MEMORY_BYTES", "1"),
+        ("SANDBOX_PIDS", "2"),
+        ("SANDBOX_CPUS", "0"),
+        ("TEAM", "perhaps"),
         ("LOG_LEVEL", "loud"),
     ],
 )

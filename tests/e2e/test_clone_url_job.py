@@ -25,7 +25,7 @@ def files() -> dict[str, str]:
 def test_a_clone_url_agent_does_the_whole_main_job(tmp_path: Path) -> None:
     with GitServer.start(tmp_path / "git") as server:
         url = server.add_repository("app", files())
-        environ = {**FAST_SAVER, "GIT_SSL_CAINFO": str(server.ca_file)}
+        environ = {**FAST_SAVER, **server.environ}
         live = LiveLimpet(tmp_path / "data", environ)
         try:
             run(live, "--clone-url", url)

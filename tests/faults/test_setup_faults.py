@@ -54,7 +54,7 @@ def small_app(server: GitServer, **more: object) -> str:
 
 
 def environ(server: GitServer, **more: str) -> dict[str, str]:
-    return {**QUIET_SAVER, "GIT_SSL_CAINFO": str(server.ca_file), **more}
+    return {**QUIET_SAVER, **server.environ, **more}
 
 
 def make_agent(live: LiveLimpet, url: str) -> str:

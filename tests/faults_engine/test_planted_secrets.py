@@ -372,7 +372,7 @@ def test_what_limpet_holds_in_confidence_is_found_nowhere(tmp_path: Path, fully:
     with GitServer.start(tmp_path / "git", ("user", password)) as server:
         server.add_repository("app", {"a.txt": "hello\n"})
         environ |= {
-            "GIT_SSL_CAINFO": str(server.ca_file),
+            **server.environ,
             **QUIET_SAVER,
             "LIMPET_LOG_LEVEL": "debug",
         }

@@ -10,6 +10,8 @@ from limpet.runners.base import Provisioned, SandboxId
 from limpet.runners.bubblewrap import probe_isolation
 from limpet.runners.daemon_client import DaemonClient
 from limpet.runners.host import HostRunner
+from limpet.runners.limits import Limits
+from limpet.runners.network import NetworkSettings
 from limpet.runners.processes import ProcessId, bubblewraps_of, tied_to
 
 HERE = Path(__file__).parent
@@ -52,6 +54,8 @@ def standin_runner(
     *,
     evil: str = "good",
     environ: dict[str, str] | None = None,
+    networks: NetworkSettings | None = None,
+    limits: Limits | None = None,
     healthy_within_s: float = 30.0,
     patience_s: float = 10.0,
     stop_grace_s: float = 5.0,
@@ -63,6 +67,8 @@ def standin_runner(
         FileState(data_dir / "state.json", before_put),
         isolation=mode,  # type: ignore[arg-type]
         environ=environ,
+        networks=networks,
+        limits=limits,
         daemon_command=(sys.executable, "-P", str(STANDIN), evil),
         visible=[STANDIN],
         healthy_within_s=healthy_within_s,

@@ -6,6 +6,7 @@ import pytest
 
 from limpet.errors import InvalidInputError
 from limpet.runners.egress import EgressPolicy, HostRule, Refusals, networks_of
+from limpet.runners.network import ports_of
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,13 @@ def test_operators_networks_are_parsed_or_refused() -> None:
     ]
     with pytest.raises(InvalidInputError):
         networks_of("10.0.0.0/33")
+
+
+@pytest.mark.parametrize("text", ["x", "0", "65536", "61080", "1,,-2", "٣"])
+def test_what_is_no_port_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError):
+        ports_of(text)
+
+
+def test_ports_are_read() -> None:
+    assert ports_of(" 5432, 8443,5432, ") == (5432, 8443)

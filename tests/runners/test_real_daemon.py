@@ -12,6 +12,7 @@ from limpet.errors import DaemonError
 from limpet.runners.base import EnsureOptions
 from limpet.runners.daemon_client import PACKED, TAR, DaemonClient
 from limpet.runners.host import HostRunner
+from limpet.runners.processes import wait_ended
 from tests.runners.support import SANDBOX, FileState, client_of, processes_of
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +138,7 @@ async def test_a_daemon_that_was_killed_leaves_its_work_to_the_next(
     record = runner._slots[HANDLE].record
     assert record is not None
     os.kill(record.processes[0].pid, signal.SIGKILL)
+    assert await wait_ended(record.processes[0], 10)
     again = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
     assert again.is_new
     assert not before & processes_of(data_dir)

@@ -49,6 +49,10 @@ def doctor(
     store: Annotated[
         bool, typer.Option("--store", help="Also try every operation on the snapshot store.")
     ] = False,
+    isolation: Annotated[
+        bool,
+        typer.Option("--isolation", help="Also let a sandbox try all that it must not get at."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Look for what is missing or wrong here; exit code 1 when something must be mended.
@@ -56,6 +60,8 @@ def doctor(
     A degraded store can be used, and is a warning.
     """
     findings = look_around(os.environ, store=store)
+    if isolation:
+        findings += _from_inside()
     failed = any(f.verdict == "failed" for f in findings)
     if json:
         print_json({"ok": not failed, "findings": [asdict(f) for f in findings]})
@@ -247,6 +253,25 @@ def _server(environ: Mapping[str, str], folder: Path) -> Finding:
     if system["isolation"]["kind"] == "none":
         return Finding("server", "ok", f"{found}, no isolation: {system['isolation']['reason']}")
     return Finding("server", "ok", found)
+
+
+def _from_inside() -> list[Finding]:
+    """What a real sandbox gets at, with the settings that the server would have."""
+    from limpet.cli.trial import tried_here
+
+    try:
+        isolation, attempts = tried_here()
+    except LimpetError as error:
+        return [Finding("isolation from inside", "failed", error.message, error.hint)]
+    kind = {"bubblewrap": "bubblewrap", "container": "a container"}.get(isolation.kind, "nothing")
+    findings = [Finding("shut in by", "ok" if isolation.kind != "none" else "failed", kind)]
+    for attempt in attempts:
+        verdict: Verdict = "ok" if attempt.refused else "failed"
+        said = "refused" if attempt.refused else "NOT refused"
+        findings.append(Finding(f"tried {attempt.what}", verdict, f"{said}: {attempt.said}"))
+    findings += [Finding("limit", "ok", kept) for kept in isolation.limits]
+    findings += [Finding("missing", "warning", line) for line in isolation.missing]
+    return findings
 
 
 def _store(environ: Mapping[str, str], folder: Path) -> list[Finding]:

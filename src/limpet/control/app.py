@@ -43,7 +43,7 @@ from limpet.control.pruner import Pruner
 from limpet.control.sandboxes.service import SandboxService
 from limpet.control.saver import Saver, SaverRules
 from limpet.control.secrets import SecretBox
-from limpet.control.settings import Settings
+from limpet.control.settings import Settings, SettingsError
 from limpet.control.system import system_router
 from limpet.control.templates import TemplateCatalog
 from limpet.control.transfers import transfers_router
@@ -115,10 +115,17 @@ async def _open_services(
         settings.data_dir,
         SealedRunnerState(database, box, "host"),
         isolation=settings.isolation,
+        networks=settings.networks,
+        limits=settings.limits,
         environ=os.environ,
         app_origins=(f"http://127.0.0.1:{settings.port}",),
     )
     stack.push_async_callback(runner.close)
+    if settings.team and runner.isolation.kind == "none":
+        raise SettingsError(
+            f"LIMPET_TEAM: sandboxes are not kept apart here: {runner.isolation.reason}",
+            hint="`limpet doctor` says what is missing. Without it, serve one user alone.",
+        )
     templates = TemplateCatalog(settings.templates_dir)
     usage = OrgUsage(store, settings.org_quota_bytes)
     sandboxes = SandboxService(

@@ -171,6 +171,8 @@ def _greet(limpet: Limpet, listening: Listening) -> None:
     if isolation.kind == "none":
         why = f" ({isolation.reason})" if isolation.reason else ""
         _say(f"No isolation: sandboxes can read and change what you can{why}.")
+    elif isolation.network == "shared":
+        _say("Sandboxes share this machine's network: they reach what listens on its loopback.")
     _say(f"Limpet is ready. Open this to sign in:\n\n  {sign_in_url(limpet.services)}\n")
 
 

@@ -4,6 +4,9 @@ Knows the environment and nothing else. A value that cannot be used is an error 
 variable, never a silent default.
 """
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,10 +15,26 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from limpet.control.preview_address import LOCAL, PreviewAddresses, Site, proxies_of
 from limpet.errors import InvalidInputError
+from limpet.runners.egress import networks_of
+from limpet.runners.limits import Limits
+from limpet.runners.network import NetworkSettings, ports_of
 from limpet.snapshots.retention import MAX_DAYS, MAX_HOURS, MAX_LAST, RetentionPolicy
 
 DEFAULT_PORT = 7070
 PREFIX = "LIMPET_"
+
+
+@contextlib.contextmanager
+def _as_value_error() -> Iterator[None]:
+    """So that pydantic names the variable."""
+    try:
+        yield
+    except InvalidInputError as error:
+        raise ValueError(error.message) from None
+
+
+def _most_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4
 
 
 class SettingsError(InvalidInputError):
@@ -60,6 +79,22 @@ class Settings(BaseSettings):
     drain_s: float = Field(default=10.0, ge=0)
     """How long requests may go on at shutdown, after everything is saved."""
     isolation: Literal["auto", "bubblewrap", "none"] = "auto"
+    network: Literal["auto", "own", "shared"] = "auto"
+    """Whether each sandbox gets a network of its own; `auto`: where that works."""
+    egress_deny: str = ""
+    """Networks, separated by commas, that no sandbox reaches, beside those that none ever does."""
+    sandbox_host_ports: str = ""
+    """Ports of this machine's loopback, separated by commas, that sandboxes find at theirs."""
+    sandbox_memory_bytes: int = Field(default_factory=_most_memory, gt=64 << 20)
+    """Of all processes of a sandbox together; unless it is said, three quarters of the machine."""
+    sandbox_pids: int = Field(default=4096, ge=64)
+    """Processes and threads of a sandbox."""
+    sandbox_cpus: float | None = Field(default=None, gt=0.05)
+    """Processors' worth of time; None: all, when nobody else wants them."""
+    sandbox_file_bytes: int = Field(default=16 << 30, gt=1 << 20)
+    """Of one file that a sandbox writes."""
+    team: bool = False
+    """Whether more than one person's sandboxes run here: then they must be kept apart."""
     secret_key: SecretStr | None = None
     """Keys for sealed values, separated by commas; the first one seals."""
     database_url: SecretStr | None = None
@@ -84,6 +119,20 @@ class Settings(BaseSettings):
     @classmethod
     def _are_networks(cls, value: str) -> str:
         proxies_of(value)
+        return value
+
+    @field_validator("egress_deny")
+    @classmethod
+    def _are_denied(cls, value: str) -> str:
+        with _as_value_error():
+            networks_of(value)
+        return value
+
+    @field_validator("sandbox_host_ports")
+    @classmethod
+    def _are_ports(cls, value: str) -> str:
+        with _as_value_error():
+            ports_of(value)
         return value
 
     @classmethod
@@ -113,6 +162,20 @@ class Settings(BaseSettings):
             local=Site("http", LOCAL, self.port),
             named=Site.parse(self.preview_url) if self.preview_url is not None else None,
             proxies=proxies_of(self.trusted_proxies),
+        )
+
+    @property
+    def networks(self) -> NetworkSettings:
+        """What is said of sandboxes' networks."""
+        return NetworkSettings(
+            self.network, networks_of(self.egress_deny), ports_of(self.sandbox_host_ports)
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """What one sandbox may take."""
+        return Limits(
+            self.sandbox_memory_bytes, self.sandbox_pids, self.sandbox_cpus, self.sandbox_file_bytes
         )
 
     @property

@@ -12,16 +12,23 @@ from limpet import __version__
 from limpet.control.auth import COOKIE, SESSION_LIFE, identity_of
 from limpet.control.db import EMBEDDED_ORG, EMBEDDED_USER
 from limpet.control.operations.services import Services
-from limpet.runners.base import IsolationKind, RunnerKind
+from limpet.runners.base import IsolationKind, NetworkKind, RunnerKind
 
 _OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_-][A-Za-z0-9._/-]*)?")
 
 
 class IsolationInfo(BaseModel):
-    """How far sandboxes are kept apart, and why not further."""
+    """How far sandboxes are kept apart, and why not further.
+
+    `limits` and `missing` are lines for people: what one may take of the machine, and what could be
+    had on another.
+    """
 
     kind: IsolationKind
     reason: str
+    network: NetworkKind
+    limits: list[str]
+    missing: list[str]
 
 
 class StoreInfo(BaseModel):
@@ -84,7 +91,13 @@ def system_router(services: Services) -> APIRouter:
             version=__version__,
             org=identity.org_slug,
             user=identity.user,
-            isolation=IsolationInfo(kind=isolation.kind, reason=isolation.reason),
+            isolation=IsolationInfo(
+                kind=isolation.kind,
+                reason=isolation.reason,
+                network=isolation.network,
+                limits=list(isolation.limits),
+                missing=list(isolation.missing),
+            ),
             runner=services.runner.kind,
             store=StoreInfo(
                 kind=services.store.kind,

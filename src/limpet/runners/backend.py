@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from limpet.ids import BootId, Handle
 from limpet.runners.base import Isolation, IsolationKind, RunnerKind, SandboxId
+from limpet.runners.egress import EgressPolicy
 
 
 class DaemonRecord(Protocol):
@@ -48,6 +49,7 @@ class Start:
     sandbox: SandboxId
     boot_id: BootId
     token: str = field(repr=False)
+    egress: EgressPolicy
     progress: Callable[[str], None]
 
 

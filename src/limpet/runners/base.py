@@ -10,14 +10,22 @@ from limpet.runners.egress import EgressPolicy
 
 RunnerKind = Literal["host", "docker", "agent-sandbox", "freestyle"]
 IsolationKind = Literal["bubblewrap", "container", "none"]
+NetworkKind = Literal["own", "shared"]
 
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """How far sandboxes are kept apart, and in words why not further (empty when they are)."""
+    """How far sandboxes are kept apart, and in words why not further (empty when they are).
+
+    `network` is `own` when none reaches another's ports or this machine's. `limits` tells, a line
+    each, what one may take of the machine; `missing`, what could be had on another machine.
+    """
 
     kind: IsolationKind
     reason: str = ""
+    network: NetworkKind = "shared"
+    limits: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

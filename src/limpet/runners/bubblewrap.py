@@ -2,9 +2,10 @@
 
 A sandbox gets its own user, pid, mount, ipc, uts and cgroup namespaces. It sees its root at
 `/sandbox`, the system and the tool chains read-only from an allow list, a /tmp and a /dev of its
-own, and nothing else: no home, no data folder. The network is the host's.
+own, and nothing else: no home, no data folder. See `limpet.runners.network` for its network.
 """
 
+import hashlib
 import os
 import shutil
 import stat
@@ -91,6 +92,21 @@ print("isolated")
 
 
 @dataclass(frozen=True, slots=True)
+class Handshake:
+    """Descriptors between bubblewrap and whoever starts it.
+
+    `info` is told the pid of the namespace's init, before it begins; at `block` it waits until
+    something is written; `alive` is held open for as long as anything of the sandbox lives.
+    `seccomp`: a file that gives a filter of calls, where there is one for this machine.
+    """
+
+    info: int
+    block: int
+    alive: int
+    seccomp: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Bubblewrap:
     """Bubblewrap as this machine has it. `visible` are further paths that sandboxes may read."""
 
@@ -113,26 +129,41 @@ class Bubblewrap:
         return os.pathsep.join([*seen, *(f for f in _STANDARD_PATH if f not in seen)])
 
     def command(
-        self, root: Path, inner: Sequence[str], *, etc: Path, hostname: str, info_fd: int | None
+        self,
+        root: Path,
+        inner: Sequence[str],
+        *,
+        etc: Path,
+        hostname: str,
+        handshake: Handshake | None = None,
+        resolv_conf: Path | None = None,
     ) -> list[str]:
         """The argv that runs `inner` shut in, with `root` at `/sandbox`.
 
-        `etc` is a folder for files that we make up for the sandbox; `info_fd` is told the pid of
-        the namespace's init. Inherited descriptors reach `inner`.
+        `etc` is a folder for files that we make up for the sandbox. With `resolv_conf`, what it is
+        to see as `/etc/resolv.conf`, it gets a network of its own, which holds nothing but a
+        loopback. Inherited descriptors reach `inner`.
         """
         argv = [self.program, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
         argv += ["--unshare-cgroup-try", "--uid", str(UID), "--gid", str(UID), "--cap-drop", "ALL"]
         argv += ["--hostname", hostname[:63]]
         if self.disables_userns:
             argv.append("--disable-userns")
-        if info_fd is not None:
-            argv += ["--info-fd", str(info_fd)]
+        if handshake is not None:
+            argv += ["--info-fd", str(handshake.info), "--block-fd", str(handshake.block)]
+            argv += ["--sync-fd", str(handshake.alive)]
+            if handshake.seccomp is not None:
+                argv += ["--seccomp", str(handshake.seccomp)]
+        if resolv_conf is not None:
+            argv.append("--unshare-net")
         argv += ["--proc", "/proc", *_proc_arguments(), "--dev", "/dev"]
         argv += [*self._tmpfs("/dev/shm", SHM_BYTES)]  # noqa: S108
         argv += [*self._tmpfs("/tmp", TMP_BYTES), "--symlink", "/tmp", "/var/tmp", "--dir", "/run"]  # noqa: S108
         argv += _system_arguments()
         argv += ["--ro-bind", str(etc / "passwd"), "/etc/passwd"]
         argv += ["--ro-bind", str(etc / "group"), "/etc/group"]
+        if resolv_conf is not None:
+            argv += ["--ro-bind", str(resolv_conf), "/etc/resolv.conf"]
         sources = self._sources()
         for source in sources:
             if not _is_system(source):
@@ -174,6 +205,15 @@ def write_etc(folder: Path) -> None:
         file.chmod(0o644)
 
 
+def write_resolv_conf(folder: Path, text: str) -> Path:
+    """Make a file of this text in `folder`, whose name follows from it."""
+    file = folder / f"resolv-{hashlib.sha256(text.encode()).hexdigest()[:16]}.conf"
+    if not file.exists():
+        file.write_text(text)
+        file.chmod(0o644)
+    return file
+
+
 def find_bubblewrap(
     environ: Mapping[str, str], hidden: Path, visible: Sequence[Path] = ()
 ) -> Bubblewrap | None:
@@ -193,11 +233,15 @@ def find_bubblewrap(
 
 
 def probe_isolation(
-    environ: Mapping[str, str] | None = None, visible: Sequence[Path] = ()
+    environ: Mapping[str, str] | None = None,
+    visible: Sequence[Path] = (),
+    *,
+    own_network: bool = True,
 ) -> Isolation:
     """How far sandboxes can be kept apart on this machine, found out by trying.
 
-    Blocks for some 100 ms. The reason says what is missing when nothing keeps them apart.
+    Blocks for some 100 ms. The reason says what is missing when nothing keeps them apart. Without
+    `own_network` it is not tried to give them networks of their own.
     """
     environ = os.environ if environ is None else environ
     with tempfile.TemporaryDirectory(prefix="limpet-probe-") as made:
@@ -205,19 +249,27 @@ def probe_isolation(
         bubblewrap = find_bubblewrap(environ, folder / "hidden", visible)
         if bubblewrap is None:
             return Isolation("none", "bubblewrap (bwrap) is not installed")
-        reason = _try(bubblewrap, folder)
-    return Isolation("none", reason) if reason else Isolation("bubblewrap")
+        if own_network:
+            reason = _try(bubblewrap, folder / "with", own_network=True)
+            if not reason:
+                return Isolation("bubblewrap", network="own")
+        if shared_fails := _try(bubblewrap, folder / "without", own_network=False):
+            return Isolation("none", shared_fails)
+    missing = (f"networks of their own: {reason}",) if own_network else ()
+    return Isolation("bubblewrap", missing=missing)
 
 
-def _try(bubblewrap: Bubblewrap, folder: Path) -> str:
-    (folder / "root").mkdir()
+def _try(bubblewrap: Bubblewrap, folder: Path, *, own_network: bool) -> str:
+    (folder / "root").mkdir(parents=True)
     write_etc(folder / "etc")
+    resolv_conf = folder / "etc" / "resolv.conf"
+    resolv_conf.touch()
     argv = bubblewrap.command(
         folder / "root",
         [sys.executable, "-I", "-c", _PROBE],
         etc=folder / "etc",
         hostname="probe",
-        info_fd=None,
+        resolv_conf=resolv_conf if own_network else None,
     )
     env = {**allowed(bubblewrap.environ), "PATH": bubblewrap.path}
     try:

@@ -118,7 +118,11 @@ class DaemonRunner(Generic[RecordT]):
                 if record is None:
                     progress("starting-daemon")
                     start = Start(
-                        sandbox, BootId(secrets.token_hex(16)), secrets.token_hex(32), progress
+                        sandbox,
+                        BootId(secrets.token_hex(16)),
+                        secrets.token_hex(32),
+                        options.egress,
+                        progress,
                     )
                     record = await self._provision(slot, start)
                     progress("daemon-ready")

@@ -6,9 +6,9 @@ and link-local ones, and those at which clouds hand out credentials.
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, get_args
 
 from limpet.errors import InvalidInputError
 
@@ -99,6 +99,21 @@ class EgressPolicy:
         if len(rules) > MAX_HOSTS:
             raise InvalidInputError(f"An agent may list {MAX_HOSTS} hosts, and this is more")
         return cls(mode, rules, registries)
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON types."""
+        hosts = [str(rule) for rule in self.hosts]
+        return {"mode": self.mode, "hosts": hosts, "registries": self.registries}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, object]) -> Self:
+        """The policy whose `as_dict` gave `value`; what is not sound is a closed one."""
+        modes: dict[object, EgressMode] = {mode: mode for mode in get_args(EgressMode)}
+        mode, hosts = modes.get(value.get("mode")), value.get("hosts")
+        if mode is None or not isinstance(hosts, list):
+            return cls("closed")
+        rules = tuple(HostRule.parse(str(host)) for host in hosts)
+        return cls(mode, rules, bool(value.get("registries")))
 
     def with_hosts(self, more: Iterable[HostRule]) -> "EgressPolicy":
         """The same policy with further hosts."""

@@ -6,7 +6,8 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -14,7 +15,7 @@ import anyio.to_thread
 
 from limpet.errors import RunnerError
 from limpet.ids import BootId, Handle
-from limpet.runners import bubblewrap, ending, spawn
+from limpet.runners import bubblewrap, ending, network, spawn
 from limpet.runners.backend import Finish, Keep, Start
 from limpet.runners.base import Isolation, RunnerKind, RunnerState
 from limpet.runners.daemon_log import DaemonLog
@@ -27,10 +28,13 @@ from limpet.runners.daemons import (
     checked_handle,
 )
 from limpet.runners.deletion import delete_tree
+from limpet.runners.egress import EgressPolicy
 from limpet.runners.launch import Launcher
+from limpet.runners.limits import Limiter, Limits
 from limpet.runners.processes import is_alive
 from limpet.runners.readiness import said
 from limpet.runners.record import PidFiles, Record
+from limpet.runners.registries import package_registries
 
 DAEMON_COMMAND: Final = (sys.executable, "-P", "-m", "limpet.daemon")
 _TRASH: Final = ".trash"
@@ -43,11 +47,12 @@ class HostRunner(DaemonRunner[Record]):
     """Runs sandboxes under `data_dir`; see `limpet.runners.base.Runner` for its methods.
 
     `isolation`: with `bubblewrap`, `RunnerError` when it does not work here; with `auto` it is
-    used where it works. Blocks for some 100 ms to find out. `environ` is the control plane's
-    environment, of which sandboxes see an allow list. `daemon_command` is what is run as the
-    daemon; `visible` are further paths that sandboxes may read. Times are seconds: how long a fresh
-    daemon may take until it is ready, one that runs until it answers an `ensure`, and one that is
-    stopped until it is killed.
+    used where it works; `networks` likewise. Blocks for some 100 ms to find out. `limits` are kept
+    as far as this machine can: `isolation.missing` tells what is not. `environ` is the control
+    plane's environment, of which sandboxes see an allow list. `daemon_command` is what is run as
+    the daemon; `visible` are further paths that sandboxes may read. Times are seconds: how long a
+    fresh daemon may take until it is ready, one that runs until it answers an `ensure`, and one
+    that is stopped until it is killed.
     """
 
     def __init__(
@@ -60,18 +65,38 @@ class HostRunner(DaemonRunner[Record]):
         app_origins: Sequence[str] = (),
         daemon_command: Sequence[str] = DAEMON_COMMAND,
         visible: Sequence[Path] = (),
+        networks: network.NetworkSettings | None = None,
+        limits: Limits | None = None,
         healthy_within_s: float = HEALTHY_WITHIN_S,
         patience_s: float = PATIENCE_S,
         stop_grace_s: float = STOP_GRACE_S,
     ) -> None:
         data_dir = data_dir.resolve()
         environ = dict(os.environ if environ is None else environ)
-        decided = _decided(isolation, environ, visible)
-        shut_in = None
-        if decided.kind == "bubblewrap":
+        networks = networks or network.NetworkSettings()
+        found = _decided(isolation, networks.wish, environ, visible)
+        shut_in = own_networks = None
+        if found.kind == "bubblewrap":
             shut_in = bubblewrap.find_bubblewrap(environ, data_dir, visible)
-        etc = data_dir / "runner" / "etc"
-        launcher = Launcher(tuple(daemon_command), shut_in, environ, etc, tuple(app_origins))
+        if found.network == "own":
+            asked = partial(package_registries, environ)
+            own_networks = network.OwnNetworks.here(networks, environ, asked)
+        limiter = Limiter.here(limits or Limits(), data_dir)
+        launcher = Launcher(
+            tuple(daemon_command),
+            shut_in,
+            environ,
+            data_dir / "runner" / "etc",
+            limiter,
+            own_networks,
+            tuple(app_origins),
+        )
+        missing = [
+            *found.missing,
+            *(own_networks.missing if own_networks else ()),
+            *limiter.missing,
+        ]
+        decided = replace(found, limits=limiter.kept, missing=tuple(missing))
         self._host = HostBackend(data_dir, launcher, decided)
         super().__init__(self._host, state, Patience(healthy_within_s, patience_s, stop_grace_s))
 
@@ -82,12 +107,16 @@ class HostRunner(DaemonRunner[Record]):
 
 @dataclass
 class _Running:
-    """A sandbox that we started or adopted: its log, and the daemon if it is our child."""
+    """A sandbox that we started or adopted: its log, the daemon if it is our child, its network."""
 
     log: DaemonLog | None = None
     spawned: spawn.Spawned | None = None
+    serving: network.Serving | None = None
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        if self.serving is not None:
+            await self.serving.close()
+            self.serving = None
         if self.log is not None:
             self.log.close()
             self.log = None
@@ -99,6 +128,7 @@ class HostBackend:
     def __init__(self, data_dir: Path, launcher: Launcher, isolation: Isolation) -> None:
         self._roots = data_dir / "sandboxes"
         self._pid_files = PidFiles(data_dir / "runner" / "host")
+        self._egress_logs = data_dir / "runner" / "egress"
         self._launcher = launcher
         self._isolation = isolation
         self._running: dict[Handle, _Running] = {}
@@ -143,9 +173,17 @@ class HostBackend:
             ) from error
         try:
             url = doors.url
-            running.spawned = await anyio.to_thread.run_sync(
-                self._launcher.start, root, start.boot_id, doors, running.log.descriptor
+            spawned, joined = await anyio.to_thread.run_sync(
+                self._launcher.start,
+                root,
+                start.boot_id,
+                doors,
+                running.log.descriptor,
+                start.egress,
             )
+            running.spawned = spawned
+            if joined is not None:
+                await self._serve(running, handle, joined, start.egress)
             doors.close_inherited()
             record = Record(
                 handle,
@@ -153,8 +191,9 @@ class HostBackend:
                 start.token,
                 start.boot_id,
                 self._isolation.kind,
-                running.spawned.leader,
-                running.spawned.init,
+                spawned.leader,
+                spawned.init,
+                start.egress if joined is not None else None,
             )
             # On record first, the token after: see limpet.runners.spawn.
             await anyio.to_thread.run_sync(self._pid_files.write, record)
@@ -185,9 +224,18 @@ class HostBackend:
         return all(is_alive(process) for process in record.processes)
 
     async def adopted(self, record: Record) -> None:
-        """Open the log of a daemon that an earlier control plane started."""
+        """Open the log of a daemon that an earlier control plane started, and serve its network."""
         log = await anyio.to_thread.run_sync(DaemonLog.reopen, self.root(record.handle))
-        self._running[record.handle] = _Running(log)
+        running = self._running[record.handle] = _Running(log)
+        networks, policy = self._launcher.networks, record.egress
+        if networks is None or policy is None or record.init is None:
+            return
+        try:
+            joined = await anyio.to_thread.run_sync(networks.rejoin, record.init.pid, policy)
+        except RunnerError as error:
+            _log.warning("nothing leads out of %s until it starts again: %s", record.handle, error)
+        else:
+            await self._serve(running, record.handle, joined, policy)
 
     async def log_tail(self, handle: Handle) -> str:
         """The end of the daemon's log."""
@@ -205,9 +253,11 @@ class HostBackend:
             await ending.end_sandbox(self.root(handle), record, grace_s=grace_s)
             if spawned is not None:
                 await anyio.to_thread.run_sync(spawned.popen.wait)
+            await anyio.to_thread.run_sync(self._launcher.limiter.release, handle)
+            network.reap()
         finally:
             if running is not None:
-                running.close()
+                await running.close()
 
     async def forget(self, handle: Handle) -> None:
         """Delete the file that names the sandbox's processes."""
@@ -227,6 +277,7 @@ class HostBackend:
         """End what runs of this data folder's sandboxes and is not `known`; empty the trash."""
         recorded = await anyio.to_thread.run_sync(self._pid_files.all)
         ended = await ending.end_orphans(self._roots, recorded, known)
+        await anyio.to_thread.run_sync(self._launcher.limiter.sweep, known)
         await anyio.to_thread.run_sync(self._forget_dead, set(known))
         await anyio.to_thread.run_sync(self._empty_trash)
         return ended
@@ -236,8 +287,18 @@ class HostBackend:
         for running in self._running.values():
             if running.spawned is not None:
                 running.spawned.forget()
-            running.close()
+            await running.close()
         self._running.clear()
+
+    async def _serve(
+        self, running: _Running, handle: Handle, joined: network.Joined, policy: EgressPolicy
+    ) -> None:
+        networks = self._launcher.networks
+        assert networks is not None
+        self._egress_logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        running.serving = network.Serving()
+        log = self._egress_logs / f"{handle}.jsonl"
+        await running.serving.begin(joined, networks, policy, log)
 
     def _move_to_trash(self, root: Path) -> Path | None:
         trash = self._roots / _TRASH
@@ -262,10 +323,22 @@ class HostBackend:
                 self._pid_files.delete(record.handle)
 
 
-def _decided(wish: IsolationWish, environ: Mapping[str, str], visible: Sequence[Path]) -> Isolation:
+def _decided(
+    wish: IsolationWish,
+    networks: network.NetworkWish,
+    environ: Mapping[str, str],
+    visible: Sequence[Path],
+) -> Isolation:
     if wish == "none":
-        return Isolation("none", "it was switched off by the settings")
-    found = bubblewrap.probe_isolation(environ, visible)
+        found = Isolation("none", "it was switched off by the settings")
+    else:
+        found = bubblewrap.probe_isolation(environ, visible, own_network=networks != "shared")
+    if networks == "own" and found.network != "own":
+        why = "; ".join(filter(None, (found.reason, *found.missing)))
+        raise RunnerError(
+            f"Sandboxes cannot have networks of their own: {why}",
+            hint="Mend that, or choose the network 'auto'.",
+        )
     if wish == "bubblewrap" and found.kind == "none":
         raise RunnerError(
             f"Sandboxes cannot be kept apart: {found.reason}",

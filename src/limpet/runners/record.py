@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from limpet.ids import BootId, Handle
 from limpet.runners.base import IsolationKind
+from limpet.runners.egress import EgressPolicy
 from limpet.runners.processes import ProcessId
 
 VERSION = 1
@@ -33,6 +34,8 @@ class Record:
     isolation: IsolationKind
     leader: ProcessId
     init: ProcessId | None
+    egress: EgressPolicy | None = None
+    """What leads out of its own network; None when it shares this machine's."""
 
     @property
     def processes(self) -> list[ProcessId]:
@@ -46,6 +49,7 @@ class Record:
             "url": self.url,
             "token": self.token,
             "boot_id": self.boot_id,
+            "egress": None if self.egress is None else self.egress.as_dict(),
             **self.processes_dict(),
         }
 
@@ -70,6 +74,7 @@ class Record:
         init = None
         if isinstance(init_pid, int) and isinstance(init_started, str):
             init = ProcessId(init_pid, init_started)
+        egress = value.get("egress")
         return cls(
             handle=handle,
             url=str(value.get("url", "")),
@@ -78,6 +83,7 @@ class Record:
             isolation=isolation,
             leader=ProcessId(pid, started),
             init=init,
+            egress=EgressPolicy.from_dict(egress) if isinstance(egress, Mapping) else None,
         )
 
 

@@ -15,12 +15,15 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Final, Self
 
 from limpet.errors import RunnerError
-from limpet.runners.processes import ProcessId, identify
+from limpet.runners.bubblewrap import Handshake
+from limpet.runners.processes import ProcessId, identify, send
+from limpet.runners.seccomp import filter_program
 
 BACKLOG: Final = 512
 INFO_TIMEOUT_S: Final = 20.0
@@ -137,46 +140,71 @@ def start_plain(
     popen = start(argv, env=env, cwd=cwd, log_fd=log_fd, pass_fds=pass_fds)
     leader = identify(popen.pid)
     if leader is None:
-        raise _ended_at_once(popen)
+        raise RunnerError(f"The sandbox's daemon ended at once (exit code {_killed(popen)})")
     return Spawned(popen, leader, None)
 
 
 def start_shut_in(
-    argv_for: Callable[[int], Sequence[str]],
+    argv_for: Callable[[Handshake], Sequence[str]],
     *,
     env: Mapping[str, str],
     log_fd: int,
     pass_fds: Sequence[int],
+    furnish: Callable[[Spawned, int], None],
 ) -> Spawned:
-    """Start bubblewrap; `argv_for` is given the descriptor for its `--info-fd`.
+    """Start bubblewrap with the command that `argv_for` gives.
 
-    Blocks until the pid of the namespace's init is known. Raises `RunnerError`.
+    The daemon begins after `furnish`, which is given the processes and a descriptor that reads to
+    its end when the sandbox ends. Blocks. Raises `RunnerError`, and what `furnish` raises: then
+    nothing of the sandbox is left.
     """
-    read, write = os.pipe()
-    try:
+    with contextlib.ExitStack() as ends:
+        (info, info_in), (block_out, block), (dead, alive) = (_pipe(ends) for _ in range(3))
+        calls = _filter_file(ends)
+        inherited = Handshake(info_in.fileno(), block_out.fileno(), alive.fileno(), calls)
+        popen = start(
+            argv_for(inherited),
+            env=env,
+            cwd=Path("/"),
+            log_fd=log_fd,
+            pass_fds=[*pass_fds, *(fd for fd in astuple(inherited) if fd is not None)],
+        )
+        for theirs in (info_in, block_out, alive):
+            theirs.close()
+        leader, init = identify(popen.pid), _init_of(info.fileno())
+        if leader is None or init is None:
+            raise RunnerError(f"The sandbox's daemon ended at once (exit code {_killed(popen)})")
+        spawned = Spawned(popen, leader, init)
         try:
-            popen = start(
-                argv_for(write),
-                env=env,
-                cwd=Path("/"),
-                log_fd=log_fd,
-                pass_fds=[*pass_fds, write],
-            )
-        finally:
-            os.close(write)
-        leader = identify(popen.pid)
-        init = _init_of(read)
-    finally:
-        os.close(read)
-    if leader is None or init is None:
-        raise _ended_at_once(popen)
-    return Spawned(popen, leader, init)
+            furnish(spawned, dead.fileno())
+        except BaseException:
+            send(init, signal.SIGKILL)
+            _killed(popen)
+            raise
+        with contextlib.suppress(BrokenPipeError):
+            os.write(block.fileno(), b"go")
+    return spawned
 
 
-def _ended_at_once(popen: "subprocess.Popen[bytes]") -> RunnerError:
+def _pipe(ends: contextlib.ExitStack) -> tuple[FileIO, FileIO]:
+    read, write = os.pipe()
+    return ends.enter_context(FileIO(read, "r")), ends.enter_context(FileIO(write, "w"))
+
+
+def _filter_file(ends: contextlib.ExitStack) -> int | None:
+    program = filter_program()
+    if program is None:
+        return None
+    file = ends.enter_context(FileIO(os.memfd_create("limpet-seccomp"), "r+"))
+    file.write(program)
+    file.seek(0)
+    return file.fileno()
+
+
+def _killed(popen: "subprocess.Popen[bytes]") -> int:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(popen.pid, signal.SIGKILL)
-    return RunnerError(f"The sandbox's daemon ended at once (exit code {popen.wait()})")
+    return popen.wait()
 
 
 def _init_of(info_read: int) -> ProcessId | None:
