@@ -56,7 +56,7 @@ demo: setup ## The main job by itself: make, edit, save, kill -9, restore, compa
 
 # --- checks -----------------------------------------------------------------------------------
 
-.PHONY: check check-python check-web test matrix test-servers previews daemon-alone faults-store bench-store faults-main faults-engine fuzz fuzz-daemon bench bench-daemon bench-main
+.PHONY: check check-python check-web test matrix test-servers previews daemon-alone faults-store bench-store faults-main faults-engine fuzz fuzz-daemon bench bench-daemon bench-neighbours bench-main
 check: check-python check-web ## Format, lint, types, import contract, dead code, the web app's checks
 check-python: setup-dev
 	$(BIN)/ruff format --check src tests bench hatch_build.py
@@ -108,5 +108,7 @@ bench-store: setup-dev test-servers ## Snapshots in a bucket beside restic and r
 	$(BIN)/python -m bench.store $(BENCH)
 bench-daemon: setup-dev ## A daemon's start and its memory, with their bars
 	$(BIN)/python -m bench.daemon $(BENCH)
+bench-neighbours: setup-dev ## One sandbox does its worst, another's preview is timed meanwhile
+	$(BIN)/python -m bench.neighbours $(BENCH)
 bench-main: setup-dev ## What a person waits for: the tile, an evicted sandbox, beside installing by hand
 	$(BIN)/python -m bench.main_job

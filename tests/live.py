@@ -235,6 +235,11 @@ class LiveLimpet:
         """The JSON that `limpet <arguments> --json` prints."""
         return json.loads(self.cli(*arguments, "--json", code=code, timeout_s=timeout_s))
 
+    def system(self) -> Any:
+        """What the server says of itself."""
+        bearer = {"Authorization": f"Bearer {self.discovery['api_key']}"}
+        return self._http.request("GET", f"{self.url}/api/system", headers=bearer).json()
+
     def api(
         self, method: str, path: str, body: object = None, *, status: int = 200, **headers: str
     ) -> Any:
