@@ -17,7 +17,8 @@ AGENT: dict[str, Any] = {
     "id": "agt_abc123", "org": "local", "title": "My shop", "description": "", "icon": None,
     "status": "active", "pinned": True, "default_branch": "limpet/calm-cove",
     "metadata": {"instructions": "", "ui": {}, "github_repo": None, "clone_url": None,
-                 "clone_url_has_credentials": False, "template": "webapp"},
+                 "clone_url_has_credentials": False, "template": "webapp",
+                 "start_command": None},
     "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
 }  # fmt: skip
 RECEIPT: dict[str, Any] = {

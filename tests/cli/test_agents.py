@@ -56,6 +56,14 @@ def test_new_from_a_clone_url_takes_the_password_from_the_environment(wire: Wire
     assert sent == {"clone_url": url, "clone_username": "me", "clone_password": "s3"}
 
 
+def test_new_hands_a_start_command_on(wire: Wire, cli: Cli) -> None:
+    events(wire, *BOOT)
+    ran = cli("new", "webapp", "--start-command", "npm run serve -- --port $PORT")
+    assert ran.code == 0, ran.err
+    sent = wire.last("POST /agents").json
+    assert sent == {"template": "webapp", "start_command": "npm run serve -- --port $PORT"}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -22,6 +22,7 @@ async def test_a_template_agent_opens_on_its_preview_and_is_pinned(live: LiveApp
         "clone_url": None,
         "clone_url_has_credentials": False,
         "template": "webapp",
+        "start_command": None,
     }
     assert agent["default_branch"].startswith("limpet/")
 
@@ -76,6 +77,19 @@ async def test_what_is_said_wins_over_what_the_source_suggests(live: LiveApp) ->
     assert layout == {"default_main_view": "preview", "chat_side": "left"}
 
 
+async def test_a_start_command_is_kept_until_it_is_taken_away(live: LiveApp) -> None:
+    agent = await live.agent(template="webapp", start_command="  ./serve\n")
+    assert agent["metadata"]["start_command"] == "./serve"
+    path = f"/agents/{agent['id']}"
+    for patch, then in (
+        ({"title": "Other"}, "./serve"),
+        ({"start_command": "cd web &&\n\tnpm run serve"}, "cd web &&\n\tnpm run serve"),
+        ({"start_command": None}, None),
+    ):
+        status, changed = await live.api("PATCH", path, patch)
+        assert (status, changed["metadata"]["start_command"]) == (200, then)
+
+
 async def test_agents_are_listed_pinned_first_changed_and_deleted(live: LiveApp) -> None:
     plain = await live.agent(title="Plain")
     pinned = await live.agent(template="webapp")
@@ -118,6 +132,11 @@ async def test_agents_outlive_the_server(tmp_path: Path, templates_dir: Path) ->
         ({"tittle": "x"}, "tittle"),
         ({"ui": {"layout": {"chat_side": "top"}}}, "ui.layout.chat_side"),
         ({"template": "../../etc"}, "template"),
+        ({"start_command": " \n"}, "start_command"),
+        ({"start_command": "./serve\0"}, "start_command"),
+        ({"start_command": "./serve \x1b[2J"}, "start_command"),
+        ({"start_command": "x" * 8001}, "start_command"),
+        ({"start_command": ["./serve"]}, "start_command"),
         ([], "valid dictionary"),
     ],
 )

@@ -172,6 +172,8 @@ def test_how_much_history_and_what_starts_the_app_are_changes(
         {"git": {"repository": {"cloneUrl": "https://example.com/a", "depth": "all"}}},
         {"application": {"script": "--inspect"}},
         {"application": {"command": "  "}},
+        {"application": {"command": "a\0b"}},
+        {"application": {"command": "ü" * (16 * 1024 + 1)}},
         {"application": {"script": "a", "command": "b"}},
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limpet.daemon.config_model import Application, as_document, merge, parse
 from limpet.ids import BootId, Handle
 from limpet.runners.base import EnsureOptions, Repo, Workload
 from limpet.runners.config import config_patch
@@ -52,17 +53,26 @@ def test_the_path_leaves_out_our_own_virtual_environment(tmp_path: Path) -> None
 
 
 def test_a_config_says_only_what_is_known() -> None:
-    assert config_patch(EnsureOptions()) == {}
+    assert config_patch(EnsureOptions()) == {"application": {"command": None}}
     assert config_patch(EnsureOptions(workload=Workload(path="web"))) == {
-        "application": {"packageManager": {"path": "web"}}
+        "application": {"packageManager": {"path": "web"}, "command": None}
     }
     repo = Repo("https://git.example/r", None, "Ann", "", "r")
     assert config_patch(EnsureOptions(repo=repo)) == {
         "git": {
             "repository": {"cloneUrl": "https://git.example/r", "displayName": "r"},
             "identity": {"userName": "Ann"},
-        }
+        },
+        "application": {"command": None},
     }
+
+
+def test_a_start_command_takes_the_place_of_a_script_and_its_absence_takes_it_away() -> None:
+    wanted = config_patch(EnsureOptions(workload=Workload(start_command="node x.js")))
+    config, _ = parse(merge({"application": {"script": "serve", "port": 3000}}, wanted))
+    assert config.application == Application(port=3000, command="node x.js")
+    config, _ = parse(merge(as_document(config), config_patch(EnsureOptions())))
+    assert config.application == Application(port=3000)
 
 
 RECORD = Record(

@@ -61,7 +61,11 @@ async def test_a_sandbox_starts_configured_and_only_with_its_token(runner: HostR
                 },
                 "identity": {"userName": "Ann", "userEmail": "ann@example.org"},
             },
-            "application": {"packageManager": {"name": "npm"}, "port": 5173},
+            "application": {
+                "packageManager": {"name": "npm"},
+                "port": 5173,
+                "command": None,
+            },
             "env": {"A": "1"},
         }
     ]
@@ -79,7 +83,7 @@ async def test_with_hold_no_config_is_posted_until_an_ensure_without(runner: Hos
     assert await posted(runner) == []
     again = await runner.ensure(SANDBOX, EnsureOptions())
     assert not again.is_new
-    assert await posted(runner) == [{}]
+    assert await posted(runner) == [{"application": {"command": None}}]
 
 
 async def test_on_daemon_ready_comes_between_health_and_config_and_may_fail(
@@ -96,7 +100,7 @@ async def test_on_daemon_ready_comes_between_health_and_config_and_may_fail(
 
     await runner.ensure(SANDBOX, EnsureOptions(on_daemon_ready=ready))
     assert seen == [[]]
-    assert await posted(runner) == [{}]
+    assert await posted(runner) == [{"application": {"command": None}}]
     assert "on_daemon_ready failed" in caplog.text
 
 

@@ -39,6 +39,10 @@ def new(
         str | None,
         typer.Option(help="The environment variable that holds the clone URL's password or token."),
     ] = None,
+    start_command: Annotated[
+        str | None,
+        typer.Option(help="What a shell runs to start the app, in place of what is detected."),
+    ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the agent in the browser.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Follow the boot until the preview is up.")
@@ -67,6 +71,7 @@ def new(
             clone_url=clone_url,
             clone_username=user,
             clone_password=os.environ[password_env] if password_env else None,
+            start_command=start_command,
         )
         if not json:
             done(f"Made {agent['title']} ({agent['id']})")

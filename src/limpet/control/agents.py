@@ -22,7 +22,8 @@ from limpet.ids import AgentId, Branch, OrgId, UserId, new_id
 _BRANCH_ATTEMPTS = 8
 _COPIED = (
     "description", "icon", "status", "pinned", "instructions", "default_main_view", "chat_side",
-    "template", "clone_url", "clone_credentials_sealed", "github_repo", "retention",
+    "template", "clone_url", "clone_credentials_sealed", "github_repo", "start_command",
+    "retention",
 )  # fmt: skip
 _TITLE_KEPT = 240
 
@@ -177,6 +178,7 @@ def agent_of(row: AgentRow, org_slug: str) -> Agent:
             clone_url=row.clone_url,
             clone_url_has_credentials=row.clone_credentials_sealed is not None,
             template=row.template,
+            start_command=row.start_command,
         ),
         default_branch=row.default_branch,
         created_at=row.created_at,
@@ -189,8 +191,9 @@ def _choose(row: AgentRow, wanted: AgentCreate | AgentUpdate) -> None:
         value = getattr(wanted, name)
         if value is not None:
             setattr(row, name, value)
-    if "icon" in wanted.model_fields_set:
-        row.icon = wanted.icon
+    for name in ("icon", "start_command"):
+        if name in wanted.model_fields_set:
+            setattr(row, name, getattr(wanted, name))
     if wanted.ui is not None:
         said = wanted.ui.layout.model_fields_set
         if "default_main_view" in said:

@@ -26,6 +26,7 @@ Transition = Literal[
     "no-op",
 ]
 MAX_ENV_VALUE_BYTES = 32 * 1024
+MAX_COMMAND_BYTES = 32 * 1024
 MAX_DEPTH = 1_000_000
 SCHEMES = ("https", "file")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -253,6 +254,10 @@ def _check_starter(application: Application) -> None:
         raise InvalidInputError("invalid config: application.script must be a script's name")
     if command is not None and (not command.strip() or "\0" in command):
         raise InvalidInputError("invalid config: application.command must not be empty")
+    if command is not None and len(command.encode(errors="replace")) > MAX_COMMAND_BYTES:
+        raise InvalidInputError(
+            f"invalid config: application.command is longer than {MAX_COMMAND_BYTES} bytes"
+        )
 
 
 def _check_folder(path: str) -> None:

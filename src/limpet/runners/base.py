@@ -55,12 +55,16 @@ class Repo:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is known of the app beforehand; None where the daemon shall find out."""
+    """What is known of the app beforehand; None where the daemon shall find out.
+
+    `start_command` is a shell's command, run in the app's folder.
+    """
 
     runtime: str | None = None
     package_manager: str | None = None
     dev_port: int | None = None
     path: str | None = None
+    start_command: str | None = None
 
 
 DaemonReady = Callable[[str, str], Awaitable[None]]

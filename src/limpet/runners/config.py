@@ -4,7 +4,10 @@ from limpet.runners.base import EnsureOptions
 
 
 def config_patch(options: EnsureOptions) -> dict[str, object]:
-    """The body of `POST /config`; what is not known is left out. May hold credentials."""
+    """The body of `POST /config`; what is not known is left out, and a start command taken away.
+
+    May hold credentials.
+    """
     patch: dict[str, object] = {}
     git = _known(beginBranch=options.begin_branch)
     if options.repo is not None:
@@ -20,8 +23,11 @@ def config_patch(options: EnsureOptions) -> dict[str, object]:
     application = _known(
         packageManager=manager or None, runtime=workload.runtime, port=workload.dev_port
     )
-    if application:
-        patch["application"] = application
+    # A patch leaves what it does not name: a command that was configured before goes by null alone.
+    application["command"] = workload.start_command
+    if workload.start_command is not None:
+        application["script"] = None  # the two exclude each other
+    patch["application"] = application
     if options.env:
         patch["env"] = dict(options.env)
     return patch

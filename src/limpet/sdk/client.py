@@ -86,8 +86,12 @@ class Client:
         description: str | None = None,
         pinned: bool | None = None,
         ui: models.Ui | None = None,
+        start_command: str | None = None,
     ) -> models.Agent:
-        """A new agent from a template, from an https clone URL, or blank."""
+        """A new agent from a template, from an https clone URL, or blank.
+
+        `start_command` is what a shell runs to start its app, in place of what is detected.
+        """
         said: dict[str, object | None] = {
             "title": title,
             "description": description,
@@ -98,6 +102,7 @@ class Client:
             "clone_username": clone_username,
             "clone_password": clone_password,
             "instructions": instructions,
+            "start_command": start_command,
         }
         return cast(models.Agent, self._line.send("POST", "/agents", _told(said)))
 
@@ -122,8 +127,12 @@ class Client:
         status: Literal["active", "inactive"] | None = None,
         clone_username: str | None = None,
         clone_password: str | None = None,
+        start_command: str | None = None,
     ) -> models.Agent:
-        """Change what is given; the rest stays."""
+        """Change what is given; the rest stays. An empty `start_command` takes it away.
+
+        A sandbox starts its app by it from its next start on.
+        """
         said: dict[str, object | None] = {
             "title": title,
             "description": description,
@@ -135,8 +144,11 @@ class Client:
             "clone_username": clone_username,
             "clone_password": clone_password,
         }
+        body = _told(said)
+        if start_command is not None:
+            body["start_command"] = start_command or None
         path = f"/agents/{_part(agent_id)}"
-        return cast(models.Agent, self._line.send("PATCH", path, _told(said)))
+        return cast(models.Agent, self._line.send("PATCH", path, body))
 
     def delete_agent(self, agent_id: str) -> None:
         """Delete an agent and its sandboxes; its snapshots are kept for the grace."""

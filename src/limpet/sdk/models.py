@@ -25,6 +25,7 @@ class Metadata(TypedDict):
     clone_url: str | None
     clone_url_has_credentials: bool
     template: str | None
+    start_command: str | None
 
 
 class Agent(TypedDict):

@@ -52,6 +52,7 @@ export type Agent = {
   metadata: {
     clone_url: string | null;
     template: string | null;
+    start_command: string | null;
     ui: { layout: { default_main_view: string; chat_side: "left" | "right" | "none" } };
   };
   default_branch: string;

@@ -9,6 +9,7 @@ export const agent: Agent = {
   metadata: {
     clone_url: null,
     template: "webapp",
+    start_command: null,
     ui: { layout: { default_main_view: "preview", chat_side: "right" } },
   },
   default_branch: "limpet/calm-cove",

@@ -169,6 +169,7 @@ class AgentRow(Base):
     clone_url: Mapped[str | None] = mapped_column(Text)
     clone_credentials_sealed: Mapped[bytes | None]
     github_repo: Mapped[dict[str, Any] | None]
+    start_command: Mapped[str | None] = mapped_column(Text)
     default_branch: Mapped[str] = mapped_column(String(200))
     retention: Mapped[dict[str, Any] | None]
     created_by: Mapped[str] = mapped_column(String(64))

@@ -7,7 +7,23 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 
 from limpet.snapshots.snapshot_names import MAX_NAME_LENGTH
 
+MAX_START_COMMAND_LENGTH = 8000
+"""Characters, of four bytes at most: within what the daemon takes."""
+
 Title = Annotated[str, Field(min_length=1, max_length=255)]
+StartCommandText = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=MAX_START_COMMAND_LENGTH,
+        pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$",
+    ),
+    Field(
+        description="What a shell runs to start the app, in place of what is detected; counts from "
+        "the sandbox's next start on. Null: what is detected"
+    ),
+]
 AgentIdText = Annotated[str, Field(min_length=1, max_length=64, description="The agent's id")]
 HandleText = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,48}$", description="The sandbox's handle")]
 BranchText = Annotated[
@@ -74,6 +90,7 @@ class AgentMetadata(Output):
     clone_url: str | None
     clone_url_has_credentials: bool
     template: str | None
+    start_command: str | None
 
 
 class Agent(Output):
@@ -101,6 +118,7 @@ class AgentChoices(Input):
     instructions: str | None = Field(default=None, max_length=100_000)
     pinned: bool | None = None
     ui: AgentUi | None = None
+    start_command: StartCommandText | None = None
 
 
 class AgentCreate(AgentChoices):

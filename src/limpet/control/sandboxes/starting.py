@@ -16,7 +16,7 @@ from limpet.control.sandboxes.restoring import Prepared, Restoring
 from limpet.control.sandboxes.turns import Shared
 from limpet.control.sandboxes.views import problem_of
 from limpet.errors import ConflictError, LimpetError, RunnerError, StoreUnavailableError
-from limpet.runners.base import EnsureOptions, Provisioned, Repo
+from limpet.runners.base import EnsureOptions, Provisioned, Repo, Workload
 
 log = structlog.get_logger(__name__)
 
@@ -185,8 +185,9 @@ class Starting:
     async def options(self, key: SandboxKey, agent: AgentRow) -> EnsureOptions:
         """What the sandbox is configured with. Credentials are opened here and nowhere else."""
         url = clone_url_of(agent, self._parts.secrets)
+        workload = Workload(start_command=agent.start_command)
         if url is None:
-            return EnsureOptions()
+            return EnsureOptions(workload=workload)
         author = await self._restoring.author(agent)
         repo = Repo(
             clone_url=url.authenticated,
@@ -195,7 +196,7 @@ class Starting:
             user_email=author.email,
             display_name=url.display_name,
         )
-        return EnsureOptions(repo=repo)
+        return EnsureOptions(repo=repo, workload=workload)
 
     async def _not_started(self, key: SandboxKey, error: Exception, *, live: bool) -> None:
         """Leave a sandbox that did not start in a state that says so, with nothing running.
