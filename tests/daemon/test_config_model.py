@@ -32,6 +32,8 @@ BASE = {"git": {"repository": {"cloneUrl": URL, "branch": "main"}}}
     ("patch", "transition"),
     [
         ({"git": {"repository": {"cloneUrl": "https://example.com/other"}}}, "identity-conflict"),
+        ({"git": {"repository": None}}, "identity-conflict"),
+        ({"git": None, "env": {"A": "1"}}, "identity-conflict"),
         ({"git": {"repository": {"cloneUrl": "https://u:p@example.com/a/b.git"}}}, "no-op"),
         ({"git": {"repository": {"branch": "next"}}, "env": {"A": "1"}}, "branch-change"),
         ({"application": {"runtime": "bun", "port": 4000}}, "runtime-change"),

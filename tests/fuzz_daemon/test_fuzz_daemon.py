@@ -27,3 +27,10 @@ def test_a_hostile_client_gets_an_answer_and_nothing_else(fuzzed: Fuzzed, client
 def test_every_route_answers_as_its_schema_says(tmp_path: Path) -> None:
     with fuzzed_daemon(tmp_path) as fuzzed:
         assert fuzz(fuzzed, 3, SEED) > 200
+        assert fuzzed.configured > 0
+
+
+def test_configs_of_every_kind_leave_a_daemon_that_works(tmp_path: Path) -> None:
+    with fuzzed_daemon(tmp_path) as fuzzed:
+        fuzz(fuzzed, 40, SEED, only="/config")
+        assert fuzzed.configured > 10

@@ -5,7 +5,7 @@ A clone URL's credentials are taken out of it before anything is kept: `Config` 
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import msgspec
@@ -33,24 +33,42 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 
 
+def _like(**schema: object) -> msgspec.Meta:
+    """What the description tells of a field; `parse` checks it, with words that say what to do."""
+    return msgspec.Meta(extra_json_schema=schema)
+
+
+CloneUrl = Annotated[str, _like(pattern=rf"^({'|'.join(SCHEMES)})://[!-~]+$")]
+BranchName = Annotated[
+    str, _like(pattern=r"^(thread:[A-Za-z0-9_-]{1,128}|[A-Za-z0-9_][A-Za-z0-9._/-]{0,199})$")
+]
+PersonName = Annotated[str, _like(pattern=r"^[^\x00-\x1f\x7f]+$")]
+Folder = Annotated[str, _like(pattern=r"^[^/\x00][^\x00]*$")]
+Depth = Annotated[int, _like(minimum=0, maximum=MAX_DEPTH)]
+Port = Annotated[int, _like(minimum=1, maximum=65535)]
+ScriptName = Annotated[str, _like(pattern=r"^[^\x00-\x20\x7f-][^\x00-\x20\x7f]*$")]
+ShellCommand = Annotated[str, _like(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
+Variables = Annotated[dict[str, str], _like(propertyNames={"pattern": f"^{_ENV_NAME.pattern}$"})]
+
+
 class Repository(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
     """Where the workspace's git repository comes from; `clone_url` has no credentials in it.
 
     `depth` is how many commits of each branch are fetched, 0 all of them with tags; 1 by default.
     """
 
-    clone_url: str | None = None
-    branch: str | None = None
+    clone_url: CloneUrl | None = None
+    branch: BranchName | None = None
     display_name: str | None = None
     repo_name: str | None = None
-    depth: int | None = None
+    depth: Depth | None = None
 
 
 class Identity(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
     """Who commits."""
 
-    user_name: str | None = None
-    user_email: str | None = None
+    user_name: PersonName | None = None
+    user_email: PersonName | None = None
 
 
 class GitConfig(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
@@ -58,7 +76,7 @@ class GitConfig(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True)
 
     repository: Repository = Repository()
     identity: Identity = Identity()
-    begin_branch: str | None = None
+    begin_branch: BranchName | None = None
     """A branch that a repository which is there begins as it is, unless it has it; no remote is
     asked."""
     publish_on_shutdown: bool = False
@@ -68,7 +86,7 @@ class PackageManager(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which package manager, and in which folder of the repository (`path`)."""
 
     name: ManagerName | None = None
-    path: str | None = None
+    path: Folder | None = None
 
 
 class Application(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
@@ -80,9 +98,9 @@ class Application(msgspec.Struct, rename="camel", frozen=True, omit_defaults=Tru
 
     package_manager: PackageManager = PackageManager()
     runtime: Runtime | None = None
-    port: int | None = None
-    script: str | None = None
-    command: str | None = None
+    port: Port | None = None
+    script: ScriptName | None = None
+    command: ShellCommand | None = None
 
 
 class Config(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -90,7 +108,7 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
 
     git: GitConfig = GitConfig()
     application: Application = Application()
-    env: dict[str, str] = {}
+    env: Variables = {}
 
     @property
     def clone_url(self) -> str | None:
@@ -166,7 +184,7 @@ def classify(old: Config | None, new: Config) -> Transition:
     """
     if old is None:
         return "bootstrap"
-    if old.clone_url is not None and new.clone_url is not None and old.clone_url != new.clone_url:
+    if old.clone_url is not None and old.clone_url != new.clone_url:
         return "identity-conflict"
     if old.clone_url is None and new.clone_url is not None:
         return "bootstrap"

@@ -24,9 +24,12 @@ def openapi(routes: Sequence[Route], *, prefix: str = "/_sandbox") -> dict[str, 
     """The description of `routes`."""
     types: set[type[msgspec.Struct]] = {ErrorAnswer}
     for route in routes:
-        types |= {t for t in (route.input, route.query, *route.outputs) if t is not None}
+        told = (route.input, route.patch, route.query, *route.outputs)
+        types |= {t for t in told if t is not None}
     ordered = sorted(types, key=lambda t: t.__name__)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=_REF)
+    for name in {t.__name__ for route in routes if (t := route.patch) is not None}:
+        _take_null(components, name)
     describe = _Described(dict(zip(ordered, schemas, strict=True)), components)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -77,7 +80,9 @@ class _Described:
                 "content": {JSON: {"schema": self._by_type[route.input]}},
             }
         elif method != "GET" and route.body:
-            raw = {"schema": {"type": "string", "format": "binary"}}
+            raw: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+            if route.patch is not None:
+                raw = {"schema": self._by_type[route.patch]}
             operation["requestBody"] = {
                 "required": False,
                 "content": dict.fromkeys(route.body, raw),
@@ -111,6 +116,24 @@ class _Described:
             }
             for name, schema in shape["properties"].items()
         ]
+
+
+def _take_null(components: dict[str, Any], name: str) -> None:
+    """Let every field of a component, and of those that it names, be null, too."""
+    for field, shape in components[name]["properties"].items():
+        components[name]["properties"][field] = _or_null(components, shape)
+
+
+def _or_null(components: dict[str, Any], shape: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in shape:
+        _take_null(components, shape["$ref"].rpartition("/")[2])
+    if isinstance(below := shape.get("additionalProperties"), dict):
+        shape = {**shape, "additionalProperties": _or_null(components, below)}
+    if {"type": "null"} in shape.get("anyOf", ()):
+        return shape
+    default = {name: shape[name] for name in ("default",) if name in shape}
+    plain = {name: value for name, value in shape.items() if name not in default}
+    return {"anyOf": [plain, {"type": "null"}], **default}
 
 
 def openapi_route(all_routes: Sequence[Route]) -> Route:

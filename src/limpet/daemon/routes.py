@@ -84,7 +84,8 @@ class Route:
     `path` is without the prefix and may hold `{name}` parts, found in `request.path_params`.
     `input` is what a POST/PUT body is decoded into, `query` what the query is; the handler gets
     the one that is declared. `headers` are those that mean something to the route alone.
-    `body` is the media types of a body that the handler reads itself, `media` those of an answer
+    `body` is the media types of a body that the handler reads itself, `patch` what a JSON one of
+    these is laid over: null takes any of its fields away. `media` those of an answer
     that is not JSON. A Struct answer, or one of a union of them, is sent as JSON with 200.
     `statuses` are what it answers beside 200 and what `answers` adds for every route of its kind.
     `auth` asks for the token; `activity` tells whether a call counts as work.
@@ -98,6 +99,7 @@ class Route:
     query: type[msgspec.Struct] | None = None
     headers: tuple[str, ...] = ()
     body: tuple[str, ...] = ()
+    patch: type[msgspec.Struct] | None = None
     media: tuple[str, ...] = ()
     statuses: tuple[int, ...] = ()
     auth: bool = True

@@ -1,6 +1,6 @@
 """Routes of the config, the setup's steps and the project's scripts."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from starlette.requests import Request
@@ -16,6 +16,23 @@ if TYPE_CHECKING:
     from limpet.daemon.context import DaemonContext
 
 MIN_TOKEN, MAX_TOKEN = 32, 256
+
+
+class TokenChange(msgspec.Struct, rename="camel", omit_defaults=True):
+    """The token that counts from now on."""
+
+    rotate_token: (
+        Annotated[
+            str, msgspec.Meta(extra_json_schema={"pattern": f"^[!-~]{{{MIN_TOKEN},{MAX_TOKEN}}}$"})
+        ]
+        | None
+    ) = None
+
+
+class ConfigPatch(Config, frozen=True):
+    """What is laid over the config; null takes a field away."""
+
+    auth: TokenChange = msgspec.field(default_factory=TokenChange)
 
 
 class ConfigAnswer(msgspec.Struct, rename="camel"):
@@ -134,6 +151,7 @@ def config_routes(_: "DaemonContext") -> list[Route]:
             post_config,
             output=ConfigAnswer,
             body=("application/json",),
+            patch=ConfigPatch,
             statuses=(400, 408, 409, 413),
             summary="Configure",
         ),
