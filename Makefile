@@ -8,7 +8,7 @@ WEB_SOURCES := $(shell find web/src web/public web/*.ts web/*.json web/index.htm
 SEED ?= $(shell date +%s)
 JOBS ?= 2
 
-.PHONY: help
+.PHONY: $(shell grep -hoE '^[a-z-]+:' Makefile | tr -d :)
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
@@ -39,7 +39,6 @@ web/dist/index.html: web/node_modules/.ready $(WEB_SOURCES)
 	@npm --prefix web run --silent build
 	@touch $@
 
-.PHONY: setup setup-dev lock
 setup: .venv/.run web/dist/index.html ## Make .venv and the web app's build (the other targets call it)
 setup-dev: setup .venv/.dev
 lock: ## Write the lock files anew from pyproject.toml
@@ -48,7 +47,6 @@ lock: ## Write the lock files anew from pyproject.toml
 
 # --- using it ---------------------------------------------------------------------------------
 
-.PHONY: run demo
 run: setup ## Serve Limpet on loopback and print the URL that signs you in
 	@exec $(BIN)/limpet serve
 demo: setup ## The main job by itself: make, edit, save, kill -9, restore, compare byte for byte
@@ -56,7 +54,6 @@ demo: setup ## The main job by itself: make, edit, save, kill -9, restore, compa
 
 # --- checks -----------------------------------------------------------------------------------
 
-.PHONY: check check-python check-web test matrix test-servers previews daemon-alone faults-store bench-store faults-main faults-engine fuzz fuzz-daemon bench bench-daemon bench-neighbours bench-main
 check: check-python check-web ## Format, lint, types, import contract, dead code, the web app's checks
 check-python: setup-dev
 	$(BIN)/ruff format --check src tests bench hatch_build.py
@@ -95,6 +92,9 @@ faults-engine: setup-dev ## Attack the engine: damage, failing calls, moving tre
 
 faults-store: setup-dev test-servers ## Attack the store's side: a faulty network, races on one head, prunes beside saves
 	SEED=$(SEED) $(BIN)/python -m tests.faults_store $(PART)
+
+faults-kill: setup-dev ## Kill the daemon in the middle of every change of files and git, KILLS times each
+	SEED=$(SEED) KILLS=$${KILLS:-30} $(BIN)/pytest tests/daemon/test_killed_in_a_change.py $(PYTEST_ARGS)
 
 fuzz: setup-dev ## Fuzz every codec, then 20,000 generated trees through the whole engine
 	SEED=$(SEED) $(BIN)/python -m tests.fuzz

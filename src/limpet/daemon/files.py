@@ -15,14 +15,13 @@ import msgspec
 from starlette.requests import Request
 
 from limpet.daemon.context import DaemonContext
+from limpet.daemon.folders import TEMPORARY_PREFIX
 from limpet.daemon.gate import gate
 from limpet.daemon.ownership import give_copy, give_new
 from limpet.daemon.paths import Workspace, exists, is_folder, told
 from limpet.daemon.placing import Entry, copy_entry, delete_entry, place_entry, same_entry
 from limpet.daemon.routes import Done, Route
 from limpet.errors import InvalidInputError
-
-TEMPORARY_PREFIX = ".limpet-"
 
 
 class WriteInput(msgspec.Struct):

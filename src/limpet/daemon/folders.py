@@ -6,6 +6,10 @@ from pathlib import Path
 
 from limpet.snapshots.root import SandboxRoot
 
+TEMPORARY_PREFIX = ".limpet-"
+"""Begins the names of what is on its way into the workspace; it lies in `scratch/`."""
+TEMPORARY_PREFIXES = (TEMPORARY_PREFIX, "rescue-")
+
 
 def recovered(root: SandboxRoot) -> tuple[str, tuple[Path, ...]]:
     """Make every folder, and end a restore that was cut off: how it was rolled, what to delete.
@@ -13,13 +17,16 @@ def recovered(root: SandboxRoot) -> tuple[str, tuple[Path, ...]]:
     Raises what `limpet.snapshots.swap.recover` does; it is imported only where it has work.
     """
     root.prepare()
-    left = tuple(root.staging / name for name in sorted(os.listdir(root.staging)))
+    left = (
+        *(root.staging / name for name in sorted(os.listdir(root.staging))),
+        *(path for path in root.scratch.iterdir() if path.name.startswith(TEMPORARY_PREFIXES)),
+    )
     if not os.path.lexists(root.journal):
         return "none", left
     from limpet.snapshots.swap import recover
 
     report = recover(root, delete=False)
-    return report.rolled, report.trash
+    return report.rolled, (*report.trash, *left)
 
 
 def make_folders(workspace: Path) -> None:

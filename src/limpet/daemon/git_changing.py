@@ -8,6 +8,7 @@ from starlette.requests import Request
 from limpet.daemon import git, names
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.git_turn import LITERAL, branch_name, changing, from_stdin, inside, ready
+from limpet.daemon.git_unfinished import noted
 from limpet.daemon.routes import Done, Route, RouteError
 from limpet.errors import InvalidInputError
 
@@ -192,12 +193,12 @@ async def create_branch(ctx: DaemonContext, given: BranchInput, _: Request) -> O
     """Make a branch; files stay as they are."""
     name = branch_name(given.name)
     async with changing(ctx):
-        begin = given.from_
+        settings, begin = ctx.settings, given.from_
         if begin.startswith("-") or "\0" in begin or len(begin) > 1000:
             raise InvalidInputError("from is no commit")
-        if not await git.has_ref(ctx.settings, ctx.repo, begin):
+        if not await git.has_ref(settings, ctx.repo, begin):
             remote = f"refs/remotes/origin/{begin}"
-            if not await git.has_ref(ctx.settings, ctx.repo, remote):
+            if not await git.has_ref(settings, ctx.repo, remote):
                 raise InvalidInputError(f"from: {begin[:200]!r} is no commit here")
             begin = remote
         make = (
@@ -205,7 +206,11 @@ async def create_branch(ctx: DaemonContext, given: BranchInput, _: Request) -> O
             if given.switch
             else ["branch", "--no-track", name, begin]
         )
-        await _or_refused(ctx, make)
+        if given.switch:
+            async with noted(settings, "move", to=begin, args=make):
+                await _or_refused(ctx, make)
+        else:
+            await _or_refused(ctx, make)
         return await _on_branch(ctx)
 
 
@@ -214,12 +219,14 @@ async def switch(ctx: DaemonContext, given: SwitchInput, _: Request) -> OnBranch
     name = branch_name(given.name)
     async with changing(ctx):
         settings, repo = ctx.settings, ctx.repo
-        if await git.has_ref(settings, repo, f"refs/heads/{name}"):
-            await _or_refused(ctx, ["switch", "--no-guess", name])
-        elif await git.has_ref(settings, repo, f"refs/remotes/origin/{name}"):
-            await _or_refused(ctx, ["switch", "--track", "--create", name, f"origin/{name}"])
+        if await git.has_ref(settings, repo, to := f"refs/heads/{name}"):
+            args = ["switch", "--no-guess", name]
+        elif await git.has_ref(settings, repo, to := f"refs/remotes/origin/{name}"):
+            args = ["switch", "--track", "--create", name, f"origin/{name}"]
         else:
             raise RouteError(f"no branch {name!r} here or known of the remote", status=404)
+        async with noted(settings, "move", to=to, args=args):
+            await _or_refused(ctx, args)
         return await _on_branch(ctx)
 
 
@@ -264,7 +271,8 @@ async def stash(ctx: DaemonContext, given: StashInput, _: Request) -> Stashed:
         args = ["stash", "push", "--quiet"]
         args += ["--include-untracked"] if given.untracked else []
         args += [f"--message={given.message}"] if given.message else []
-        await _or_refused(ctx, args)
+        async with noted(settings, "stash"):
+            await _or_refused(ctx, args)
         after = await _stashes(ctx)
     made = len(after) > len(before)
     return Stashed(made, after[0].sha if made else None)
@@ -274,19 +282,14 @@ async def pop_stash(ctx: DaemonContext, given: StashChoice, _: Request) -> Done:
     """Put changes back. Where they conflict the stash stays, and the conflicts are in the files."""
     async with changing(ctx):
         chosen = await _chosen(ctx, given)
-        done = await git.capture(
-            ctx.settings,
-            ["stash", "pop", "--quiet", "--index", f"stash@{{{chosen.index}}}"],
-            cwd=ctx.repo,
-            env=git.author_environment(ctx),
-        )
-        if done.code != 0:
-            done = await git.capture(
-                ctx.settings,
-                ["stash", "pop", "--quiet", f"stash@{{{chosen.index}}}"],
-                cwd=ctx.repo,
-                env=git.author_environment(ctx),
-            )
+        which = f"stash@{{{chosen.index}}}"
+        env = git.author_environment(ctx)
+        async with noted(ctx.settings, "pop", to=chosen.sha):
+            for how in (["--index"], []):
+                args = ["stash", "pop", "--quiet", *how, which]
+                done = await git.capture(ctx.settings, args, cwd=ctx.repo, env=env)
+                if done.code == 0:
+                    break
         if done.code != 0:
             raise RouteError(
                 f"the stash does not fit: {done.said}",

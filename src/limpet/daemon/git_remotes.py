@@ -17,6 +17,7 @@ from limpet.daemon.context import DaemonContext
 from limpet.daemon.git_access import Access
 from limpet.daemon.git_changing import commit, conflicts, message
 from limpet.daemon.git_turn import branch_name, changing
+from limpet.daemon.git_unfinished import noted
 from limpet.daemon.routes import Route, RouteError
 from limpet.errors import InvalidInputError
 
@@ -155,12 +156,9 @@ async def pull(ctx: DaemonContext, given: FetchRemoteInput, _: Request) -> Pulle
             raise RouteError(f"the remote has no branch '{branch}'", status=404)
         theirs = f"refs/remotes/origin/{branch}"
         before = await _head(ctx)
-        done = await git.capture(
-            settings,
-            ["merge", "--ff-only", "--quiet", theirs],
-            cwd=repo,
-            env=git.author_environment(ctx),
-        )
+        args = ["merge", "--ff-only", "--quiet", theirs]
+        async with noted(settings, "move", to=theirs, args=args):
+            done = await git.capture(settings, args, cwd=repo, env=git.author_environment(ctx))
         if done.code != 0:
             counts = await git.ahead_behind(settings, repo, theirs)
             if counts is None or min(counts) > 0:
@@ -210,12 +208,15 @@ async def rebase(ctx: DaemonContext, given: RebaseInput, _: Request) -> Rebased:
         onto = f"refs/remotes/origin/{base}"
         await _fetch_with_common_history(ctx, base, onto, await _access(ctx, given.credentials))
         before = await _head(ctx)
-        done = await git.capture(
-            settings, ["rebase", "--quiet", onto], cwd=repo, env=git.author_environment(ctx)
-        )
+        files: list[str] = []
+        async with noted(settings, "rebase", to=onto):
+            done = await git.capture(
+                settings, ["rebase", "--quiet", onto], cwd=repo, env=git.author_environment(ctx)
+            )
+            if done.code != 0:
+                files = await conflicts(ctx)
+                await git.capture(settings, ["rebase", "--abort"], cwd=repo)
         if done.code != 0:
-            files = await conflicts(ctx)
-            await git.capture(settings, ["rebase", "--abort"], cwd=repo)
             raise RouteError(
                 f"'{base}' conflicts with this branch; nothing was changed",
                 status=409,

@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from limpet.console import outlive_readers
 from limpet.daemon import (
+    after_kill,
     edit_routes,
     files,
     git_changing,
@@ -141,6 +142,7 @@ async def _serve(
         await preview.close()
         await ctx.previews.close()
     reaper.stop()
+    after_kill.end(settings)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads that still read or delete are not waited for
@@ -181,7 +183,9 @@ async def _context(settings: DaemonSettings, root: SandboxRoot) -> AsyncIterator
     tasks = TaskManager(settings, events)
     ctx = DaemonContext(settings, Token(settings.token), activity, events, tasks, root)
     origin = OriginStore(root.state / "origin.json", root.workspace, settings.boot_id, activity)
-    await asyncio.to_thread(_prepare, ctx, origin)
+    killed = await asyncio.to_thread(_prepare, ctx, origin)
+    for line in await after_kill.put_right(settings) if killed else ():
+        events.log("daemon", f"{line}\n")
     ctx.config = ConfigStore(root.state)
     ctx.watcher = Watcher(root.workspace, events, activity)
     ctx.snapshots = SnapshotService(ctx, origin)
@@ -195,7 +199,8 @@ async def _context(settings: DaemonSettings, root: SandboxRoot) -> AsyncIterator
         ctx.snapshots.close()
 
 
-def _prepare(ctx: DaemonContext, origin: OriginStore) -> None:
+def _prepare(ctx: DaemonContext, origin: OriginStore) -> bool:
+    """Have every folder; whether the daemon before was killed."""
     workspace = ctx.root.workspace
     make_folders(workspace)
     owner = owner_of(ctx.settings)
@@ -210,6 +215,7 @@ def _prepare(ctx: DaemonContext, origin: OriginStore) -> None:
     for log in logs.glob("task*"):
         log.unlink(missing_ok=True)
     origin.load()
+    return after_kill.begin(ctx.settings)
 
 
 async def _end(ctx: DaemonContext) -> None:

@@ -14,7 +14,7 @@ from limpet.daemon import names
 from limpet.daemon.activity import Activity
 from limpet.daemon.capabilities import has
 from limpet.daemon.events import Broadcaster
-from limpet.daemon.files import TEMPORARY_PREFIX
+from limpet.daemon.folders import TEMPORARY_PREFIX
 from limpet.daemon.inotify import Inotify
 
 DEBOUNCE_S = 0.3

@@ -17,6 +17,7 @@ from typing import Final, Literal
 from limpet.branches import is_synthetic
 from limpet.daemon import git
 from limpet.daemon.git_access import Access
+from limpet.daemon.git_unfinished import noted
 from limpet.daemon.ownership import give_path
 from limpet.daemon.settings import DaemonSettings
 from limpet.daemon.setup.redirects import moved_to
@@ -110,15 +111,20 @@ class Clone:
             return
         self._say(f"Checking out '{branch}'\n")
         if await git.has_ref(self._settings, self._repo, f"refs/heads/{branch}"):
-            await self._git(["checkout", "--quiet", branch, "--"])
+            await self._move(["checkout", "--quiet", branch, "--"], f"refs/heads/{branch}")
             return
         remote = await self._probe(branch)
         if not remote.has_branch:
             await self._git(["checkout", "--quiet", "--no-track", "-b", branch])
             return
         await self._fetch([branch])
-        await self._git(["checkout", "--quiet", "-b", branch, f"refs/remotes/origin/{branch}"])
+        theirs = f"refs/remotes/origin/{branch}"
+        await self._move(["checkout", "--quiet", "-b", branch, theirs], theirs)
         await self._track(branch)
+
+    async def _move(self, args: list[str], to: str) -> None:
+        async with noted(self._settings, "move", to=to, args=args):
+            await self._git(args)
 
     async def deepen(self) -> None:
         """Get the whole history, every branch and tag, of a repository that has less of it."""
