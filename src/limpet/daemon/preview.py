@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket
 
 from limpet.daemon import preview_pages
 from limpet.daemon.context import DaemonContext
+from limpet.daemon.preview_addresses import address_mender
 from limpet.daemon.preview_inject import injected
 from limpet.daemon.preview_script import script
 from limpet.daemon.setup.detect import STARTERS
@@ -152,21 +153,19 @@ class PreviewProxy:
         given = connection.headers
         headers = end_to_end(connection, without=dropped)
         own_host = f"localhost:{target.port}"
-        public_host = (given.get("x-forwarded-host") if trusted else None) or given.get("host", "")
+        scheme, public_host = _public(connection, trusted=trusted)
         headers.append(("host", own_host))
         for cookie in given.getlist("cookie"):
             if kept := without_our_cookies(cookie):
                 headers.append(("cookie", kept))
         origin = given.get("origin")
         if origin is not None:
-            ours = _netloc(origin) == public_host.lower()
+            ours = _netloc(origin) == public_host
             if ours and not self._compares_as_it_is(connection, target):
                 origin = f"http://{own_host}"
             headers.append(("origin", origin))
         if is_page:
             headers.append(("accept-encoding", "identity"))
-        scheme = connection.scope.get("scheme", "http").replace("ws", "http", 1)
-        scheme = (given.get("x-forwarded-proto") if trusted else None) or scheme
         client = connection.client.host if connection.client else ""
         before = given.get("x-forwarded-for") if trusted else None
         headers.append(("x-forwarded-host", public_host))
@@ -221,9 +220,7 @@ class PreviewProxy:
                         headers.append(name, kept)
         if "location" in headers:
             headers["location"] = self._location(request, headers["location"], target, trusted)
-        public = (
-            request.headers.get("x-forwarded-host") if trusted else None
-        ) or request.headers.get("host", "")
+        scheme, public = _public(request, trusted=trusted)
         cookies = headers.getlist("set-cookie")
         del headers["set-cookie"]
         for cookie in cookies:
@@ -232,12 +229,13 @@ class PreviewProxy:
         if injects:
             del headers["content-length"]
             if request.method != "HEAD" and answer.status not in {204, 304}:
-                answer.body = injected(answer.body, self._script)
+                mend = address_mender(target.port, scheme, public)
+                answer.body = injected(answer.body, self._script, mend)
         return answer
 
     def _location(self, request: Request, location: str, target: Listening, trusted: bool) -> str:
         at = request.headers.get("x-limpet-ports-at", "") if trusted else ""
-        mapped = mapped_location(location, target.port)
+        mapped = mapped_location(location, target.port, *_public(request, trusted=trusted))
         if mapped != location or not at:
             return mapped
         port = loopback_port(location)
@@ -350,9 +348,26 @@ def mapped_cookie(header: str, public_host: str = "") -> str | None:
     return header
 
 
-def mapped_location(location: str, port: int) -> str:
-    """A redirect to the dev server's own address as one on the host that was asked."""
-    return _path_of(location) if loopback_port(location, port) == port else location
+def mapped_location(location: str, port: int, scheme: str = "", public_host: str = "") -> str:
+    """A redirect to the dev server's own address as one on the host that was asked.
+
+    So is one to that host in the clear where it was asked over TLS: a server that is told the host
+    and not the scheme, or believes only the one, makes such.
+    """
+    if loopback_port(location, port) == port:
+        return _path_of(location)
+    in_the_clear = scheme == "https" and location.lower().startswith("http://")
+    return _path_of(location) if in_the_clear and _netloc(location) == public_host else location
+
+
+def _public(connection: HTTPConnection, *, trusted: bool) -> tuple[str, str]:
+    """The scheme and the host, with its port, that the browser asked for."""
+    given = connection.headers
+    scheme = connection.scope.get("scheme", "http").replace("ws", "http", 1)
+    if not trusted:
+        return scheme, given.get("host", "").lower()
+    scheme = given.get("x-forwarded-proto") or scheme
+    return scheme, (given.get("x-forwarded-host") or given.get("host", "")).lower()
 
 
 def loopback_port(location: str, otherwise: int = 80) -> int | None:
