@@ -71,7 +71,7 @@ check-web: setup-dev
 test-servers: setup-dev ## Install other people's store servers that the tests speak to, once a machine
 	-$(BIN)/python -m tests.stores.other_servers
 
-previews: setup-dev ## Vite, Next.js and webpack in a real browser, on localhost and behind TLS on a domain
+previews: setup-dev ## Dev servers of each framework in a real browser, behind TLS on a domain
 	$(BIN)/python -m tests.previews.dev_servers
 	$(BIN)/pytest -m preview tests/previews $(PYTEST_ARGS)
 

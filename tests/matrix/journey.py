@@ -59,7 +59,7 @@ class Journey:
         """All steps, one after another."""
         row = self.row
         self._path = tools.path_with(*row.tools)
-        self._url = self._git.add_repository(row.name, _files(PROJECTS / row.folder))
+        self._url = self._git.add_repository(row.name, files_of(row))
         home = self._place / "root"
         with self._daemon(home) as daemon:
             self._bring_up(daemon)
@@ -256,7 +256,9 @@ def _past(daemon: DaemonProcess, phase: str, begun: float) -> None:
     poll_until(f"the end of {phase}", is_past, INSTALL_S - (time.monotonic() - begun), 0.02)
 
 
-def _files(folder: Path) -> dict[str, str]:
+def files_of(row: Row) -> dict[str, str]:
+    """The files of a row's project, as they are committed."""
+    folder = PROJECTS / row.folder
     return {
         str(path.relative_to(folder)): path.read_text()
         for path in sorted(folder.rglob("*"))

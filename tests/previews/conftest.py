@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, WebSocket, sync_playwright
 
+from limpet.daemon.setup.orchestrator import FAILED
+from tests.gitserver import GitServer
 from tests.live import QUIET_SAVER, LiveLimpet
+from tests.matrix.journey import INSTALL_S, files_of
+from tests.matrix.rows import ROWS, Row
 from tests.previews.dev_servers import FAILING, INSTALL, PROJECTS, Project, installed
 from tests.previews.tls_front import TlsFront, tls_front
 
@@ -27,15 +31,18 @@ LIVE = """() => {
 
 
 @dataclass
-class Shown:
-    """A sandbox in which a project's dev server runs."""
+class Box:
+    """A sandbox in which a dev server runs."""
 
     live: LiveLimpet
     front: TlsFront
     agent: str
     handle: str
-    project: Project
-    repo: Path
+
+    @property
+    def repo(self) -> Path:
+        """The project's folder on this machine."""
+        return self.live.root_of(self.handle) / "workspace" / "repo"
 
     @property
     def port(self) -> int:
@@ -66,6 +73,33 @@ class Shown:
         """How much was worked on so far."""
         return int(self.idle()["activitySeq"])
 
+    def kill(self) -> None:
+        """End it at once: a stop would save half a gigabyte of packages."""
+        for pid in self.live.sandbox_processes(self.live.root_of(self.handle)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@dataclass
+class Shown(Box):
+    """One that shows a project of a few files."""
+
+    project: Project
+
+
+@dataclass
+class FrameworkBox(Box):
+    """One that has cloned and installed a project of the matrix."""
+
+    row: Row
+
+    def edit(self, file: str, before: str, after: str) -> None:
+        """Change a file of the project in place: `node --watch` loses one that is replaced."""
+        path = self.repo / file
+        text = path.read_text()
+        assert before in text, f"{file} has no {before!r}"
+        path.write_text(text.replace(before, after))
+
 
 class Sockets:
     """What a page's WebSockets have sent and received; made before the page is opened."""
@@ -74,9 +108,11 @@ class Sockets:
         self._page = page
         self.sent: list[str | bytes] = []
         self.received: list[str | bytes] = []
+        self.urls: list[str] = []
         page.on("websocket", self._opened)
 
     def _opened(self, socket: WebSocket) -> None:
+        self.urls.append(socket.url)
         socket.on("framesent", self._sent)
         socket.on("framereceived", self._received)
 
@@ -89,8 +125,13 @@ class Sockets:
     def wait_until_live(self) -> None:
         """Until the page is the browser's own, and its hot reload is connected."""
         self._page.wait_for_function(LIVE, timeout=SLOW_MS)
+        self.wait_until_greeted()
+
+    def wait_until_greeted(self) -> None:
+        """Until its hot reload is connected, and the page has loaded what it loads by itself."""
         while not self.received:
             self._page.wait_for_timeout(100)  # only so does the browser's news come in
+        self._page.wait_for_load_state("networkidle", timeout=SLOW_MS)
 
     def wait_for_more_sent(self, number: int) -> None:
         """Until so many more were sent."""
@@ -106,8 +147,18 @@ def front() -> Iterator[TlsFront]:
 
 
 @pytest.fixture(scope="session")
-def live(front: TlsFront) -> Iterator[LiveLimpet]:
-    settings = {"LIMPET_PREVIEW_URL": f"https://{DOMAIN}:{front.port}", **QUIET_SAVER}
+def git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
+    with GitServer.start(tmp_path_factory.mktemp("git")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def live(front: TlsFront, git: GitServer) -> Iterator[LiveLimpet]:
+    settings = {
+        "LIMPET_PREVIEW_URL": f"https://{DOMAIN}:{front.port}",
+        "GIT_SSL_CAINFO": str(git.ca_file),
+        **QUIET_SAVER,
+    }
     with LiveLimpet.temporary(settings) as server:
         front.to = int(server.url.rsplit(":", 1)[1])
         yield server
@@ -144,20 +195,44 @@ def shown(live: LiveLimpet, front: TlsFront) -> Iterator[Callable[[str], Shown]]
         return made[name]
 
     yield show
-    for one in made.values():  # not by a stop, which saves half a gigabyte of packages
-        for pid in live.sandbox_processes(live.root_of(one.handle)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    for one in made.values():
+        one.kill()
 
 
 def _show(live: LiveLimpet, front: TlsFront, project: Project) -> Shown:
     agent = live.api("POST", "/agents", {"title": "Shown"})["id"]
     handle = live.api("POST", "/vm/start", {"virtualMcpId": agent})["vmId"]
-    repo = live.root_of(handle) / "workspace" / "repo"
-    project.write(repo, "'before'" if project is FAILING else "before")
-    box = Shown(live, front, agent, handle, project, repo)
+    box = Shown(live, front, agent, handle, project)
+    project.write(box.repo, "'before'" if project is FAILING else "before")
     box.start("running")
     return box
+
+
+@pytest.fixture(scope="module")
+def framework(
+    live: LiveLimpet, front: TlsFront, git: GitServer
+) -> Iterator[Callable[[str], FrameworkBox]]:
+    """Makes a sandbox of a row of the matrix, cloned, installed and started; each row once."""
+    made: dict[str, FrameworkBox] = {}
+
+    def come_up(name: str) -> FrameworkBox:
+        if name not in made:
+            row = next(row for row in ROWS if row.name == name)
+            files = files_of(row)
+            files.pop("pnpm-workspace.yaml", None)  # npm is everywhere; the matrix is for managers
+            url = git.add_repository(row.name, files)
+            agent = live.api("POST", "/agents", {"clone_url": url})["id"]
+            handle = live.api("POST", "/vm/start", {"virtualMcpId": agent})["vmId"]
+            made[name] = FrameworkBox(live, front, agent, handle, row)
+        box = made[name]
+        reached = live.wait_phase(box.agent, "running", *FAILED, timeout_s=INSTALL_S)
+        logs = live.api("GET", f"/sandboxes/{box.handle}/logs")["logs"]
+        assert reached["phase"] == "running", logs
+        return box
+
+    yield come_up
+    for one in made.values():
+        one.kill()
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+export const words = 'said by a script'

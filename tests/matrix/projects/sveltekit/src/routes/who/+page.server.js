@@ -1,0 +1,1 @@
+export const load = ({ cookies }) => ({ name: cookies.get('name') ?? 'nobody' })
