@@ -10,7 +10,7 @@ JOBS ?= 2
 
 .PHONY: $(shell grep -hoE '^[a-z-]+:' Makefile | tr -d :)
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 # --- setting up -------------------------------------------------------------------------------
 

@@ -171,3 +171,8 @@ def test_without_pidfds_all_is_the_same(root: Path) -> None:
 @pytest.mark.parametrize("route", ["/bash", "/pty"])
 def test_a_folder_that_is_none_is_told(daemon: DaemonProcess, route: str, cwd: str) -> None:
     assert "cwd" in daemon.post(route, {"command": ":", "cwd": cwd}, 400)["error"]
+
+
+def test_when_memory_runs_out_a_task_goes_before_the_daemon(daemon: DaemonProcess) -> None:
+    until = 'until [ "$(cat /proc/$$/oom_score_adj)" = 500 ]; do :; done'
+    assert daemon.post("/bash", {"command": until, "timeout": 20_000})["exitCode"] == 0

@@ -29,6 +29,8 @@ _SECRET_VARIABLES = frozenset(
 )
 _SECRET_PREFIXES = ("DAEMON_", "SANDBOX_SNAPSHOTS_", "LIMPET_", "OFFLOAD_")
 # The shell opens the terminal itself: as the leader of a fresh session it so becomes its owner.
+_DIES_BEFORE_US = "500"
+"""The `oom_score_adj` of what we start: where memory runs out, it goes and the daemon stays."""
 _ON_TERMINAL = 'exec "$@" <>"$0" >&0 2>&0'
 
 OnOutput = Callable[[str], None]
@@ -89,6 +91,8 @@ class Child:
         self.master = master
         self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         running_children.add(self.pid)
+        with contextlib.suppress(OSError):  # no /proc, or it has ended already
+            Path(f"/proc/{self.pid}/oom_score_adj").write_text(_DIES_BEFORE_US)
         if has("pidfd"):
             try:
                 self._watch_pidfd()
