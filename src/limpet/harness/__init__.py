@@ -1,0 +1,1 @@
+"""Model loops, and the tools that they hand to a model. Knows neither control nor runners."""

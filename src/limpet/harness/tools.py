@@ -1,0 +1,106 @@
+"""What a harness may do with the sandbox of its run. The control plane gives it one, bound to it.
+
+Paths are relative to the repository's folder. A failure that the model can do something about is a
+`ToolFailedError` whose words are meant for it; whatever else is raised ends the run.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class ToolFailedError(Exception):
+    """The tool did not do it, and says why in words that a model can act on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One exact replacement in a file: of the one occurrence, or `everywhere`."""
+
+    old: str
+    new: str
+    everywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A file was written. `diff` is unified, and empty where it cannot be shown."""
+
+    path: str
+    diff: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A piece of a running command's output."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command has ended. `code` as a shell tells it; `truncated`: its middle is left out."""
+
+    code: int
+    output: str
+    timed_out: bool = False
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PageState:
+    """What the preview shows right now."""
+
+    url: str
+    title: str
+    status: int
+    console_errors: Sequence[str] = ()
+    text: str = ""
+    """The page's visible text, cut."""
+    screenshot_png: bytes | None = field(default=None, repr=False)
+
+
+class SandboxTools(Protocol):
+    """The sandbox of one run: the one whose preview the user looks at."""
+
+    async def read(self, path: str, *, offset: int = 0, limit: int | None = None) -> str:
+        """Lines of a text file from `offset` (0-based) on, each with its number before it."""
+        ...
+
+    async def write(self, path: str, content: str) -> Changed: ...
+
+    async def edit(self, path: str, edits: Sequence[Edit]) -> Changed:
+        """All of the edits, or none."""
+        ...
+
+    async def glob(self, pattern: str, *, path: str = ".") -> Sequence[str]: ...
+
+    async def grep(
+        self, pattern: str, *, path: str = ".", glob: str | None = None, ignore_case: bool = False
+    ) -> str: ...
+
+    def bash(self, command: str, *, timeout_s: float = 120.0) -> AsyncIterator[Said | Ended]:
+        """Run it in a shell, in the repository's folder; the last thing given is `Ended`."""
+        ...
+
+    async def start_task(self, command: str) -> str:
+        """Start what runs on; its task's id."""
+        ...
+
+    async def task_log(self, task: str) -> str: ...
+
+    async def stop_task(self, task: str) -> None: ...
+
+    async def git(self, args: Sequence[str]) -> str:
+        """What `git ARGS` prints: status, diff, log, commit."""
+        ...
+
+    async def preview(self, *, path: str = "/", screenshot: bool = False) -> PageState: ...
+
+    async def save(self, name: str) -> str:
+        """A named snapshot; its id."""
+        ...
+
+    async def roll_back(self, snapshot: str) -> str:
+        """The workspace as it was in that snapshot, the present saved first; words about it."""
+        ...
