@@ -63,6 +63,19 @@ async def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
     assert store.credentials == Credentials("user", "hunter2")
 
 
+async def test_of_two_sources_at_once_one_is_taken_and_the_other_refused(tmp_path: Path) -> None:
+    store = ConfigStore(tmp_path)
+    urls = [f"https://example.com/{n}" for n in range(8)]
+    results = await asyncio.gather(
+        *(store.apply({"git": {"repository": {"cloneUrl": url}}}) for url in urls),
+        return_exceptions=True,
+    )
+    taken = [result for result in results if isinstance(result, tuple)]
+    assert sum(isinstance(result, ConflictError) for result in results) == 7
+    assert [transition for transition, _ in taken] == ["bootstrap"]
+    assert store.current == ConfigStore(tmp_path).current == taken[0][1]
+
+
 async def test_patches_compose_in_the_order_of_arrival(tmp_path: Path) -> None:
     store = ConfigStore(tmp_path)
     await asyncio.gather(*(store.apply({"env": {f"A{n}": "1", "LAST": str(n)}}) for n in range(20)))

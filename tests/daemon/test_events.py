@@ -136,3 +136,30 @@ async def test_the_stream_over_http(http: aiohttp.ClientSession, daemon: DaemonP
                 seen += await stream.content.readany()
     changed = [data for _, event, data in parse(seen) if event == "file-changed"]
     assert {"path": "src/new.ts"} in changed
+
+
+async def test_a_stream_that_comes_back_gets_what_it_missed_and_nothing_twice(
+    http: aiohttp.ClientSession, daemon: DaemonProcess
+) -> None:
+    async def until(stream: aiohttp.ClientResponse, wanted: str) -> list[Event]:
+        seen = b""
+        async with asyncio.timeout(30):
+            while wanted.encode() not in seen or not seen.endswith(b"\n\n"):
+                seen += await stream.content.readany()
+        return parse(seen)
+
+    async def write(name: str) -> None:
+        async with http.post("/_sandbox/write", json={"path": name, "content": ""}) as answer:
+            assert answer.status == 200
+
+    async with http.get("/_sandbox/events") as stream:
+        await write("first.ts")
+        last = (await until(stream, "first.ts"))[-1][0]
+    await write("missed.ts")
+    async with http.get("/_sandbox/events", headers={"Last-Event-ID": last}) as stream:
+        again = await until(stream, "missed.ts")
+    assert "first.ts" not in str(again)
+    assert "resync" not in [event for _, event, _ in again]
+    async with http.get("/_sandbox/events", headers={"Last-Event-ID": f"other-{last}"}) as stream:
+        anew = await until(stream, "lifecycle")
+    assert "resync" in [event for _, event, _ in anew]

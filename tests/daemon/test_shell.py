@@ -1,5 +1,6 @@
 """`/bash`, and tasks: outcomes, time-outs, groups that end whole, output that is capped."""
 
+import asyncio
 import json
 import signal
 from pathlib import Path
@@ -140,6 +141,41 @@ async def test_a_stream_replays_follows_and_ends(
         ("stderr", {"data": "second\n"}),
         ("end", {"status": "exited", "exitCode": 4, "timedOut": False}),
     ]
+
+
+async def test_several_read_a_tasks_log_and_who_comes_late_gets_all_of_it(
+    http: aiohttp.ClientSession, repo: Path
+) -> None:
+    command = "for n in 1 2 3; do echo line $n; until test -e go$n; do sleep 0.02; done; done"
+    async with http.post(
+        "/_sandbox/bash", json={"command": command, "mode": "background"}
+    ) as answer:
+        path = f"/_sandbox/tasks/{(await answer.json())['taskId']}/stream"
+
+    async def read_until(stream: aiohttp.ClientResponse, wanted: str) -> str:
+        seen = ""
+        async with asyncio.timeout(30):
+            while wanted not in seen:
+                seen += (await stream.content.readline()).decode()
+        return seen
+
+    async with http.get(path) as one, http.get(path) as two:
+        for reader in (one, two):
+            await read_until(reader, "line 1")
+        (repo / "go1").touch()
+        for reader in (one, two):
+            await read_until(reader, "line 2")
+        async with http.get(path) as late:
+            assert "line 1" in await read_until(late, "line 2")
+            (repo / "go2").touch()
+            for reader in (one, two, late):
+                await read_until(reader, "line 3")
+            (repo / "go3").touch()
+            for reader in (one, two, late):
+                await read_until(reader, "event: end")
+    async with http.get(path) as after:
+        everything = await read_until(after, "event: end")
+        assert all(f"line {n}" in everything for n in (1, 2, 3))
 
 
 def test_a_background_command_is_not_idle_while_it_runs(daemon: DaemonProcess) -> None:
