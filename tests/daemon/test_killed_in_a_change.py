@@ -288,6 +288,7 @@ def leftovers(workspace: Path) -> list[str]:
     found += [str(path) for path in (root / "staging").iterdir()]
     found += [str(path) for path in (root / "scratch").iterdir() if path.name != "cache"]
     found += [str(path) for path in root.glob("state/git-change*")]
+    found += [str(path) for path in root.glob("state/moving-*")]
     git_folder = workspace / "repo" / ".git"
     found += [str(path) for path in git_folder.rglob("*.lock")]
     found += [str(path) for path in git_folder.rglob("tmp_*")]
@@ -334,6 +335,26 @@ def looks_as_if_nothing_was(daemon: DaemonProcess, expected: Expected, *, whole:
     assert daemon.post("/git/commit", {"message": "afterwards"})["committed"]
     assert git("status", "--porcelain", cwd=repo) == ""
     assert (repo / "last.txt").read_text() == "and on it goes"
+
+
+@pytest.mark.parametrize("name", ["move over a folder", "copy over a folder"])
+@pytest.mark.parametrize(
+    ("point", "without"), [("move-exchanged", ""), ("move-old-aside", "rename-exchange")]
+)
+def test_a_kill_between_the_two_steps_of_a_move_over_a_folder(
+    template: Path, base: Path, name: str, point: str, without: str
+) -> None:
+    change = CHANGES[name]
+    expected = undisturbed(template, base, change)
+    with folder_of_its_own(base) as folder:
+        workspace = prepared(template, folder, change)
+        fault = {"LIMPET_FAULT": f"{point}:kill", "LIMPET_WITHOUT": without}
+        with DaemonProcess.running(workspace, **fault) as daemon:
+            attempted(daemon, change)
+            assert daemon.process.wait(30) == -signal.SIGKILL
+        with DaemonProcess.running(workspace) as daemon:
+            looks_as_if_nothing_was(daemon, expected, whole=True)
+            end(daemon)
 
 
 WAITING = """\

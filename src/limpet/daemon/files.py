@@ -17,6 +17,7 @@ from starlette.requests import Request
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.folders import TEMPORARY_PREFIX
 from limpet.daemon.gate import gate
+from limpet.daemon.moves import noted_move
 from limpet.daemon.ownership import give_copy, give_new
 from limpet.daemon.paths import Workspace, exists, is_folder, told
 from limpet.daemon.placing import Entry, copy_entry, delete_entry, place_entry, same_entry
@@ -252,7 +253,7 @@ def _rename(ctx: DaemonContext, given: MoveInput) -> None:
     ):
         if exists(source, name) is None:
             raise InvalidInputError(f"File not found: {given.from_}")
-        _place(Entry(source, name), Entry(target, new_name), Entry(*aside), given)
+        _place(ctx, Entry(source, name), Entry(target, new_name), Entry(*aside), given)
 
 
 def _copy(ctx: DaemonContext, given: MoveInput) -> None:
@@ -269,13 +270,17 @@ def _copy(ctx: DaemonContext, given: MoveInput) -> None:
             raise InvalidInputError(f"File not found: {given.from_}")
         copy_entry(Entry(source, name), Entry(*made))
         give_copy(made[1], made[0], target)
-        _place(Entry(*made), Entry(target, new_name), Entry(*aside), given)
+        _place(ctx, Entry(*made), Entry(target, new_name), Entry(*aside), given)
 
 
-def _place(source: Entry, target: Entry, aside: Entry, given: MoveInput) -> None:
+def _place(
+    ctx: DaemonContext, source: Entry, target: Entry, aside: Entry, given: MoveInput
+) -> None:
     if same_entry(source, target):
         return
-    if not place_entry(source, target, aside, overwrite=given.overwrite):
+    with noted_move(ctx.root.state, source, target, aside):
+        placed = place_entry(source, target, aside, overwrite=given.overwrite)
+    if not placed:
         raise InvalidInputError(
             f"There is something already: {given.to}", hint="Set overwrite to replace it."
         )

@@ -4,6 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from limpet.daemon.moves import MOVING, ended
 from limpet.snapshots.root import SandboxRoot
 
 TEMPORARY_PREFIX = ".limpet-"
@@ -18,6 +19,7 @@ def recovered(root: SandboxRoot) -> tuple[str, tuple[Path, ...]]:
     """
     root.prepare()
     left = (
+        *(ended(root.state, root.staging) if any(root.state.glob(f"{MOVING}*")) else ()),
         *(root.staging / name for name in sorted(os.listdir(root.staging))),
         *(path for path in root.scratch.iterdir() if path.name.startswith(TEMPORARY_PREFIXES)),
     )

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from limpet.daemon.capabilities import has
 from limpet.errors import InvalidInputError
+from limpet.snapshots.faults import reach
 
 MAX_DEPTH: Final = 250
 COPY_BYTES: Final = 16 * 1024 * 1024
@@ -68,8 +69,11 @@ def place_entry(source: Entry, target: Entry, aside: Entry, *, overwrite: bool) 
     old = source
     if not _renameat2(source, target, _EXCHANGE):
         old = target
+    if old is source:
+        reach("move-exchanged")
     os.rename(old.name, aside.name, src_dir_fd=old.folder, dst_dir_fd=aside.folder)
     if old is target:
+        reach("move-old-aside")
         os.rename(source.name, target.name, src_dir_fd=source.folder, dst_dir_fd=target.folder)
     return True
 
