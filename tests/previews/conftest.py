@@ -128,10 +128,9 @@ class Sockets:
         self.wait_until_greeted()
 
     def wait_until_greeted(self) -> None:
-        """Until its hot reload is connected, and the page has loaded what it loads by itself."""
+        """Until its hot reload is connected."""
         while not self.received:
             self._page.wait_for_timeout(100)  # only so does the browser's news come in
-        self._page.wait_for_load_state("networkidle", timeout=SLOW_MS)
 
     def wait_for_more_sent(self, number: int) -> None:
         """Until so many more were sent."""
@@ -156,7 +155,7 @@ def git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
 def live(front: TlsFront, git: GitServer) -> Iterator[LiveLimpet]:
     settings = {
         "LIMPET_PREVIEW_URL": f"https://{DOMAIN}:{front.port}",
-        "GIT_SSL_CAINFO": str(git.ca_file),
+        **git.environ,
         **QUIET_SAVER,
     }
     with LiveLimpet.temporary(settings) as server:
