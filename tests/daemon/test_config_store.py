@@ -51,6 +51,19 @@ async def test_fresh_credentials_are_taken_though_nothing_else_changes(tmp_path:
     assert again.missing_env == []
 
 
+async def test_a_variable_that_is_missing_stays_so_until_it_is_posted_or_taken_away(
+    tmp_path: Path,
+) -> None:
+    await ConfigStore(tmp_path).apply({"env": {"ONE": "sesame", "TWO": "sesame", "TEN": "sesame"}})
+    again = ConfigStore(tmp_path)
+    await again.apply({"application": {"port": 3000}})
+    assert ConfigStore(tmp_path).missing_env == ["ONE", "TEN", "TWO"]
+    await again.apply({"env": {"ONE": None, "TWO": "open"}})
+    assert again.missing_env == ["TEN"]
+    assert again.env == {"TWO": "open"}
+    assert ConfigStore(tmp_path).missing_env == ["TEN", "TWO"]
+
+
 async def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
     store = ConfigStore(tmp_path)
     await store.apply(PATCH)

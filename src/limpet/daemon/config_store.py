@@ -1,7 +1,8 @@
 """Keeps the config: in memory whole, on disk without secrets.
 
 On disk are neither clone credentials nor values of environment variables, only that there were
-some. Patches are applied one after another, in the order of their arrival.
+some; `masks` keep those values out of logs and events. Patches are applied one after another, in
+the order of their arrival.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from limpet.daemon.config_model import (
     merge,
     parse,
 )
+from limpet.daemon.masking import Masks
 from limpet.daemon.origin import write_durably
 from limpet.errors import ConflictError, InvalidInputError
 
@@ -45,6 +47,7 @@ class ConfigStore:
         self.needs_credentials = False
         self.missing_env: list[str] = []
         self.resumed = False
+        self.masks = Masks()
         self._load()
 
     @property
@@ -72,11 +75,15 @@ class ConfigStore:
                 config.clone_url is not None
                 and (self.credentials is not None or self.needs_credentials)
             )
-            if config != old or credentials is not None:
-                kept = Kept(msgspec.structs.replace(config, env={}), had, sorted(config.env))
+            said = patch.get("env") or {}
+            missing = [name for name in self.missing_env if name not in said]
+            if config != old or credentials is not None or missing != self.missing_env:
+                names = sorted({*config.env, *missing})
+                kept = Kept(msgspec.structs.replace(config, env={}), had, names)
                 await asyncio.to_thread(write_durably, self._path, msgspec.json.encode(kept))
             self.current = config
-            self.missing_env = [name for name in self.missing_env if name not in config.env]
+            self.masks.learn(config.env)
+            self.missing_env = missing
             if credentials is not None:
                 self.credentials = credentials
                 self.needs_credentials = False

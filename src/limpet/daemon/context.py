@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limpet.daemon.activity import Activity
+from limpet.daemon.config_store import ConfigStore
 from limpet.daemon.events import Broadcaster
 from limpet.daemon.settings import DaemonSettings
 from limpet.daemon.tasks import TaskManager
 
 if TYPE_CHECKING:
-    from limpet.daemon.config_store import ConfigStore
     from limpet.daemon.preview_ports import PreviewPorts
     from limpet.daemon.setup import Setup
     from limpet.daemon.snapshots import SnapshotService
@@ -51,9 +51,9 @@ class DaemonContext:
     token: Token
     activity: Activity
     events: Broadcaster
+    config: ConfigStore
     tasks: TaskManager
     root: "SandboxRoot"
-    config: "ConfigStore" = field(init=False)
     setup: "Setup" = field(init=False)
     snapshots: "SnapshotService" = field(init=False)
     watcher: "Watcher" = field(init=False)

@@ -14,12 +14,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from limpet.daemon.children import Child, resize_terminal
 from limpet.daemon.events import Ring
+from limpet.daemon.masking import Masks
 from limpet.daemon.processes import signal_session
 from limpet.daemon.task_log import TaskLog
 
@@ -42,7 +43,8 @@ class TaskSpec:
     (default: the command). `name` groups runs of one thing (`dev`); `replace` ends those that run
     under it first. `interactive` keeps its input open where there is no terminal.
     `log_name` is the source of its log events and the name of its log file.
-    `size` is a terminal's (columns, rows). `timeout_s` kills the whole group.
+    `size` is a terminal's (columns, rows). `timeout_s` kills the whole group. `screen` keeps what
+    was put out as it was for who looks at it, values of the config's variables among it.
     """
 
     command: Sequence[str] | str
@@ -57,6 +59,7 @@ class TaskSpec:
     replace: bool = False
     stdin: bytes | None = None
     interactive: bool = False
+    screen: bool = False
 
     def argv(self) -> list[str]:
         """What is executed."""
@@ -89,9 +92,12 @@ class TaskSummary(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class Task:
-    """One process and what is known of it. `exit_code` is None while it runs."""
+    """One process and what is known of it. `exit_code` is None while it runs.
 
-    def __init__(self, id_: str, spec: TaskSpec) -> None:
+    What is kept and passed on of its output is masked; a `screen` alone shows it as it was.
+    """
+
+    def __init__(self, id_: str, spec: TaskSpec, masks: Masks) -> None:
         self.id = id_
         self.spec = spec
         self.status: Status = "running"
@@ -104,9 +110,13 @@ class Task:
         self.on_terminal = False
         self.stdout = Ring(RING_BYTES)
         self.stderr = Ring(RING_BYTES)
+        self.screen = Ring(RING_BYTES) if spec.screen else None
         self.on_output: list[OnOutput] = []
+        self.on_screen: list[OnOutput] = []
         self.on_end: list[OnEnd] = []
         self.log: TaskLog | None = None
+        self._masks = masks
+        self._masked = {stream: masks.stream() for stream in get_args(Stream)}
         self._child: Child | None = None
         self._ended = asyncio.Event()
         self._pending_input = bytearray()
@@ -192,14 +202,26 @@ class Task:
 
     def emit(self, stream: Stream, text: str) -> None:
         """Take in a chunk of output and pass it on."""
+        if self.screen is not None:
+            self.screen.append(text)
+            for callback in tuple(self.on_screen):
+                callback(stream, text)
+        self._keep(stream, self._masked[stream].feed(text))
+
+    def _keep(self, stream: Stream, text: str) -> None:
+        if not text:
+            return
         (self.stdout if stream == "stdout" else self.stderr).append(text)
         if self.log is not None:
             self.log.write(text)
         for callback in tuple(self.on_output):
             callback(stream, text)
 
-    async def follow(self) -> AsyncIterator[tuple[Stream, str]]:
-        """What was put out so far, then live, until it ends. A reader too slow is let go."""
+    async def follow(self, *, screen: bool = False) -> AsyncIterator[tuple[Stream, str]]:
+        """What was put out so far, then live, until it ends. A reader too slow is let go.
+
+        `screen`: what a task that keeps one shows, unmasked.
+        """
         waiting: list[tuple[Stream, str]] = []
         wake = asyncio.Event()
         size = 0
@@ -213,11 +235,14 @@ class Task:
         def on_end(_: Task) -> None:
             wake.set()
 
-        replay: tuple[tuple[Stream, Ring], ...] = (("stdout", self.stdout), ("stderr", self.stderr))
+        replay: list[tuple[Stream, Ring]] = [("stdout", self.stdout), ("stderr", self.stderr)]
+        listeners = self.on_output
+        if screen and self.screen is not None:
+            replay, listeners = [("stdout", self.screen)], self.on_screen
         for stream, ring in replay:
             if text := ring.text():
                 waiting.append((stream, text))
-        self.on_output.append(on_output)
+        listeners.append(on_output)
         self.on_end.append(on_end)
         try:
             while True:
@@ -232,7 +257,7 @@ class Task:
                 wake.clear()
                 await wake.wait()
         finally:
-            self.on_output.remove(on_output)
+            listeners.remove(on_output)
             with contextlib.suppress(ValueError):
                 self.on_end.remove(on_end)
 
@@ -240,7 +265,7 @@ class Task:
         """What lists of tasks show."""
         return TaskSummary(
             id=self.id,
-            command=self.spec.shown(),
+            command=self.shown(),
             status=self.status,
             exit_code=self.exit_code,
             started_at=int(self.started_at * 1000),
@@ -253,6 +278,10 @@ class Task:
             ended_because=self.ended_because or msgspec.UNSET,
         )
 
+    def shown(self) -> str:
+        """What people see as its command."""
+        return self._masks.mask(self.spec.shown())
+
     def attach(self, child: Child) -> None:
         """The process that this task is from now on."""
         self._child = child
@@ -262,6 +291,8 @@ class Task:
         """It has ended with `code`; told to everyone once."""
         if not self.running:
             return
+        for stream, masked in self._masked.items():
+            self._keep(stream, masked.flush())
         self.finished_at = time.time()
         if self.timed_out:
             self.status, self.exit_code = "timeout", -1

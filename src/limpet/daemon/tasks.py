@@ -18,6 +18,7 @@ from limpet.daemon.children import (
     running_children,
     start_child,
 )
+from limpet.daemon.config_store import ConfigStore
 from limpet.daemon.events import Broadcaster
 from limpet.daemon.gate import gate
 from limpet.daemon.processes import Reaper, end_all, owns_pid_namespace, signal_session
@@ -29,11 +30,13 @@ KEEP_FINISHED_S = 15 * 60
 
 
 class TaskManager:
-    """Starts tasks and owns them to their end."""
+    """Starts tasks and owns them to their end. Each gets the variables of `config` as they are
+    when it starts."""
 
-    def __init__(self, settings: DaemonSettings, events: Broadcaster) -> None:
+    def __init__(self, settings: DaemonSettings, events: Broadcaster, config: ConfigStore) -> None:
         self._settings = settings
         self._events = events
+        self._config = config
         self._tasks: dict[str, Task] = {}
         self._number = 0
         self._minders: set[asyncio.Task[None]] = set()
@@ -73,9 +76,9 @@ class TaskManager:
         gate.check()
         self._forget_old()
         self._number += 1
-        task = Task(f"task{self._number}", spec)
+        task = Task(f"task{self._number}", spec, self._config.masks)
         self._tasks[task.id] = task
-        task.log = TaskLog(self._settings.logs_dir / (spec.log_name or task.id), spec.shown())
+        task.log = TaskLog(self._settings.logs_dir / (spec.log_name or task.id), task.shown())
         if spec.log_name is not None:
             source = spec.log_name
             task.on_output.append(lambda _, text: self._events.log(source, text))
@@ -130,7 +133,7 @@ class TaskManager:
 
     async def _start(self, task: Task) -> Child:
         spec = task.spec
-        env = child_environment(self._settings, spec.env)
+        env = child_environment(self._settings, {**self._config.env, **spec.env})
         argv = spec.argv()
         drop_to = self._settings.drop_to
         if spec.pty:
@@ -210,7 +213,7 @@ class TaskManager:
                 "active": [
                     {
                         "id": task.id,
-                        "command": task.spec.shown(),
+                        "command": task.shown(),
                         **({"logName": task.spec.log_name} if task.spec.log_name else {}),
                     }
                     for task in self.running()

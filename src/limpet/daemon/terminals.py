@@ -2,7 +2,8 @@
 
 `POST /pty` starts one, `GET /pty` lists them, and the WebSocket `/pty/<id>` shows one: what was on
 the screen first, then live. Frames of text are JSON messages, frames of bytes are what is typed or
-shown. Frames are described in docs/protocol.md.
+shown. Frames are described in docs/protocol.md. Who looks at a terminal sees what its programs
+show; its log file and its task's output are masked as all others are.
 """
 
 import asyncio
@@ -62,6 +63,7 @@ async def open_terminal(ctx: DaemonContext, given: OpenInput, _: Request) -> Ope
             label=given.command or "shell",
             size=size,
             interactive=True,
+            screen=True,
         )
     )
     return Opened(id=task.id, pty=task.on_terminal)
@@ -90,7 +92,7 @@ async def attach(ctx: DaemonContext, ws: WebSocket, rest: str) -> None:
 async def _shown(ws: WebSocket, task: Task) -> None:
     with contextlib.suppress(WebSocketDisconnect, OSError, RuntimeError):
         await ws.send_json({"type": "ready", "pty": task.on_terminal})
-        async for _, text in task.follow():
+        async for _, text in task.follow(screen=True):
             await ws.send_bytes(text.encode(errors="replace"))
         if task.running:  # it showed more than this client took in
             await ws.close(1013, "too slow")

@@ -117,6 +117,7 @@ class Install:
         self._settings = settings
         self._project = project
         self._say = say
+        self._masks = config.masks
         self._env = project_environment(settings, {**config.env, **_ENVIRONMENT})
         if project.manager == "pnpm":  # as it is called up to 10; npm would complain of it
             self._env.setdefault("npm_config_confirm_modules_purge", "false")
@@ -193,13 +194,17 @@ class Install:
             self._say(text)
 
         self._say(f"$ {' '.join(argv)}\n")
-        code = await run_child(
-            argv,
-            cwd=self._project.root,
-            env=self._env,
-            on_output=heard,
-            drop_to=self._settings.drop_to,
-        )
+        masked = self._masks.filtered(heard)
+        try:
+            code = await run_child(
+                argv,
+                cwd=self._project.root,
+                env=self._env,
+                on_output=masked,
+                drop_to=self._settings.drop_to,
+            )
+        finally:
+            masked.close()
         if code < _KILLED_FROM:
             await asyncio.to_thread(end, self._project)
         return code, tail.text()

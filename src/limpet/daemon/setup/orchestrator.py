@@ -347,7 +347,7 @@ class Setup:
 
     def say(self, text: str) -> None:
         """A line of the setup log."""
-        self._ctx.events.log(SOURCE, text)
+        self._ctx.events.log(SOURCE, self._ctx.config.masks.mask(text))
 
     def _did(self, phase: Phase, **more: object) -> None:
         self._ctx.activity.touch(f"setup: {phase}")
@@ -355,6 +355,8 @@ class Setup:
 
     def _tell(self, phase: str, **more: object) -> None:
         self._phase = phase  # type: ignore[assignment]
+        if "error" in more:
+            more["error"] = self._ctx.config.masks.mask(str(more["error"]))
         self._ctx.events.set_state("lifecycle", {"state": {"phase": phase, **more}})
         if phase in FAILED or phase == "crashed":
             reason = str(more.get("error", "")).splitlines()

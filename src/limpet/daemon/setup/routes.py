@@ -44,11 +44,16 @@ class ConfigAnswer(msgspec.Struct, rename="camel"):
 
 
 class ConfigNow(msgspec.Struct, rename="camel"):
-    """The config without secrets: of the environment only the names."""
+    """The config without secrets: of the environment only the names.
+
+    `missing_env` are those that had a value before the daemon restarted, and have none until it is
+    posted again.
+    """
 
     boot_id: str
     config: dict[str, Any] | None
     env_keys: list[str]
+    missing_env: list[str]
     ready: bool
     orchestrator: Orchestrator
     tasks: list[TaskSummary]
@@ -73,6 +78,7 @@ async def get_config(ctx: "DaemonContext", _: object, __: Request) -> ConfigNow:
         boot_id=ctx.settings.boot_id,
         config=None if config is None else shown(config),
         env_keys=sorted({*ctx.config.env, *ctx.config.missing_env}),
+        missing_env=ctx.config.missing_env,
         ready=ctx.setup.phase == "running",
         orchestrator=Orchestrator(ctx.setup.running, list(ctx.setup.pending)),
         tasks=[task.summary() for task in ctx.tasks.running()],
