@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limpet.cli.egress import Allow, Mode, Registries, chosen
 from limpet.cli.find import connect, find_agent
 from limpet.cli.output import (
     AgentName,
@@ -43,6 +44,9 @@ def new(
         str | None,
         typer.Option(help="What a shell runs to start the app, in place of what is detected."),
     ] = None,
+    egress: Annotated[Mode | None, typer.Option(help="Where its sandboxes may connect to.")] = None,
+    allow: Allow = None,
+    registries: Registries = True,
     open_: Annotated[bool, typer.Option("--open", help="Open the agent in the browser.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Follow the boot until the preview is up.")
@@ -72,6 +76,7 @@ def new(
             clone_username=user,
             clone_password=os.environ[password_env] if password_env else None,
             start_command=start_command,
+            egress=chosen(egress, allow, registries=registries),
         )
         if not json:
             done(f"Made {agent['title']} ({agent['id']})")

@@ -10,7 +10,9 @@ from limpet import __version__
 from limpet.cli import agents, sandboxes
 from limpet.cli.check import check
 from limpet.cli.doctor import doctor
+from limpet.cli.egress import egress
 from limpet.cli.output import err
+from limpet.cli.secrets import secrets
 from limpet.cli.snapshots import snapshots
 from limpet.cli.store import store
 from limpet.errors import LimpetError
@@ -39,6 +41,8 @@ app.command(rich_help_panel=_AGENTS)(sandboxes.start)
 app.command(rich_help_panel=_AGENTS)(sandboxes.stop)
 app.command("open", rich_help_panel=_AGENTS)(agents.open_page)
 app.command(rich_help_panel=_AGENTS)(agents.rm)
+app.command(rich_help_panel=_AGENTS)(egress)
+app.add_typer(secrets, name="secrets", rich_help_panel=_AGENTS)
 app.command(
     "exec",
     rich_help_panel=_INSIDE,

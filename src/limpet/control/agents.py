@@ -6,6 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from limpet.branches import made_up_branch
 from limpet.control.clone_url import clone_url_of, parse_clone_url, seal_credentials
 from limpet.control.db import AgentRow, Database, SandboxRow
+from limpet.control.egress import egress_of, stored_egress
+from limpet.control.env_secrets import copy_secrets, forget_secrets
 from limpet.control.operations.models import (
     Agent,
     AgentCreate,
@@ -18,12 +20,13 @@ from limpet.control.secrets import SecretBox
 from limpet.control.templates import TemplateCatalog
 from limpet.errors import ConflictError, InvalidInputError, NotFoundError
 from limpet.ids import AgentId, Branch, OrgId, UserId, new_id
+from limpet.runners.egress import EgressMode
 
 _BRANCH_ATTEMPTS = 8
 _COPIED = (
     "description", "icon", "status", "pinned", "instructions", "default_main_view", "chat_side",
     "template", "clone_url", "clone_credentials_sealed", "github_repo", "start_command",
-    "retention",
+    "retention", "egress",
 )  # fmt: skip
 _TITLE_KEPT = 240
 
@@ -77,7 +80,7 @@ class Agents:
         title: str | None = None,
         branch: Branch | None = None,
     ) -> AgentRow:
-        """A new agent with another one's settings and a default branch of its own.
+        """A new agent with another one's settings and secrets and a default branch of its own.
 
         `ConflictError` when `branch` is given and another agent has it.
         """
@@ -94,6 +97,7 @@ class Agents:
                 )
             row.default_branch = branch or await _free_branch(session, org)
             session.add(row)
+            await copy_secrets(session, org, agent, AgentId(row.id))
         return row
 
     async def list(self, org: OrgId) -> list[AgentRow]:
@@ -149,6 +153,7 @@ class Agents:
                     "The agent has a sandbox again; it was not deleted",
                     hint="Delete the agent once more.",
                 )
+            await forget_secrets(session, org, agent)
             await session.delete(row)
 
     def clone_url_with_credentials(self, row: AgentRow) -> str | None:
@@ -157,7 +162,7 @@ class Agents:
         return url.authenticated if url else None
 
 
-def agent_of(row: AgentRow, org_slug: str) -> Agent:
+def agent_of(row: AgentRow, org_slug: str, default_egress: EgressMode) -> Agent:
     """The agent as the API shows it: without secrets."""
     return Agent(
         id=row.id,
@@ -180,6 +185,7 @@ def agent_of(row: AgentRow, org_slug: str) -> Agent:
             template=row.template,
             start_command=row.start_command,
         ),
+        egress=egress_of(row, default_egress),
         default_branch=row.default_branch,
         created_at=row.created_at,
         updated_at=row.updated_at,
@@ -194,6 +200,8 @@ def _choose(row: AgentRow, wanted: AgentCreate | AgentUpdate) -> None:
     for name in ("icon", "start_command"):
         if name in wanted.model_fields_set:
             setattr(row, name, getattr(wanted, name))
+    if "egress" in wanted.model_fields_set:
+        row.egress = stored_egress(wanted.egress)
     if wanted.ui is not None:
         said = wanted.ui.layout.model_fields_set
         if "default_main_view" in said:

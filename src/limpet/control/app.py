@@ -145,6 +145,7 @@ async def _open_services(
         database=database,
         authenticator=Authenticator(database),
         agents=Agents(database, box, templates),
+        env_secrets=sandboxes.parts.env_secrets,
         templates=templates,
         store=store,
         runner=runner,

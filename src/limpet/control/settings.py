@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from limpet.control.preview_address import LOCAL, PreviewAddresses, Site, proxies_of
 from limpet.errors import InvalidInputError
-from limpet.runners.egress import networks_of
+from limpet.runners.egress import EgressMode, networks_of
 from limpet.runners.limits import Limits
 from limpet.runners.network import NetworkSettings, ports_of
 from limpet.snapshots.retention import MAX_DAYS, MAX_HOURS, MAX_LAST, RetentionPolicy
@@ -95,6 +95,8 @@ class Settings(BaseSettings):
     """Of one file that a sandbox writes."""
     team: bool = False
     """Whether more than one person's sandboxes run here: then they must be kept apart."""
+    egress: EgressMode = "open"
+    """Where sandboxes of agents that say nothing else may connect to."""
     secret_key: SecretStr | None = None
     """Keys for sealed values, separated by commas; the first one seals."""
     database_url: SecretStr | None = None

@@ -1,18 +1,17 @@
 """Every operation of the control plane as a method, blocking, with typed answers."""
 
-import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 from urllib.parse import quote
 
 from limpet.sdk import models
-from limpet.sdk.connection import CHUNK_BYTES, ByteStream, Connection, Place, discover
+from limpet.sdk.connection import CHUNK_BYTES, ByteStream, Connection, Place, Progress, discover
 from limpet.sdk.feed import EventFeed
+from limpet.sdk.secrets import Secrets
 from limpet.sdk.store import Store
 
-Progress = Callable[[int, int | None], None]
 SILENCE_S = 60.0
 """The server says something on its event stream at least every 15 s."""
 _TASK_SILENCE_S = 3600.0
@@ -26,6 +25,8 @@ class Client:
         self._line = Connection(place, org)
         self.store = Store(self._line)
         """What the snapshots come to, and what is kept."""
+        self.secrets = Secrets(self._line)
+        """Secrets in environment variables."""
 
     @classmethod
     def discover(
@@ -87,6 +88,7 @@ class Client:
         pinned: bool | None = None,
         ui: models.Ui | None = None,
         start_command: str | None = None,
+        egress: models.EgressChoice | None = None,
     ) -> models.Agent:
         """A new agent from a template, from an https clone URL, or blank.
 
@@ -97,6 +99,7 @@ class Client:
             "description": description,
             "pinned": pinned,
             "ui": ui,
+            "egress": egress,
             "template": template,
             "clone_url": clone_url,
             "clone_username": clone_username,
@@ -128,10 +131,11 @@ class Client:
         clone_username: str | None = None,
         clone_password: str | None = None,
         start_command: str | None = None,
+        egress: models.EgressChoice | Literal["default"] | None = None,
     ) -> models.Agent:
         """Change what is given; the rest stays. An empty `start_command` takes it away.
 
-        A sandbox starts its app by it from its next start on.
+        A sandbox has a new `start_command` or `egress` from its next start on.
         """
         said: dict[str, object | None] = {
             "title": title,
@@ -143,10 +147,13 @@ class Client:
             "status": status,
             "clone_username": clone_username,
             "clone_password": clone_password,
+            "egress": egress,
         }
         body = _told(said)
         if start_command is not None:
             body["start_command"] = start_command or None
+        if egress == "default":
+            body["egress"] = None
         path = f"/agents/{_part(agent_id)}"
         return cast(models.Agent, self._line.send("PATCH", path, body))
 
@@ -352,7 +359,8 @@ class Client:
     ) -> int:
         """Write a snapshot as a plain tar to `target`, whole or not at all; its size in bytes."""
         path = f"{_snapshot(agent_id, snapshot_id)}/export"
-        return self._store(path, {"branch": branch}, target, progress)
+        with self._line.download(path, {"branch": branch}) as stream:
+            return stream.write_to(target, progress)
 
     def download(
         self,
@@ -365,8 +373,8 @@ class Client:
         progress: Progress | None = None,
     ) -> int:
         """Write a file of a snapshot, or a folder as a plain tar, to `target`; its size."""
-        query = {"branch": branch, "path": path}
-        return self._store(f"{_snapshot(agent_id, snapshot_id)}/download", query, target, progress)
+        with self.contents(agent_id, snapshot_id, path, branch=branch) as stream:
+            return stream.write_to(target, progress)
 
     def contents(
         self, agent_id: str, snapshot_id: str, path: str, *, branch: str | None = None
@@ -470,29 +478,6 @@ class Client:
         path = f"/agents/{_part(agent_id)}/snapshots/import"
         answer: Any = self._line.upload(path, chunks(), {"branch": branch})
         return cast(models.Snapshot, answer)
-
-    def _store(
-        self,
-        path: str,
-        query: Mapping[str, str | None],
-        target: Path,
-        progress: Progress | None,
-    ) -> int:
-        """Write what is downloaded to `target`, whole or not at all; its size in bytes."""
-        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-        written = 0
-        with self._line.download(path, query) as stream:
-            try:
-                with part.open("xb") as out:
-                    for chunk in stream:
-                        out.write(chunk)
-                        written += len(chunk)
-                        if progress:
-                            progress(written, stream.size_bytes)
-                part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
-        return written
 
 
 def _snapshot(agent_id: str, snapshot_id: str) -> str:

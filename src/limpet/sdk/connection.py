@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from limpet import errors
 from limpet.errors import LimpetError, UnreachableError
 
 DISCOVERY = "server.json"
+Progress = Callable[[int, int | None], None]
+"""Told of the bytes so far, and of how many there are."""
 CHUNK_BYTES = 1 << 20
 _CONNECT_S = 5.0
 _TIMEOUT = urllib3.Timeout(connect=_CONNECT_S, read=600.0)
@@ -162,6 +165,22 @@ class ByteStream:
             raise UnreachableError(
                 "The connection to the server broke before the end", hint="Try again."
             ) from error
+
+    def write_to(self, target: Path, progress: Progress | None = None) -> int:
+        """Write all of it to `target`, whole or not at all; its size in bytes."""
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        written = 0
+        try:
+            with part.open("xb") as out:
+                for chunk in self:
+                    out.write(chunk)
+                    written += len(chunk)
+                    if progress:
+                        progress(written, self.size_bytes)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        return written
 
     def interrupt(self) -> None:
         """Wake a reader, which then sees the end or `UnreachableError`. Safe from any thread."""

@@ -28,6 +28,26 @@ class Metadata(TypedDict):
     start_command: str | None
 
 
+EgressMode = Literal["open", "listed", "closed"]
+
+
+class EgressChoice(TypedDict):
+    """Where an agent's sandboxes shall be able to connect to."""
+
+    mode: EgressMode
+    hosts: NotRequired[list[str]]
+    registries: NotRequired[bool]
+
+
+class Egress(TypedDict):
+    """Where an agent's sandboxes may connect to. `is_default`: as the operator has set it."""
+
+    mode: EgressMode
+    hosts: list[str]
+    registries: bool
+    is_default: bool
+
+
 class Agent(TypedDict):
     """What a user talks to."""
 
@@ -39,6 +59,7 @@ class Agent(TypedDict):
     status: str
     pinned: bool
     metadata: Metadata
+    egress: Egress
     default_branch: str
     created_at: str
     updated_at: str

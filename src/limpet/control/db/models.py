@@ -150,7 +150,8 @@ class AgentRow(Base):
 
     `clone_url` never holds credentials; they are in `clone_credentials_sealed` (JSON `{username,
     password}`), opened by limpet.control.clone_url.authenticated_clone_url. `default_branch` is
-    chosen once and shared with no other agent of the org.
+    chosen once and shared with no other agent of the org. `egress` is `{mode, hosts, registries}`;
+    None is the operator's own.
     """
 
     __tablename__ = "agents"
@@ -172,6 +173,7 @@ class AgentRow(Base):
     start_command: Mapped[str | None] = mapped_column(Text)
     default_branch: Mapped[str] = mapped_column(String(200))
     retention: Mapped[dict[str, Any] | None]
+    egress: Mapped[dict[str, Any] | None]
     created_by: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
@@ -180,6 +182,21 @@ class AgentRow(Base):
     def has_source(self) -> bool:
         """Whether a preview can come of it."""
         return bool(self.template or self.clone_url or self.github_repo)
+
+
+class EnvSecretRow(Base):
+    """An environment variable of an agent's sandboxes; with `agent_id` empty, of all of the org.
+
+    `value_sealed` is opened by limpet.control.env_secrets, for daemons alone.
+    """
+
+    __tablename__ = "env_secrets"
+    org_id: Mapped[str] = mapped_column(ForeignKey("orgs.id"), primary_key=True)
+    agent_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    value_sealed: Mapped[bytes]
+    updated_at: Mapped[datetime]
+    updated_by: Mapped[str] = mapped_column(String(64))
 
 
 class SandboxRow(Base):

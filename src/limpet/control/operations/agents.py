@@ -1,6 +1,7 @@
 """Operations on agents and templates."""
 
 from limpet.control.agents import agent_of
+from limpet.control.db import AgentRow
 from limpet.control.operations.models import (
     Agent,
     AgentCreate,
@@ -19,25 +20,25 @@ from limpet.ids import AgentId
 async def create(call: Call, wanted: AgentCreate) -> Agent:
     """A new agent."""
     row = await call.services.agents.create(call.identity.org, call.identity.user, wanted)
-    return agent_of(row, call.identity.org_slug)
+    return _shown(call, row)
 
 
 async def list_all(call: Call, _wanted: Nothing) -> AgentList:
     """The org's agents."""
     rows = await call.services.agents.list(call.identity.org)
-    return AgentList(agents=[agent_of(row, call.identity.org_slug) for row in rows])
+    return AgentList(agents=[_shown(call, row) for row in rows])
 
 
 async def get(call: Call, wanted: AgentRef) -> Agent:
     """One agent."""
     row = await call.services.agents.get(call.identity.org, AgentId(wanted.agent_id))
-    return agent_of(row, call.identity.org_slug)
+    return _shown(call, row)
 
 
 async def update(call: Call, wanted: AgentUpdate) -> Agent:
     """Change an agent."""
     row = await call.services.agents.update(call.identity.org, wanted)
-    return agent_of(row, call.identity.org_slug)
+    return _shown(call, row)
 
 
 async def delete(call: Call, wanted: AgentRef) -> Ok:
@@ -57,6 +58,10 @@ async def list_templates(call: Call, _wanted: Nothing) -> TemplateList:
             for t in call.services.templates.list()
         ]
     )
+
+
+def _shown(call: Call, row: AgentRow) -> Agent:
+    return agent_of(row, call.identity.org_slug, call.services.settings.egress)
 
 
 OPERATIONS = (

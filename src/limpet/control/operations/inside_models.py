@@ -12,10 +12,9 @@ from pydantic import Field
 from limpet.control.operations.models import (
     AgentIdText,
     BranchText,
-    Input,
-    Output,
     SnapshotIdText,
 )
+from limpet.control.operations.shapes import Input, Output
 
 MAX_LISTED = 10_000
 MAX_READ_BYTES = 5 << 20

@@ -3,8 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
+from limpet.control.operations.egress_models import EgressChoice, EgressInfo
+from limpet.control.operations.shapes import Input, Output
 from limpet.snapshots.snapshot_names import MAX_NAME_LENGTH
 
 MAX_START_COMMAND_LENGTH = 8000
@@ -39,18 +41,6 @@ SnapshotNameText = Annotated[
         pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$",
     ),
 ]
-
-
-class Input(BaseModel):
-    """What a caller gives: unknown fields are refused, so that a misspelt one is noticed."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
-class Output(BaseModel):
-    """What a caller gets; made from a mapping or from an object's attributes."""
-
-    model_config = ConfigDict(from_attributes=True)
 
 
 class Nothing(Input):
@@ -104,6 +94,7 @@ class Agent(Output):
     status: Literal["active", "inactive"]
     pinned: bool
     metadata: AgentMetadata
+    egress: EgressInfo
     default_branch: str
     created_at: datetime
     updated_at: datetime
@@ -119,6 +110,11 @@ class AgentChoices(Input):
     pinned: bool | None = None
     ui: AgentUi | None = None
     start_command: StartCommandText | None = None
+    egress: EgressChoice | None = Field(
+        default=None,
+        description="Where its sandboxes may connect to, from their next start on; null: as the "
+        "operator has set it",
+    )
 
 
 class AgentCreate(AgentChoices):

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from limpet.control.auth import Identity
 from limpet.control.errors import invalid_input
-from limpet.control.operations.models import Input
 from limpet.control.operations.services import Services
+from limpet.control.operations.shapes import Input
 
 In = TypeVar("In", bound=Input)
 Out = TypeVar("Out", bound=BaseModel)

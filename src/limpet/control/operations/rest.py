@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from limpet.control.auth import identity_of
 from limpet.control.operations.idempotency import HEADER, Repeats
-from limpet.control.operations.models import Input
 from limpet.control.operations.registry import Call, Operation
 from limpet.control.operations.services import Services
+from limpet.control.operations.shapes import Input
 
 AnyOperation = Operation[Any, Any]
 

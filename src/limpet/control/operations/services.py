@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from limpet.control.agents import Agents
 from limpet.control.auth import Authenticator
 from limpet.control.db import Database
+from limpet.control.env_secrets import EnvSecrets
 from limpet.control.pruner import Pruner
 from limpet.control.sandboxes.service import SandboxService
 from limpet.control.settings import Settings
@@ -22,6 +23,7 @@ class Services:
     database: Database
     authenticator: Authenticator
     agents: Agents
+    env_secrets: EnvSecrets
     templates: TemplateCatalog
     store: SandboxStore
     runner: Runner

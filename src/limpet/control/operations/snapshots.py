@@ -71,7 +71,7 @@ async def fork(call: Call, wanted: SnapshotFork) -> SnapshotForked:
             await asyncio.shield(agents.forget(org, to))
             raise
     return SnapshotForked(
-        agent=agent_of(agent, call.identity.org_slug),
+        agent=agent_of(agent, call.identity.org_slug, call.services.settings.egress),
         branch=head.branch,
         is_new_agent=wanted.new_agent is not None,
         head=head,

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from limpet.control.operations.models import AgentIdText, Input, Output
+from limpet.control.operations.models import AgentIdText
+from limpet.control.operations.shapes import Input, Output
 from limpet.snapshots.retention import MAX_DAYS, MAX_HOURS, MAX_LAST
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from limpet.control.env_secrets import EnvSecrets
 from limpet.control.sandboxes.daemons import Daemons
 from limpet.control.sandboxes.events import EventHub, SandboxKey
 from limpet.control.sandboxes.leases import Leases
@@ -42,6 +43,7 @@ class Parts:
     settings: Settings
     templates: TemplateCatalog
     secrets: SecretBox
+    env_secrets: EnvSecrets
     events: EventHub
     daemons: Daemons
     template_builds: TemplateBuilds

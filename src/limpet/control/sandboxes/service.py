@@ -15,6 +15,7 @@ import structlog
 
 from limpet.branches import check_branch
 from limpet.control.db import AgentRow, Database, SandboxRow
+from limpet.control.env_secrets import EnvSecrets
 from limpet.control.operations.models import (
     Restored,
     RestoreOutcome,
@@ -41,6 +42,7 @@ from limpet.control.sandboxes.saving import NothingToSaveError, Saving
 from limpet.control.sandboxes.starting import Starting
 from limpet.control.sandboxes.template_builds import TemplateBuilds
 from limpet.control.sandboxes.unpacked_tars import UnpackedTars
+from limpet.control.sandboxes.variables import Variables
 from limpet.control.sandboxes.views import receipt_of, snapshot_of, snapshots_of
 from limpet.control.saver import Idle, Tracked, has_unsaved
 from limpet.control.secrets import SecretBox
@@ -94,6 +96,7 @@ class SandboxService:
             settings=settings,
             templates=templates,
             secrets=secrets,
+            env_secrets=EnvSecrets(db, secrets),
             events=EventHub(),
             daemons=daemons,
             template_builds=TemplateBuilds(runner, repository, settings, daemons),
@@ -101,7 +104,8 @@ class SandboxService:
         )
         self._saving = Saving(self.parts)
         restoring = Restoring(self.parts, self._saving)
-        self._starting = Starting(self.parts, restoring)
+        self.variables = Variables(self.parts)
+        self._starting = Starting(self.parts, restoring, self.variables)
         self._ending = Ending(self.parts, self._saving)
         self._history = History(self.parts, self._saving, restoring)
         self._keeping = Keeping(self.parts, self._history)

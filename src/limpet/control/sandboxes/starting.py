@@ -9,11 +9,13 @@ import structlog
 from limpet.branches import is_synthetic
 from limpet.control.clone_url import clone_url_of
 from limpet.control.db import AgentRow, SandboxRow
+from limpet.control.egress import policy_for_start
 from limpet.control.sandboxes.daemons import Reached
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.parts import Parts, sandbox_id
 from limpet.control.sandboxes.restoring import Prepared, Restoring
 from limpet.control.sandboxes.turns import Shared
+from limpet.control.sandboxes.variables import Variables
 from limpet.control.sandboxes.views import problem_of
 from limpet.errors import ConflictError, LimpetError, RunnerError, StoreUnavailableError
 from limpet.runners.base import EnsureOptions, Provisioned, Repo, Workload
@@ -40,8 +42,9 @@ class Begun:
 class Starting:
     """Starts of sandboxes. Two at once for the same sandbox get the same one."""
 
-    def __init__(self, parts: Parts, restoring: Restoring) -> None:
+    def __init__(self, parts: Parts, restoring: Restoring, variables: Variables) -> None:
         self._parts = parts
+        self._variables = variables
         self._restoring = restoring
         self._under_way: Shared[tuple[SandboxKey, bool, bool], Begun] = Shared()
 
@@ -75,6 +78,7 @@ class Starting:
             if live is not None and not row.detached:
                 await parts.leases.take(key)
                 row = await parts.rows.change(key, tracked=True, desired="running")
+                await self._bring_variables(key, live)
                 return Begun(row, False, ALREADY_RUNNING)
             await parts.leases.take(key)
             row = await parts.rows.change(key, state="starting", desired="running", last_error=None)
@@ -93,7 +97,7 @@ class Starting:
             return begun
 
     async def _live(self, key: SandboxKey, row: SandboxRow) -> Reached | None:
-        """The sandbox if it is up, the very one that an earlier start configured."""
+        """The sandbox if it is up, the very one that an earlier start configured, and knows it."""
         if row.state != "running" or row.boot_id is None:
             return None
         if key in self._parts.held:
@@ -101,7 +105,15 @@ class Starting:
         found = await self._parts.daemons.find(row.handle)
         if found is None or found.provisioned.boot_id != row.boot_id:
             return None
-        return found
+        return None if await self._forgot(found) else found
+
+    async def _forgot(self, found: Reached) -> bool:
+        """Whether its daemon restarted by itself and waits to be configured again."""
+        try:
+            return await self._variables.lost(found.client)
+        except LimpetError as error:
+            log.warning("config_not_looked_at", error=error.message)
+            return False
 
     async def _provision(
         self,
@@ -134,6 +146,7 @@ class Starting:
         provisioned = await parts.runner.ensure(
             sandbox_id(key),
             EnsureOptions(
+                egress=policy_for_start(agent, parts.settings.egress),
                 on_daemon_ready=on_daemon_ready,
                 hold=True,
                 progress=lambda step: log.debug("provisioning", step=step, branch=key.branch),
@@ -179,15 +192,28 @@ class Starting:
             last_error=None,
             **({} if live else {"started_at": datetime.now(UTC)}),
         )
+        if key not in parts.held:  # what was changed while it was configured
+            await self._bring_variables(key, parts.daemons.reached(provisioned))
         parts.phase(key, "ready", held=key in parts.held)
         return Begun(row, provisioned.is_new, restore)
 
+    async def _bring_variables(self, key: SandboxKey, found: Reached) -> None:
+        try:
+            await self._variables.bring(key, found.client)
+        except LimpetError as error:
+            log.warning("variables_not_brought", branch=key.branch, error=error.message)
+
     async def options(self, key: SandboxKey, agent: AgentRow) -> EnsureOptions:
         """What the sandbox is configured with. Credentials are opened here and nowhere else."""
-        url = clone_url_of(agent, self._parts.secrets)
-        workload = Workload(start_command=agent.start_command)
+        parts = self._parts
+        options = EnsureOptions(
+            workload=Workload(start_command=agent.start_command),
+            env=await parts.env_secrets.environment(key.org, key.agent),
+            egress=policy_for_start(agent, parts.settings.egress),
+        )
+        url = clone_url_of(agent, parts.secrets)
         if url is None:
-            return EnsureOptions(workload=workload)
+            return options
         author = await self._restoring.author(agent)
         repo = Repo(
             clone_url=url.authenticated,
@@ -196,7 +222,7 @@ class Starting:
             user_email=author.email,
             display_name=url.display_name,
         )
-        return EnsureOptions(repo=repo, workload=workload)
+        return replace(options, repo=repo)
 
     async def _not_started(self, key: SandboxKey, error: Exception, *, live: bool) -> None:
         """Leave a sandbox that did not start in a state that says so, with nothing running.
