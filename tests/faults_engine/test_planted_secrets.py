@@ -5,8 +5,8 @@ fail to), exec, save, restore, look inside, export, import, check, die and come 
 command lines of every process on the machine and the environments of all but the server's own are
 looked at over and over. Ours, and looked for: the daemons' tokens, the API key, the sign-in token
 and a browser's cookie, the key that seals, the clone credentials (right and wrong ones), what else
-the server's environment holds (stores', models', databases'), and a variable that a sandbox is
-configured with, which its tasks alone may have.
+the server's environment holds (stores', models', databases'), and secrets in environment variables,
+of an agent and of its org, old values and new, which tasks alone may have and which they print.
 
 What users put into their workspace is theirs and is kept: the tests look for that too, in several
 forms, so that it is known that the search sees.
@@ -28,9 +28,11 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from limpet.control.db import Database
+from limpet.control.db import EMBEDDED_ORG, Database
 from limpet.control.db.runner_state import SealedRunnerState
+from limpet.control.env_secrets import EnvSecrets
 from limpet.control.secrets import SecretBox, parse_keys
+from limpet.ids import AgentId
 from tests.faults_engine.searching import contents_of
 from tests.faults_engine.suites import Suite
 from tests.gitserver import GitServer
@@ -48,6 +50,9 @@ TRUSTED = (
 """In the command lines of processes that are given the server's environment on purpose."""
 ALLOWED = {"server.json"}
 """Files of the data folder that are there to hold one."""
+
+
+VARIABLES = "variable of a sandbox"
 
 
 def planted(name: str) -> str:
@@ -165,6 +170,8 @@ class Scene:
         self.users = users
         self.key = key
         self.heard: dict[str, bytes] = {}
+        self.values: dict[str, str] = {}
+        """The secrets in environment variables as they are now."""
 
     def cli(self, *arguments: str, code: int | None = 0) -> str:
         """A command's output, which is searched; with `code` None it may end as it likes."""
@@ -177,14 +184,22 @@ class Scene:
         self._hear(f"limpet {arguments[0]}", told)
         return told
 
+    def plant(self, name: str, agent: str | None) -> None:
+        """A secret in an environment variable, under the same name in the search."""
+        value = planted(name)
+        self.search.add(VARIABLES, value)
+        changed = self.ask("POST", "/secrets", {"name": name, "value": value, "agent_id": agent})
+        assert json.loads(changed)["secret"]["name"] == name
+        self.values[name] = value
+
     def ask(self, method: str, path: str, body: object) -> str:
         """Any answer of the API."""
         answer = urllib3.request(
             method, f"{self.live.url}/api/local{path}", json=body, retries=False,
             headers={"Authorization": f"Bearer {self.live.discovery['api_key']}"},
         )  # fmt: skip
-        told = answer.data.decode() + repr(answer.headers)
-        self._hear(f"{method} {path}", told)
+        told = answer.data.decode()
+        self._hear(f"{method} {path}", told + repr(answer.headers))
         return told
 
     def _hear(self, where: str, told: str) -> None:
@@ -215,6 +230,19 @@ class Scene:
             thread.join()
             answer.close()
         self.heard["events"] = self.heard.get("events", b"") + bytes(seen)
+
+    def sealed_values(self, agent: str) -> dict[str, str]:
+        """What the database has for the agent's sandboxes, opened with the key."""
+
+        async def opened() -> dict[str, str]:
+            database = Database(f"sqlite+aiosqlite:///{self.live.data_dir / 'limpet.sqlite3'}")
+            try:
+                secrets = EnvSecrets(database, SecretBox(parse_keys(self.key, "the test")))
+                return await secrets.environment(EMBEDDED_ORG, AgentId(agent))
+            finally:
+                await database.close()
+
+        return asyncio.run(opened())
 
     def learn_tokens(self) -> list[dict[str, object]]:
         """The runner's records as they are sealed in the database; each has its daemon's token."""
@@ -249,7 +277,7 @@ class Scene:
             search.look(where, heard)
         for line in watch.command_lines:
             search.look(f"command line: {line[:80]!r}", line)
-        theirs = frozenset({"variable of a sandbox"})
+        theirs = frozenset({VARIABLES})
         for environment, line in watch.environments.items():
             search.look(f"environment of {line[:80]!r}", environment, allowed=theirs)
 
@@ -270,20 +298,17 @@ def work(scene: Scene, agent: str, elsewhere: Path, *, fully: bool) -> None:
     workspace = live.root_of(live.sandbox(agent)["handle"]) / "workspace" / "repo"
     poll_until("the clone", (workspace / "a.txt").exists, 60)
     look = "env; set; tr '\\0' '\\n' < /proc/self/environ; git config -l; cat .git/config"
-    cli("exec", agent, "--", "sh", "-c", f"{look}; echo said by a user")
+    halves = 'printf %s "${PLANTED%????????}"; printf %s "${PLANTED#"${PLANTED%????????}"}"'
+    print_all = ("exec", agent, "--", "sh", "-c", f"{look}; {halves}; echo said by a user")
+    assert "PLANTED=[hidden: PLANTED]" in cli(*print_all)
     [record] = scene.learn_tokens()
-    variable = planted("variable")
-    scene.search.add("variable of a sandbox", variable)
-    told = urllib3.request(
-        "POST", f"{record['url']}/_sandbox/config", json={"env": {"PLANTED": variable}},
-        headers={"Authorization": f"Bearer {record['token']}"}, retries=False,
-    )  # fmt: skip
-    assert told.status == 200, told.data
+    scene.plant("PLANTED", agent)
+    assert "SHARED=[hidden: SHARED]" in cli(*print_all)
     told = urllib3.request(
         "GET", f"{record['url']}/_sandbox/config", retries=False,
         headers={"Authorization": f"Bearer {record['token']}"},
     )  # fmt: skip
-    assert b"PLANTED" in told.data, "the sandbox has its variable"
+    assert json.loads(told.data)["envKeys"] == ["PLANTED", "SHARED"]
     scene.heard["GET config"] = told.data
     theirs = planted("user")
     scene.users.add("plain", theirs)
@@ -327,6 +352,10 @@ def errors(scene: Scene, server: GitServer, wrong: str) -> None:
         scene.ask("POST", "/agents", {"title": "Odd", "clone_url": url})
         scene.ask("POST", "/agents", {"title": 5, "clone_url": url, "clone_password": wrong})
     body = {"title": "Failing", "clone_username": "user", "clone_password": wrong}
+    for name in ("PATH", "A-B", 5):
+        scene.ask("POST", "/secrets", {"name": name, "value": wrong})
+    scene.ask("POST", "/secrets", {"name": "A", "value": [wrong]})
+    scene.ask("POST", "/secrets", {"name": "A", "value": wrong, "agent_id": "agt_none"})
     for number, url in enumerate((server.url("app"), "https://127.0.0.1:9/nobody/there.git")):
         made = scene.ask(
             "POST", "/agents", {**body, "title": f"Failing {number}", "clone_url": url}
@@ -395,6 +424,8 @@ def test_what_limpet_holds_in_confidence_is_found_nowhere(tmp_path: Path, fully:
                 )  # fmt: skip
                 sleeper.kill()
             agent = made["id"]
+            scene.plant("PLANTED", agent)
+            scene.plant("SHARED", None)
             with scene.listening(agent):
                 scene.cli("start", agent)
                 work(scene, agent, elsewhere, fully=fully)
@@ -408,6 +439,9 @@ def test_what_limpet_holds_in_confidence_is_found_nowhere(tmp_path: Path, fully:
                 scene.learn_tokens()
             live.stop()
             scene.search_all(watch, elsewhere)
+            assert scene.sealed_values(agent) == scene.values
+            seen = set().union(*map(search.names_in, watch.environments))
+            assert VARIABLES in seen, "no task was seen that had its variable"
             assert server.clone_count >= 1
             stored = {
                 name
