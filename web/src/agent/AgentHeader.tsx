@@ -2,6 +2,7 @@ import { Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { useDeleteAgent } from "../api/queries.ts";
 import type { Agent } from "../api/types.ts";
+import { SecretsDialog } from "../secrets/SecretsDialog.tsx";
 import { Button } from "../ui/Button.tsx";
 import { Asking, Confirm } from "../ui/Confirm.tsx";
 import { Icon } from "../ui/Icon.tsx";
@@ -23,6 +24,7 @@ export function AgentHeader({ agent, home, view, onHistory }: Props) {
   const remove = useDeleteAgent();
   const navigate = useNavigate();
   const [deleting, setDeleting] = useState(false);
+  const [secrets, setSecrets] = useState(false);
   const state = stateWords(box, live.lifecycle);
   const running = box?.state === "running";
   return (
@@ -73,6 +75,9 @@ export function AgentHeader({ agent, home, view, onHistory }: Props) {
             <MenuItem onSelect={() => void navigator.clipboard.writeText(agent.id)}>
               <Icon name="copy" className="size-4" /> Copy the agent's id
             </MenuItem>
+            <MenuItem onSelect={() => setSecrets(true)}>
+              <Icon name="key" className="size-4" /> Secrets…
+            </MenuItem>
             <MenuItem dangerous disabled={remove.isPending} onSelect={() => setDeleting(true)}>
               <Icon name="cross" className="size-4" /> Delete…
             </MenuItem>
@@ -94,6 +99,7 @@ export function AgentHeader({ agent, home, view, onHistory }: Props) {
         </Problem>
       )}
       {remove.error && <Problem error={remove.error} title="It could not be deleted" />}
+      <SecretsDialog agent={agent} open={secrets} onClose={() => setSecrets(false)} />
       <Asking
         open={deleting}
         onClose={() => setDeleting(false)}

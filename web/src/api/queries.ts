@@ -1,6 +1,16 @@
 import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { ApiError, send } from "./client.ts";
-import type { Agent, Forked, Sandbox, Snapshot, Started, System, Template } from "./types.ts";
+import type {
+  Agent,
+  Forked,
+  Sandbox,
+  Secret,
+  SecretChanged,
+  Snapshot,
+  Started,
+  System,
+  Template,
+} from "./types.ts";
 
 export const ORG = "local";
 const base = `/api/${ORG}`;
@@ -152,6 +162,27 @@ export const useFork = (place: Place, snapshot: string) =>
       ...wanted,
     }),
   );
+
+/** What the agent's sandboxes have: its own secrets, and its org's. */
+export const secretsQuery = (agentId: string) =>
+  queryOptions({
+    queryKey: ["secrets", agentId],
+    queryFn: async () => {
+      const path = `${base}/secrets?${new URLSearchParams({ agent_id: agentId })}`;
+      return (await send<{ secrets: Secret[] }>("GET", path)).secrets;
+    },
+  });
+
+export const useSetSecret = (agentId: string) =>
+  useChange((wanted: { name: string; value: string }) =>
+    send<SecretChanged>("POST", `${base}/secrets`, { ...wanted, agent_id: agentId }),
+  );
+
+export const useDeleteSecret = (agentId: string) =>
+  useChange((name: string) => {
+    const query = new URLSearchParams({ agent_id: agentId });
+    return send<SecretChanged>("DELETE", `${base}/secrets/${encodeURIComponent(name)}?${query}`);
+  });
 
 export const useRetryStep = (handle: string) =>
   useChange((step: "clone" | "install" | "start") =>

@@ -88,6 +88,11 @@ export type Sandbox = {
 
 export type Started = { previewUrl: string | null; vmId: string; branch: string };
 
+/** A variable that tasks have; its value is never shown. No agent: it is for all of the org. */
+export type Secret = { name: string; agent_id: string | null; updated_at: string; updated_by: string };
+
+export type SecretChanged = { secret: Secret | null; given_to: string[]; not_reached: string[]; note: string };
+
 export type System = {
   version: string;
   org: string;
