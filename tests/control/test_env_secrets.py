@@ -11,6 +11,7 @@ from limpet.control.env_secrets import (
     MAX_SECRETS,
     MAX_TOTAL_BYTES,
     MAX_VALUE_BYTES,
+    PROXIES,
     RESERVED,
     RESERVED_PREFIXES,
 )
@@ -85,7 +86,9 @@ async def test_a_secret_can_be_replaced_and_deleted(live: LiveApp) -> None:
     assert (status, answer["error"]["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize("name", sorted({*RESERVED, *(f"{p}X" for p in RESERVED_PREFIXES)}))
+@pytest.mark.parametrize(
+    "name", sorted({*RESERVED, *PROXIES, *(f"{p}X" for p in RESERVED_PREFIXES), "https_proxy"})
+)
 async def test_names_of_the_sandbox_and_of_what_runs_code_are_refused(
     live: LiveApp, name: str
 ) -> None:

@@ -34,6 +34,11 @@ RESERVED: Final = frozenset(
     }
 )  # fmt: skip
 RESERVED_PREFIXES: Final = ("DAEMON_", "LIMPET_", "SANDBOX_", "OFFLOAD_", "LD_", "DYLD_")
+PROXIES: Final = frozenset(
+    {"ALL_PROXY", "FTP_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "NODE_USE_ENV_PROXY",
+     "NPM_CONFIG_HTTPS_PROXY", "NPM_CONFIG_PROXY", "YARN_HTTPS_PROXY", "YARN_HTTP_PROXY"}
+)  # fmt: skip
+"""In any case: runners set them where a sandbox reaches the network through a proxy."""
 _ORG_WIDE: Final = ""
 
 
@@ -164,7 +169,7 @@ async def _require_room(session: AsyncSession, row: EnvSecretRow) -> None:
 
 
 def _check(name: str, value: str) -> None:
-    if name in RESERVED or name.startswith(RESERVED_PREFIXES):
+    if name in RESERVED or name.startswith(RESERVED_PREFIXES) or name.upper() in PROXIES:
         raise ReservedNameError(
             f"{name} cannot be set as a secret: the sandbox itself uses it, or it decides what "
             "code runs",
