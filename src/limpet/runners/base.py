@@ -86,7 +86,7 @@ class EnsureOptions:
     begin_branch: str | None = None
     """A branch that a repository which is there begins as it is, unless it has it."""
     workload: Workload = field(default_factory=Workload)
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     egress: EgressPolicy = field(default_factory=EgressPolicy)
     """For a sandbox that this call starts: one that runs keeps its own until it is started anew."""
     on_daemon_ready: DaemonReady | None = None
