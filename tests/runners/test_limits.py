@@ -115,5 +115,6 @@ async def test_what_cannot_be_kept_is_told() -> None:
     assert [line.split(":")[0] for line in limiter.missing if "processes" not in line] == [
         "a limit on memory",
         "a limit on processors",
+        "a limit on disk",
     ]
     assert limiter.kept[-1] == f"bytes of one file: {8 * MIB:,} (rlimit)"

@@ -121,10 +121,12 @@ class Bubblewrap:
     def path(self) -> str:
         """`PATH` inside: the host's folders as far as they are to be seen, then the usual ones."""
         sources = self._sources()
+        of_single_files = {source.parent for source in sources if not source.is_dir()}
         seen = [
             folder
             for folder in tool_path(self.environ, _own_venv())
             if any(_within(Path(folder), source) for source in sources)
+            or Path(folder) in of_single_files
         ]
         return os.pathsep.join([*seen, *(f for f in _STANDARD_PATH if f not in seen)])
 

@@ -77,6 +77,10 @@ class Limiter:
             lines.append("a limit on processes: no control group, and rlimits do not bind root")
         if self._limits.cpus is not None and "cpu" not in had:
             lines.append("a limit on processors: no control group that we may write")
+        lines.append(
+            "a limit on disk: folders have no quota, so that a sandbox can fill the disk that the"
+            " data folder lies on; give it a volume of its own"
+        )
         return tuple(lines)
 
     @property
