@@ -59,14 +59,17 @@ def daemon_environment(
     path: str,
     sandbox_root: Path,
     boot_id: str,
-    listen_fd: int,
+    listen_fd: int | None,
     token_fd: int,
     origin: str,
     dev_port: int | None,
     relocated: bool,
     own_pid_namespace: bool,
 ) -> dict[str, str]:
-    """The whole environment of a daemon; `sandbox_root` is the root as the sandbox sees it."""
+    """The whole environment of a daemon; `sandbox_root` is the root as the sandbox sees it.
+
+    Without a `listen_fd` it binds its port itself.
+    """
     workspace = sandbox_root / "workspace"
     env = {
         **base,
@@ -76,13 +79,14 @@ def daemon_environment(
         "SANDBOX_ROOT": str(sandbox_root),
         "DAEMON_BOOT_ID": boot_id,
         "DAEMON_HOST": "127.0.0.1",
-        "DAEMON_LISTEN_FD": str(listen_fd),
         "DAEMON_TOKEN_FD": str(token_fd),
         "DAEMON_REQUIRE_TOKEN": "1",
         "DAEMON_ALLOWED_ORIGINS": origin,
         "DAEMON_DEV_HOST": "127.0.0.1",
         "DAEMON_AWAIT_CONFIG": "1",
     }
+    if listen_fd is not None:
+        env["DAEMON_LISTEN_FD"] = str(listen_fd)
     if dev_port is not None:
         env["DAEMON_DEV_PORT"] = str(dev_port)
     if relocated:
