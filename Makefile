@@ -79,7 +79,10 @@ daemon-alone: setup-dev ## The wheel's daemon in an empty environment, with what
 	$(BIN)/python -m tests.daemon_alone
 
 test: check test-servers ## Everything that must hold before a commit, in under 20 minutes
-	$(BIN)/pytest -n $(JOBS) --dist loadfile -m 'not fault and not engine_fault and not preview' $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile -m 'not fault and not engine_fault and not preview and not docker' $(PYTEST_ARGS)
+
+runners: setup-dev ## Every behaviour of every runner: host, bubblewrap, Docker (an engine and an image of its own)
+	$(BIN)/python -m tests.runners $(PYTEST_ARGS)
 
 matrix: setup-dev ## Real projects of each package manager and framework, there and home again; ONLY=next,pip
 	$(BIN)/python -m tests.matrix

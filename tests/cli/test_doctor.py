@@ -72,6 +72,17 @@ def test_no_isolation_is_said_with_its_reason_and_remedy(cli: Cli, tools: Path) 
     assert "LIMPET_ISOLATION" in findings(chosen)["isolation"]["found"]
 
 
+def test_with_the_docker_runner_the_engine_is_looked_at(cli: Cli) -> None:
+    nobody = f"unix://{cli.folder}/nobody.sock"
+    env = {**OFFLINE, "LIMPET_RUNNER": "docker", "LIMPET_DOCKER_HOST": nobody}
+    told = findings(cli("doctor", "--json", env=env))
+    assert "isolation" not in told
+    assert told["docker"]["verdict"] == "failed"
+    assert f"no Docker engine answers at {nobody}" in told["docker"]["found"]
+    wrong = findings(cli("doctor", "--json", env={**env, "LIMPET_DOCKER_HOST": "here"}))
+    assert "LIMPET_DOCKER_HOST" in wrong["docker"]["found"]
+
+
 def test_a_data_folder_that_cannot_be_used_is_told(cli: Cli) -> None:
     (cli.folder / "data").write_text("a file")
     ran = cli("doctor", "--store", "--json", env=OFFLINE)

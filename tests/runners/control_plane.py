@@ -10,8 +10,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from limpet.runners.base import EnsureOptions
-from limpet.runners.record import PidFiles
-from tests.runners.support import SANDBOX, standin_runner
+from tests.runners.engine import given_engine
+from tests.runners.places import nothing, place_of
+from tests.runners.support import SANDBOX
 
 
 def die(*_args: object) -> None:
@@ -19,11 +20,10 @@ def die(*_args: object) -> None:
 
 
 async def main(data_dir: str, mode: str, die_at: str) -> None:
+    place = place_of(mode, Path(data_dir), given_engine())
     if die_at == "spawned":
-        PidFiles.write = die  # type: ignore[method-assign]
-    runner = standin_runner(
-        Path(data_dir), mode, before_put=die if die_at == "before-state" else lambda: None
-    )
+        place.die_when_spawned(die)
+    runner = await place.runner(before_put=die if die_at == "before-state" else nothing)
     found = await runner.ensure(SANDBOX, EnsureOptions())
     sys.stdout.write(json.dumps([found.daemon_url, found.daemon_token, found.boot_id]) + "\n")
     sys.stdout.flush()

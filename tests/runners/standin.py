@@ -108,9 +108,13 @@ def main() -> None:
     if EVIL == "chatty":
         for _ in range(40):
             sys.stdout.write("x" * 100_000 + "\n")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
-    server.socket.close()
-    server.socket = socket.socket(fileno=int(os.environ["DAEMON_LISTEN_FD"]))
+    if "DAEMON_LISTEN_FD" in os.environ:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
+        server.socket.close()
+        server.socket = socket.socket(fileno=int(os.environ["DAEMON_LISTEN_FD"]))
+    else:
+        where = (os.environ["DAEMON_HOST"], int(os.environ["DAEMON_PORT"]))
+        server = ThreadingHTTPServer(where, Handler)
     server.serve_forever()
 
 

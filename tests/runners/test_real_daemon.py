@@ -1,31 +1,24 @@
-"""The host runner with the daemon that it is made for, in both isolations."""
+"""Every runner with the daemon that it is made for."""
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from limpet.errors import DaemonError
 from limpet.runners.base import EnsureOptions
 from limpet.runners.daemon_client import PACKED, TAR, DaemonClient
-from limpet.runners.host import HostRunner
-from limpet.runners.processes import wait_ended
-from tests.runners.support import SANDBOX, FileState, client_of, processes_of
+from tests.runners.places import AnyRunner, Place
+from tests.runners.support import SANDBOX, client_of
 
 pytestmark = pytest.mark.anyio
 HANDLE = SANDBOX.handle
 
 
-def real_runner(data_dir: Path, mode: str) -> HostRunner:
-    return HostRunner(data_dir, FileState(data_dir / "state.json"), isolation=mode)  # type: ignore[arg-type]
-
-
 @pytest.fixture
-async def runner(data_dir: Path, mode: str) -> AsyncIterator[HostRunner]:
-    runner = real_runner(data_dir, mode)
+async def runner(place: Place) -> AsyncIterator[AnyRunner]:
+    runner = await place.real_runner()
     yield runner
     await runner.delete(HANDLE)
     await runner.close()
@@ -38,7 +31,7 @@ async def sh(client: DaemonClient, command: str, **options: object) -> str:
     return str(answer.get("stdout", "")).strip()
 
 
-async def test_it_starts_and_works_in_the_workspace(runner: HostRunner, mode: str) -> None:
+async def test_it_starts_and_works_in_the_workspace(runner: AnyRunner, place: Place) -> None:
     found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
     assert found.is_new
     async with client_of(found) as client:
@@ -48,21 +41,22 @@ async def test_it_starts_and_works_in_the_workspace(runner: HostRunner, mode: st
         origin = await client.origin()
         assert origin.empty
         assert not origin.unsaved
-        where = "/sandbox" if mode == "bubblewrap" else str(runner.root(HANDLE))
         assert await sh(client, "pwd; echo $HOME") == (
-            f"{where}/workspace/repo\n{where}/workspace/home"
+            f"{place.inside('/workspace/repo')}\n{place.inside('/workspace/home')}"
         )
         await runner.ensure(SANDBOX, EnsureOptions())
         assert (await client.health()).configured
 
 
 async def test_a_task_sees_neither_the_token_nor_the_daemons_descriptors(
-    runner: HostRunner,
+    runner: AnyRunner, place: Place
 ) -> None:
     found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
     async with client_of(found) as client:
-        if runner.isolation.kind == "bubblewrap":
-            read = await sh(client, "cat /proc/2/environ /proc/2/mem /proc/2/fd/0 2>/dev/null; :")
+        if place.daemon_pid:
+            daemon = f"/proc/{place.daemon_pid}"
+            secret = f"{daemon}/environ {daemon}/mem {daemon}/fd/0"
+            read = await sh(client, f"cat {secret} 2>/dev/null; :")
             assert read == ""
         seen = await sh(client, "cat /proc/self/environ | tr '\\0' '\\n'; ls -l /proc/self/fd")
         assert found.daemon_token not in seen
@@ -70,7 +64,7 @@ async def test_a_task_sees_neither_the_token_nor_the_daemons_descriptors(
         assert "socket:" not in seen
 
 
-async def test_without_the_token_only_health_answers(runner: HostRunner) -> None:
+async def test_without_the_token_only_health_answers(runner: AnyRunner) -> None:
     found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
     async with DaemonClient(found.daemon_url, "wrong") as client:
         assert (await client.health()).boot_id == found.boot_id
@@ -79,7 +73,19 @@ async def test_without_the_token_only_health_answers(runner: HostRunner) -> None
                 assert answer.status == 401, path
 
 
-async def test_a_save_and_a_restore_pass_through_and_end_what_ran(runner: HostRunner) -> None:
+async def test_work_is_told_from_looking_on(runner: AnyRunner) -> None:
+    found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
+    async with client_of(found) as client:
+        before = (await client.idle()).activity_seq
+        await client.health()
+        await client.origin()
+        assert await runner.alive(HANDLE)
+        assert (await client.idle()).activity_seq == before
+        await sh(client, "echo work > file")
+        assert (await client.idle()).activity_seq > before
+
+
+async def test_a_save_and_a_restore_pass_through_and_end_what_ran(runner: AnyRunner) -> None:
     found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
     async with client_of(found) as client:
         await sh(client, "echo saved > file")
@@ -103,7 +109,7 @@ async def test_a_save_and_a_restore_pass_through_and_end_what_ran(runner: HostRu
         assert receipt["complete"]
         assert await sh(client, "ls; cat file") == "file\nsaved"
         left = await sh(client, "ps -eo args | grep -c '^sleep [1]000'")
-        if runner.isolation.kind == "bubblewrap":
+        if runner.isolation.kind != "none":
             assert left == "0"
         with pytest.raises(DaemonError):
             await client.restore(no_chunks())
@@ -114,13 +120,13 @@ async def no_chunks() -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def test_stop_ends_what_the_daemon_started(runner: HostRunner, data_dir: Path) -> None:
+async def test_stop_ends_what_the_daemon_started(runner: AnyRunner, place: Place) -> None:
     found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
     async with client_of(found) as client:
         await sh(client, "sleep 1000", mode="background")
         await sh(client, "echo kept > file")
     await runner.stop(HANDLE)
-    assert not processes_of(data_dir)
+    assert not place.running()
     again = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
     async with client_of(again) as client:
         assert await sh(client, "cat file") == "kept"
@@ -128,29 +134,24 @@ async def test_stop_ends_what_the_daemon_started(runner: HostRunner, data_dir: P
 
 
 async def test_a_daemon_that_was_killed_leaves_its_work_to_the_next(
-    runner: HostRunner, data_dir: Path
+    runner: AnyRunner, place: Place
 ) -> None:
     found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
     async with client_of(found) as client:
         await sh(client, "echo kept > file")
         await sh(client, "setsid sleep 1000 >/dev/null 2>&1 </dev/null &", mode="background")
-    before = processes_of(data_dir)
-    record = runner._slots[HANDLE].record
-    assert record is not None
-    os.kill(record.processes[0].pid, signal.SIGKILL)
-    assert await wait_ended(record.processes[0], 10)
+    before = place.running()
+    place.signal_daemon(runner, signal.SIGKILL)
     again = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
     assert again.is_new
-    assert not before & processes_of(data_dir)
+    assert not before & place.running()
     async with client_of(again) as client:
         assert await sh(client, "cat file") == "kept"
 
 
-async def test_it_is_adopted_by_the_next_runner(
-    runner: HostRunner, data_dir: Path, mode: str
-) -> None:
+async def test_it_is_adopted_by_the_next_runner(runner: AnyRunner, place: Place) -> None:
     found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
-    fresh = real_runner(data_dir, mode)
+    fresh = await place.real_runner()
     assert await fresh.sweep() == []
     adopted = await fresh.find(HANDLE)
     assert adopted is not None

@@ -20,6 +20,7 @@ from limpet.sdk.models import Started
 WORDS = {
     "claiming": "Getting the sandbox",
     "starting-daemon": "Starting the sandbox",
+    "pulling-image": "Fetching the image of sandboxes",
     "waiting-for-store": "Waiting for the snapshot store",
     "restoring": "Restoring the workspace",
     "configuring": "Configuring",

@@ -87,7 +87,7 @@ def look_around(environ: Mapping[str, str], *, store: bool) -> list[Finding]:
         lambda: _tool("npm", "It comes with Node."),
         lambda: _tool("git", "Debian: apt install git."),
         _ripgrep,
-        lambda: _isolation(environ),
+        _docker if environ.get("LIMPET_RUNNER") == "docker" else (lambda: _isolation(environ)),
         lambda: _folder(folder),
         lambda: _port(environ, served=server.verdict == "ok"),
         lambda: server,
@@ -172,6 +172,47 @@ def _isolation(environ: Mapping[str, str]) -> Finding:
             f"Sandboxes can read and change what you can. {mend}",
         )
     return Finding("isolation", "ok", isolation.kind)
+
+
+def _docker() -> Finding:
+    """The engine that the settings name, and whether it has the image."""
+    import anyio
+
+    from limpet.control.settings import Settings
+    from limpet.runners.docker_engine import Engine, EngineFacts
+
+    async def ask(host: str, image: str) -> tuple[EngineFacts, str | None]:
+        engine = Engine(host)
+        try:
+            return await engine.facts(), await engine.image_id(image)
+        finally:
+            await engine.close()
+
+    what = "docker"
+    try:
+        settings = Settings.load()
+        facts, image_id = anyio.run(ask, settings.docker_host, settings.docker_image)
+    except LimpetError as error:
+        return Finding(what, "failed", error.message, error.hint)
+    found = f"engine {facts.version} at {settings.docker_host}"
+    if settings.docker_runtime and settings.docker_runtime not in facts.runtimes:
+        wanted = f"{found} has no runtime {settings.docker_runtime}"
+        return Finding(what, "failed", wanted, "Install it, or unset LIMPET_DOCKER_RUNTIME.")
+    if image_id is None:
+        return Finding(
+            what,
+            "warning",
+            f"{found} does not have the image {settings.docker_image} yet",
+            "The first start pulls it; deploy/image/build makes it without a registry.",
+        )
+    if not settings.docker_filter:
+        return Finding(
+            what,
+            "warning",
+            f"{found}: sandboxes reach this machine's network",
+            "LIMPET_DOCKER_FILTER is off; unset it where nftables works.",
+        )
+    return Finding(what, "ok", f"{found}, image {settings.docker_image}")
 
 
 def _folder(folder: Path) -> Finding:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from limpet.control.preview_address import LOCAL, PreviewAddresses, Site, proxies_of
 from limpet.errors import InvalidInputError
+from limpet.runners.docker_container import DockerOptions
 from limpet.runners.egress import EgressMode, networks_of
 from limpet.runners.limits import Limits
 from limpet.runners.network import NetworkSettings, ports_of
@@ -78,6 +79,8 @@ class Settings(BaseSettings):
     """How often what is not kept any more is looked for; 0: only when somebody asks."""
     drain_s: float = Field(default=10.0, ge=0)
     """How long requests may go on at shutdown, after everything is saved."""
+    runner: Literal["host", "docker"] = "host"
+    """Where sandboxes live: processes of this machine, or containers of a Docker engine."""
     isolation: Literal["auto", "bubblewrap", "none"] = "auto"
     network: Literal["auto", "own", "shared"] = "auto"
     """Whether each sandbox gets a network of its own; `auto`: where that works."""
@@ -97,6 +100,17 @@ class Settings(BaseSettings):
     """Whether more than one person's sandboxes run here: then they must be kept apart."""
     egress: EgressMode = "open"
     """Where sandboxes of agents that say nothing else may connect to."""
+    docker_host: str = Field(
+        default_factory=lambda: os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    )
+    """The engine's socket."""
+    docker_image: str = Field(default="limpet-sandbox", pattern=r"^[A-Za-z0-9][\w.:/@-]*$")
+    docker_runtime: str = Field(default="", pattern=r"^[\w.-]*$")
+    """The engine's name of an OCI runtime, such as gVisor's `runsc`; empty: its default one."""
+    docker_filter: bool = True
+    """Whether a packet filter keeps sandboxes from the engine's machine and from what none gets."""
+    docker_disk_bytes: int | None = Field(default=None, ge=64 << 20)
+    """Of a sandbox's whole root, where the engine's disk has project quotas; None: no limit."""
     secret_key: SecretStr | None = None
     """Keys for sealed values, separated by commas; the first one seals."""
     database_url: SecretStr | None = None
@@ -109,6 +123,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
     """`auto`: text on a terminal, JSON lines elsewhere."""
+
+    @field_validator("docker_host")
+    @classmethod
+    def _is_a_socket(cls, value: str) -> str:
+        if not value.startswith(("unix:///", "tcp://", "http://", "https://")):
+            raise ValueError("an engine is named as unix:///PATH or tcp://HOST:PORT")
+        return value
 
     @field_validator("preview_url")
     @classmethod
@@ -178,6 +199,16 @@ class Settings(BaseSettings):
         """What one sandbox may take."""
         return Limits(
             self.sandbox_memory_bytes, self.sandbox_pids, self.sandbox_cpus, self.sandbox_file_bytes
+        )
+
+    @property
+    def docker(self) -> DockerOptions:
+        """How containers are made."""
+        return DockerOptions(
+            image=self.docker_image,
+            runtime=self.docker_runtime,
+            limits=self.limits,
+            disk_bytes=self.docker_disk_bytes,
         )
 
     @property

@@ -265,7 +265,11 @@ class DaemonRunner(Generic[RecordT]):
 
     async def _answers(self, record: RecordT, *, patience_s: float) -> bool:
         """Whether the very daemon of the record lives and answers, as itself, in time."""
-        if not await self._backend.lives(record):
+        try:
+            if not await self._backend.lives(record):
+                return False
+        except RunnerError as error:  # who starts or ends it is told; who only looks finds nothing
+            _log.warning("cannot tell whether %s runs: %s", record.handle, error.message)
             return False
         # A machine under load may miss the short time-out; a process that lives gets another.
         for timeout_s in (HEALTH_TIMEOUT_S, max(patience_s, 4 * HEALTH_TIMEOUT_S)):

@@ -33,6 +33,7 @@ from limpet.runners.docker_container import (
     OWNER_LABEL,
     DockerOptions,
     Names,
+    certificate_files,
     container_config,
     helper_config,
 )
@@ -94,7 +95,7 @@ class DockerRunner(DaemonRunner[ContainerRecord]):
         options: DockerOptions | None = None,
         host: str = DEFAULT_HOST,
         filtered: bool = True,
-        refused: Iterable[Network] | None = None,
+        denied: Iterable[Network] = (),
         environ: Mapping[str, str] | None = None,
         app_origins: Sequence[str] = (),
         healthy_within_s: float = HEALTHY_WITHIN_S,
@@ -104,8 +105,8 @@ class DockerRunner(DaemonRunner[ContainerRecord]):
         """The runner of the engine at `host`. Raises `RunnerError` when that cannot be used.
 
         `data_dir` is whose sandboxes these are: servers of other folders on the same engine have
-        their own. `filtered`: whether the networks that are `refused` (by default those that no
-        sandbox is ever given) and the engine's machine are kept from sandboxes by a packet filter.
+        their own. `filtered`: whether the engine's machine and networks that no sandbox is given
+        (those that none ever is, and what is `denied`) are kept from sandboxes by a packet filter.
         `environ` is the control plane's environment, of which sandboxes see an allow list.
         """
         engine = Engine(host)
@@ -114,9 +115,7 @@ class DockerRunner(DaemonRunner[ContainerRecord]):
                 engine,
                 Names(await anyio.to_thread.run_sync(_owner_of, data_dir)),
                 DockerOptions() if options is None else options,
-                refused=tuple(Refusals().networks if refused is None else refused)
-                if filtered
-                else None,
+                refused=Refusals(denied=tuple(denied)).networks if filtered else None,
                 environ=dict(os.environ if environ is None else environ),
                 app_origins=tuple(app_origins),
             )
@@ -149,6 +148,7 @@ class DockerBackend:
         self._refused = refused
         self._environ = environ
         self._app_origins = app_origins
+        self._certificates: list[Path] = []
         self._isolation = Isolation("container")
         self._limits_disk = False
         self._filter_set = False
@@ -158,6 +158,8 @@ class DockerBackend:
     async def look(self) -> None:
         """Find out what the engine can do. Raises `RunnerError` when it cannot be used."""
         facts = await self._engine.facts()
+        if self._engine.is_local:
+            self._certificates = await anyio.to_thread.run_sync(certificate_files, self._environ)
         runtime = self._options.runtime
         if runtime and runtime not in facts.runtimes:
             raise RunnerError(
@@ -165,13 +167,24 @@ class DockerBackend:
                 hint="Install it and name it in the engine's daemon.json, "
                 "or unset LIMPET_DOCKER_RUNTIME.",
             )
-        missing = [] if self._refused is not None else ["a packet filter: the settings do without"]
-        missing += [warning for warning in facts.warnings if warning.startswith("WARNING: No ")]
+        missing = []
+        if self._refused is None:
+            missing.append(
+                "a packet filter: sandboxes reach this machine and its network, since"
+                " LIMPET_DOCKER_FILTER is off"
+            )
+        missing += [
+            warning.removeprefix("WARNING: ") for warning in facts.warnings if "No " in warning
+        ]
         if self._options.disk_bytes is not None:
             self._limits_disk = await self._can_limit_disk(self._options.disk_bytes)
             if not self._limits_disk:
                 missing.append("a limit of disk: the engine's disk has no project quotas")
-        self._isolation = Isolation("container", "; ".join(missing))
+        self._isolation = Isolation(
+            "container",
+            network="shared" if self._refused is None else "own",
+            missing=tuple(missing),
+        )
 
     @property
     def kind(self) -> RunnerKind:
@@ -225,6 +238,7 @@ class DockerBackend:
             boot_id=start.boot_id,
             closed=closed,
             environ=self._environ,
+            certificates=self._certificates,
             app_origins=self._app_origins,
         )
         container = await self._create(handle, config)

@@ -5,12 +5,13 @@ The token is in none of it: whatever is here can be read with `docker inspect`.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from limpet.ids import BootId, Handle
-from limpet.runners.environment import allowed, daemon_environment
+from limpet.runners.environment import CA_FILE_VARIABLES, allowed, daemon_environment
+from limpet.runners.limits import FIRST_TO_DIE, Limits
 
 ROOT: Final = "/sandbox"
 ROOT_PATH: Final = Path(ROOT)
@@ -18,8 +19,6 @@ DAEMON_PORT: Final = 9000
 DEV_PORT: Final = 3000
 DAEMON_COMMAND: Final = ("limpet-daemon",)
 DEFAULT_IMAGE: Final = "limpet-sandbox"
-DEFAULT_MEMORY_BYTES: Final = 4 * 1024**3
-DEFAULT_PIDS: Final = 1024
 OWNER_LABEL: Final = "limpet.owner"
 HANDLE_LABEL: Final = "limpet.sandbox"
 _USER: Final = "1000:1000"
@@ -27,6 +26,7 @@ _TOKEN_FD: Final = 3
 _TMP_BYTES: Final = 2 * 1024**3
 _SHM_BYTES: Final = 512 * 1024**2
 _LOG: Final = {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}}
+_CERTIFICATES: Final = "/etc/limpet-certificates"
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 # The daemon's first descriptor is its input, which ends with the token; tasks get an empty one.
 _WITH_TOKEN: Final = ("/bin/sh", "-c", f'exec "$@" {_TOKEN_FD}<&0 </dev/null', "sh")
@@ -36,17 +36,16 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class DockerOptions:
-    """How containers are made. None as a limit: none.
+    """How containers are made.
 
     `runtime` is the engine's name of an OCI runtime, such as gVisor's `runsc`; empty: its default.
-    `disk_bytes` holds for a sandbox's whole root, where the engine's disk has project quotas.
+    `disk_bytes` holds for a sandbox's whole root, where the engine's disk has project quotas; None:
+    no limit.
     """
 
     image: str = DEFAULT_IMAGE
     runtime: str = ""
-    memory_bytes: int | None = DEFAULT_MEMORY_BYTES
-    cpus: float | None = None
-    pids: int | None = DEFAULT_PIDS
+    limits: Limits = field(default_factory=Limits)
     disk_bytes: int | None = None
     daemon_command: Sequence[str] = DAEMON_COMMAND
 
@@ -100,14 +99,17 @@ def container_config(
     boot_id: BootId,
     closed: bool,
     environ: Mapping[str, str],
+    certificates: Sequence[Path],
     app_origins: Sequence[str],
 ) -> Json:
     """The body of `POST /containers/create` for a sandbox.
 
     `environ` is the control plane's environment, of which a sandbox gets what holds elsewhere too.
+    `certificates` are files that it names and that the sandbox shall see.
     """
+    shown = {str(file): f"{_CERTIFICATES}/{n}.pem" for n, file in enumerate(certificates)}
     env = daemon_environment(
-        {} if closed else _portable(environ),
+        {} if closed else _portable(environ, shown),
         path=_PATH,
         sandbox_root=ROOT_PATH,
         boot_id=boot_id,
@@ -137,7 +139,8 @@ def container_config(
         "AttachStdin": True,
         "Tty": False,
         "Labels": names.labels(handle),
-        "HostConfig": _host_config(options, names, handle, closed=closed),
+        "HostConfig": _host_config(options, names, handle, closed=closed)
+        | {"Binds": [f"{file}:{inside}:ro" for file, inside in shown.items()]},
     }
 
 
@@ -156,7 +159,7 @@ def _host_config(options: DockerOptions, names: Names, handle: Handle, *, closed
         "RestartPolicy": {"Name": "no"},
         "IpcMode": "private",
         "CgroupnsMode": "private",
-        "OomScoreAdj": 500,
+        "OomScoreAdj": FIRST_TO_DIE,
         "LogConfig": _LOG,
     }
     if closed:
@@ -164,12 +167,16 @@ def _host_config(options: DockerOptions, names: Names, handle: Handle, *, closed
         config["Dns"] = ["127.0.0.1"]
     if options.runtime:
         config["Runtime"] = options.runtime
-    if options.memory_bytes is not None:
-        config["Memory"] = config["MemorySwap"] = options.memory_bytes
-    if options.cpus is not None:
-        config["NanoCpus"] = round(options.cpus * 1e9)
-    if options.pids is not None:
-        config["PidsLimit"] = options.pids
+    limits = options.limits
+    if limits.memory_bytes is not None:
+        config["Memory"] = config["MemorySwap"] = limits.memory_bytes
+    if limits.cpus is not None:
+        config["NanoCpus"] = round(limits.cpus * 1e9)
+    if limits.pids is not None:
+        config["PidsLimit"] = limits.pids
+    if limits.file_bytes is not None:
+        size = limits.file_bytes
+        config["Ulimits"] = [{"Name": "fsize", "Soft": size, "Hard": size}]
     return config
 
 
@@ -198,6 +205,14 @@ def helper_config(image: str, command: Sequence[str], names: Names, *, firewall:
     }
 
 
-def _portable(environ: Mapping[str, str]) -> dict[str, str]:
-    """What sandboxes get of our environment and that names no path of our file system."""
-    return {name: value for name, value in allowed(environ).items() if not value.startswith(os.sep)}
+def certificate_files(environ: Mapping[str, str]) -> list[Path]:
+    """The files of authorities that the environment names, each once. Looks at the disk."""
+    named = dict.fromkeys(environ[name] for name in CA_FILE_VARIABLES if environ.get(name))
+    return [Path(file) for file in named if ":" not in file and Path(file).is_file()]
+
+
+def _portable(environ: Mapping[str, str], shown: Mapping[str, str]) -> dict[str, str]:
+    """What sandboxes get of our environment: no path of our file system but what is shown."""
+    found = {name: shown.get(value, value) for name, value in allowed(environ).items()}
+    inside = set(shown.values())
+    return {n: value for n, value in found.items() if value in inside or value[0] != os.sep}

@@ -58,6 +58,11 @@ class Engine:
         self._host = host
         self._client: aiodocker.Docker | None = None
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the engine sees the same files as we do."""
+        return self._host.startswith("unix:")
+
     async def close(self) -> None:
         """Let go of the connections."""
         if self._client is not None:

@@ -5,6 +5,7 @@ export type Phase = {
   kind: string;
   bytes?: number;
   total?: number;
+  percent?: number;
   message?: string;
   hint?: string;
   reason?: string;

@@ -26,6 +26,9 @@ describe("the boot's ticks", () => {
 
   test("say what each step is", () => {
     const words = (...given: Parameters<typeof bootSteps>) => bootSteps(...given).map((s) => s.label);
+    expect(words({ kind: "pulling-image", percent: 40 }, null, "template")[0]).toBe(
+      "Fetch the image of sandboxes, 40 %",
+    );
     expect(words({ kind: "restoring", bytes: 50, total: 200 }, null, "snapshot").slice(0, 2)).toEqual([
       "Bring the saved work back, 25 %",
       "Check the files",

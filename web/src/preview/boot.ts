@@ -36,6 +36,7 @@ function label(name: StepName, phase: Phase | null, source: Source): string {
     const share = phase.total ? Math.min(100, Math.round(((phase.bytes ?? 0) / phase.total) * 100)) : 0;
     return share ? `Bring the saved work back, ${share} %` : "Bring the saved work back";
   }
+  if (phase?.kind === "pulling-image") return `Fetch the image of sandboxes, ${phase.percent ?? 0} %`;
   return "Get the sandbox ready";
 }
 

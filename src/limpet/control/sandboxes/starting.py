@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -149,7 +150,7 @@ class Starting:
                 egress=policy_for_start(agent, parts.settings.egress),
                 on_daemon_ready=on_daemon_ready,
                 hold=True,
-                progress=lambda step: log.debug("provisioning", step=step, branch=key.branch),
+                progress=partial(self._tell, key),
             ),
         )
         if trouble:
@@ -157,6 +158,12 @@ class Starting:
         if not prepared:
             raise RunnerError("The runner did not say when the sandbox was ready")
         return await self._finish(key, agent, provisioned, prepared[-1], live=live, hold=hold)
+
+    def _tell(self, key: SandboxKey, step: str) -> None:
+        log.debug("provisioning", step=step, branch=key.branch)
+        name, _, percent = step.partition(" ")
+        if name == "pulling-image":  # the one step that may take minutes
+            self._parts.phase(key, name, percent=int(percent.rstrip("%")))
 
     async def _finish(
         self,
