@@ -18,6 +18,7 @@ from limpet.runners.docker_container import DockerOptions, Names
 from limpet.runners.docker_engine import Engine, EngineError
 from limpet.runners.egress import EgressPolicy
 from limpet.runners.limits import Limits
+from limpet.runners.trial import try_isolation
 from tests.runners.places import DockerPlace
 from tests.runners.registry import registry
 from tests.runners.support import SANDBOX, STANDIN, client_of, run
@@ -105,6 +106,8 @@ async def test_a_container_has_no_rights_and_writes_in_its_root_alone(
         values = dict(line.split(":\t") for line in fields if line)
         assert {values[name] for name in values if name.startswith("Cap")} == {"0" * 16}
         assert (values["NoNewPrivs"], values["Seccomp"]) == ("1", "2")
+        vsock = "import socket; socket.socket(40, socket.SOCK_STREAM)"
+        assert "not supported" in await sh(found, f"python3 -c '{vsock}' 2>&1; :")
         refused = "touch /x /etc/x /usr/x /var/x /home/x 2>/dev/null; "
         allowed = "touch /tmp/y /sandbox/y /dev/shm/y; "
         seen = await sh(found, refused + allowed + "ls -d /x /*/x /*/y /dev/shm/y 2>/dev/null; :")
@@ -171,6 +174,16 @@ async def test_a_list_of_hosts_is_refused_and_told(docker_place: DockerPlace) ->
                 SANDBOX, EnsureOptions(egress=EgressPolicy.of("listed", ["example.com"]))
             )
         assert not docker_place.running()
+
+
+async def test_the_doctors_trial_gets_at_nothing(docker_place: DockerPlace) -> None:
+    runner = await docker_place.open()
+    try:
+        attempts = await try_isolation(runner, docker_place.data_dir)
+    finally:
+        await runner.close()
+    assert len(attempts) > 10
+    assert [attempt for attempt in attempts if not attempt.refused] == []
 
 
 async def test_bombs_and_hogs_end_at_their_limits_and_others_go_on(

@@ -1,15 +1,14 @@
 """`limpet doctor --isolation`: real sandboxes of a data folder that is made for the trial alone."""
 
-import os
 import tempfile
 from pathlib import Path
 
 import anyio
 
+from limpet.control.runner_choice import open_runner
 from limpet.control.settings import Settings
 from limpet.ids import Handle
 from limpet.runners.base import Isolation, SandboxId
-from limpet.runners.host import HostRunner
 from limpet.runners.trial import Attempt, try_isolation
 
 
@@ -45,19 +44,8 @@ async def _try() -> tuple[Isolation, list[Attempt]]:
     settings = Settings.load()
     with tempfile.TemporaryDirectory(prefix="limpet-trial-") as made:
         folder = Path(made).resolve()
-        runner = await anyio.to_thread.run_sync(_runner, settings, folder)
+        runner = await open_runner(settings, folder, _Memory())
         try:
             return runner.isolation, await try_isolation(runner, folder)
         finally:
             await runner.close()
-
-
-def _runner(settings: Settings, folder: Path) -> HostRunner:
-    return HostRunner(
-        folder,
-        _Memory(),
-        isolation=settings.isolation,
-        networks=settings.networks,
-        limits=settings.limits,
-        environ=os.environ,
-    )

@@ -10,7 +10,6 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI
@@ -41,6 +40,7 @@ from limpet.control.operations.services import Services
 from limpet.control.orgs import ensure_embedded_org
 from limpet.control.preview_hosts import PreviewHosts
 from limpet.control.pruner import Pruner
+from limpet.control.runner_choice import open_runner
 from limpet.control.sandboxes.service import SandboxService
 from limpet.control.saver import Saver, SaverRules
 from limpet.control.secrets import SecretBox
@@ -51,15 +51,11 @@ from limpet.control.transfers import transfers_router
 from limpet.control.usage import OrgUsage
 from limpet.control.vm_events import vm_events_router
 from limpet.errors import LimpetError
-from limpet.runners.host import HostRunner
 from limpet.snapshots.repository import SnapshotRepository
 from limpet.stores.base import SandboxStore
 from limpet.stores.degradable import DEGRADED_HINT, DEGRADED_MEANS, DegradableStore
 from limpet.stores.pack_cache import CachedStore, PackCache
 from limpet.stores.settings import open_store
-
-if TYPE_CHECKING:
-    from limpet.runners.docker import DockerRunner
 
 log = structlog.get_logger()
 
@@ -114,7 +110,12 @@ async def _open_services(
     store = _opened_store(settings)
     learning = asyncio.create_task(_learn(store), name="store-conditions")
     stack.push_async_callback(_cancelled, learning)
-    runner = await _opened_runner(settings, database, box)
+    runner = await open_runner(
+        settings,
+        settings.data_dir,
+        SealedRunnerState(database, box, settings.runner),
+        (f"http://127.0.0.1:{settings.port}",),
+    )
     stack.push_async_callback(runner.close)
     if settings.team and runner.isolation.kind == "none":
         raise SettingsError(
@@ -156,36 +157,6 @@ async def _open_services(
     )
     rules = SaverRules(idle_s=settings.idle_s, max_unsaved_s=settings.max_unsaved_s)
     return services, Saver(sandboxes, rules, poll_s=settings.poll_s)
-
-
-async def _opened_runner(
-    settings: Settings, database: Database, box: SecretBox
-) -> "HostRunner | DockerRunner":
-    state = SealedRunnerState(database, box, settings.runner)
-    origins = (f"http://127.0.0.1:{settings.port}",)
-    if settings.runner == "docker":
-        from limpet.runners.docker import DockerRunner
-
-        return await DockerRunner.open(
-            settings.data_dir,
-            state,
-            options=settings.docker,
-            host=settings.docker_host,
-            filtered=settings.docker_filter,
-            denied=settings.networks.denied,
-            environ=os.environ,
-            app_origins=origins,
-        )
-    return await asyncio.to_thread(
-        HostRunner,
-        settings.data_dir,
-        state,
-        isolation=settings.isolation,
-        networks=settings.networks,
-        limits=settings.limits,
-        environ=os.environ,
-        app_origins=origins,
-    )
 
 
 def _opened_store(settings: Settings) -> DegradableStore:

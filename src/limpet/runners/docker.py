@@ -183,6 +183,7 @@ class DockerBackend:
         self._isolation = Isolation(
             "container",
             network="shared" if self._refused is None else "own",
+            limits=tuple(self._limits_kept(facts.cgroup_version)),
             missing=tuple(missing),
         )
 
@@ -330,6 +331,20 @@ class DockerBackend:
             _log.warning("the sandboxes' networks stay: %s", error.message)
         finally:
             await self._engine.close()
+
+    def _limits_kept(self, cgroup_version: str) -> list[str]:
+        limits = self._options.limits
+        by_groups = {"memory": limits.memory_bytes, "pids": limits.pids, "cpu": limits.cpus}
+        lines = [
+            f"{name}: {value:,} (control groups, version {cgroup_version})"
+            for name, value in by_groups.items()
+            if value is not None
+        ]
+        if limits.file_bytes is not None:
+            lines.append(f"bytes of one file: {limits.file_bytes:,} (rlimit)")
+        if self._limits_disk:
+            lines.append(f"bytes of a sandbox's root: {self._options.disk_bytes:,} (quota)")
+        return lines
 
     # -- making ready ----------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 The token is in none of it: whatever is here can be read with `docker inspect`.
 """
 
+import base64
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any, Final
 from limpet.ids import BootId, Handle
 from limpet.runners.environment import CA_FILE_VARIABLES, allowed, daemon_environment
 from limpet.runners.limits import FIRST_TO_DIE, Limits
+from limpet.runners.seccomp import filter_program
 
 ROOT: Final = "/sandbox"
 ROOT_PATH: Final = Path(ROOT)
@@ -28,8 +30,21 @@ _SHM_BYTES: Final = 512 * 1024**2
 _LOG: Final = {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}}
 _CERTIFICATES: Final = "/etc/limpet-certificates"
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
-# The daemon's first descriptor is its input, which ends with the token; tasks get an empty one.
+# The token comes by standard input, which ends with it; tasks get an empty one. The filter of
+# system calls is set beside the engine's own, which lets the sockets of hypervisors pass.
 _WITH_TOKEN: Final = ("/bin/sh", "-c", f'exec "$@" {_TOKEN_FD}<&0 </dev/null', "sh")
+_FILTERED: Final = """
+import base64, ctypes, os, sys
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("statements", ctypes.c_void_p)]
+given = base64.b64decode(sys.argv[1])
+held = ctypes.create_string_buffer(given, len(given))
+program = Program(len(given) // 8, ctypes.addressof(held))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(22, 2, ctypes.byref(program), 0, 0):  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+    sys.exit("the filter of system calls: " + os.strerror(ctypes.get_errno()))
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
 
 Json = dict[str, Any]
 
@@ -132,7 +147,7 @@ def container_config(
         "User": _USER,
         "WorkingDir": "/",
         "Env": [f"{name}={value}" for name, value in sorted(env.items())],
-        "Entrypoint": list(_WITH_TOKEN),
+        "Entrypoint": [*_WITH_TOKEN, *_filtering()],
         "Cmd": list(options.daemon_command),
         "OpenStdin": True,
         "StdinOnce": True,
@@ -203,6 +218,14 @@ def helper_config(image: str, command: Sequence[str], names: Names, *, firewall:
         "Labels": names.labels(),
         "HostConfig": host,
     }
+
+
+def _filtering() -> list[str]:
+    """What runs a command under our filter of system calls; nothing on a processor without one."""
+    program = filter_program()
+    if program is None:
+        return []
+    return ["python3", "-I", "-S", "-c", _FILTERED, base64.b64encode(program).decode()]
 
 
 def certificate_files(environ: Mapping[str, str]) -> list[Path]:

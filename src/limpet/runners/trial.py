@@ -83,11 +83,12 @@ def unix(paths):
 
 def parent(names):
     pid = os.getpid()
-    while True:
-        stat = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-        if int(stat[1]) <= 1:
+    while pid > 1:
+        pid = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read()
+        if b"limpet.daemon" in words or b"limpet-daemon" in words:
             break
-        pid = int(stat[1])
     why = ""
     for name in names:
         try:
