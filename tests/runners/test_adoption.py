@@ -100,10 +100,10 @@ async def test_a_control_plane_killed_between_spawn_and_record_leaves_no_daemon(
     with process.stdout:
         assert await asyncio.to_thread(process.stdout.readline) == ""
     assert await asyncio.to_thread(process.wait) == -signal.SIGKILL
+    while place.running():  # it gives up by itself: what its token should come through has ended
+        await asyncio.sleep(0.02)
     async with next_runner(place) as runner:
         await runner.sweep()
-        while place.running():  # it gives up by itself: its token's pipe ended
-            await asyncio.sleep(0.02)
         assert (await runner.ensure(SANDBOX, EnsureOptions())).is_new
 
 

@@ -6,7 +6,9 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,8 +22,9 @@ from limpet.runners.egress import EgressPolicy
 from limpet.runners.limits import Limits
 from limpet.runners.trial import try_isolation
 from tests.runners.places import DockerPlace
-from tests.runners.registry import registry
+from tests.runners.registry import registry as serving_image
 from tests.runners.support import SANDBOX, STANDIN, client_of, run
+from tests.runners.test_networks import registry
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 HANDLE = SANDBOX.handle
@@ -127,6 +130,7 @@ async def test_neither_the_machine_nor_other_sandboxes_answer(
             *("network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}"),
             docker_place.names.network(closed=False),  # type: ignore[union-attr]
         )
+        assert await reached(one, far_away()) == {far_away(): "open"}
         targets = [
             f"127.0.0.1:{listening}",
             f"{gateway}:{listening}",
@@ -159,7 +163,7 @@ async def test_closed_egress_has_no_way_out(docker_place: DockerPlace, listening
         targets = [
             f"{gateway}:{listening}",
             f"{own_address()}:{listening}",
-            "192.0.2.77:80",
+            far_away(),
             other.daemon_url.removeprefix("http://"),
         ]
         assert set((await reached(found, *targets)).values()) == {"shut"}
@@ -167,13 +171,52 @@ async def test_closed_egress_has_no_way_out(docker_place: DockerPlace, listening
         assert resolved.strip() == "unknown"
 
 
-async def test_a_list_of_hosts_is_refused_and_told(docker_place: DockerPlace) -> None:
+async def test_a_list_of_hosts_is_kept_by_a_proxy_that_logs_also_after_an_adoption(
+    docker_place: DockerPlace,
+) -> None:
+    options = EnsureOptions(egress=EgressPolicy.of("listed", ["nowhere.invalid"]))
+    async with runner_of(docker_place) as runner:
+        found = await runner.ensure(SANDBOX, options)
+        await check_list(found)
+        assert await reached(found, far_away()) == {far_away(): "shut"}
+        await runner.close()
+        again = await place_runner(docker_place)
+        try:
+            adopted = await again.find(HANDLE)
+            assert adopted is not None
+            assert adopted.boot_id == found.boot_id
+            await check_list(adopted)
+        finally:
+            await again.close()
+    log = docker_place.data_dir / f"runner/egress/{HANDLE}.jsonl"
+    judged = {(entry["host"], entry["allowed"]) for entry in map(json.loads, log.open())}
+    assert ("example.org", False) in judged
+    assert any(allowed for _, allowed in judged)
+
+
+async def check_list(found: Provisioned) -> None:
+    assert (await sh(found, f"curl -sS -o /dev/null -w '%{{http_code}}' {registry()}")) == "200"
+    said = await sh(found, "curl -sS -m 9 http://example.org/")
+    assert said == "Limpet: the agent's egress policy does not allow example.org:80\n"
+
+
+async def test_where_no_list_can_be_kept_an_agent_with_one_does_not_start(
+    docker_place: DockerPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     async with runner_of(docker_place) as runner:
         with pytest.raises(RunnerError, match="list of hosts"):
             await runner.ensure(
                 SANDBOX, EnsureOptions(egress=EgressPolicy.of("listed", ["example.com"]))
             )
         assert not docker_place.running()
+
+
+def far_away() -> str:
+    """An address and a port beyond this machine that take connections."""
+    host = urlsplit(registry()).hostname
+    found = socket.getaddrinfo(host, 443, socket.AF_INET, socket.SOCK_STREAM)
+    return f"{found[0][4][0]}:443"
 
 
 async def test_the_doctors_trial_gets_at_nothing(docker_place: DockerPlace) -> None:
@@ -208,7 +251,7 @@ async def test_bombs_and_hogs_end_at_their_limits_and_others_go_on(
         assert wrote.strip() == str(1 << 20)
         await runner.stop(HANDLE)
         again = await runner.ensure(SANDBOX, EnsureOptions())
-        hog = "x = []\nwhile True: x.append(bytearray(b'x' * (16 << 20)))"
+        hog = "x = [bytearray(b'x' * (16 << 20)) for _ in range(40)]"
         async with client_of(again) as client:
             answer = await client.call(
                 "POST", "/_sandbox/run", json={"argv": ["python3", "-c", hog]}, timeout_s=60
@@ -309,7 +352,7 @@ async def test_an_image_is_pulled_with_progress_and_one_without_nft_is_told(
     docker_place: DockerPlace,
 ) -> None:
     steps: list[str] = []
-    with registry(24 << 20) as image:
+    with serving_image(24 << 20) as image:
         runner = await docker_place.open(options=DockerOptions(image=image))
         try:
             with pytest.raises(RunnerError, match="no program nft"):
@@ -398,5 +441,7 @@ async def test_the_state_is_enough_and_what_is_unsound_is_none(docker_place: Doc
         record = runner._backend.record(HANDLE, value)
         assert record is not None
         assert record.as_dict() == value
-        for name in ("url", "token", "boot_id", "container"):
+        assert await runner._backend.lives(record)
+        assert not await runner._backend.lives(replace(record, url="http://127.0.0.1:1"))
+        for name in ("url", "token", "boot_id", "container", "egress"):
             assert runner._backend.record(HANDLE, {**value, name: None}) is None

@@ -37,9 +37,10 @@ from limpet.runners.docker_container import (
     container_config,
     helper_config,
 )
+from limpet.runners.docker_egress import ContainerEgress
 from limpet.runners.docker_engine import DEFAULT_HOST, Engine, EngineError, Json
 from limpet.runners.docker_network import filter_rules, network_config, no_filter_rules
-from limpet.runners.egress import Network, Refusals
+from limpet.runners.egress import EgressPolicy, Network, Refusals
 from limpet.runners.readiness import said
 
 _LOG_LINES: Final = 40
@@ -56,6 +57,7 @@ class ContainerRecord:
     token: str = field(repr=False)
     boot_id: BootId
     container: str
+    egress: EgressPolicy
     isolation: IsolationKind = "container"
 
     @property
@@ -71,6 +73,7 @@ class ContainerRecord:
             "token": self.token,
             "boot_id": self.boot_id,
             "container": self.container,
+            "egress": self.egress.as_dict(),
         }
 
     @classmethod
@@ -79,8 +82,12 @@ class ContainerRecord:
         texts = [value.get(name) for name in ("url", "token", "boot_id", "container")]
         if not all(isinstance(text, str) and text for text in texts):
             return None
+        egress = value.get("egress")
+        policy = EgressPolicy.from_dict(egress) if isinstance(egress, Mapping) else None
         url, token, boot_id, container = map(str, texts)
-        return cls(handle, url, token, BootId(boot_id), container)
+        if policy is None:
+            return None
+        return cls(handle, url, token, BootId(boot_id), container, policy)
 
 
 class DockerRunner(DaemonRunner[ContainerRecord]):
@@ -110,13 +117,20 @@ class DockerRunner(DaemonRunner[ContainerRecord]):
         `environ` is the control plane's environment, of which sandboxes see an allow list.
         """
         engine = Engine(host)
+        environ = dict(os.environ if environ is None else environ)
+        options = DockerOptions() if options is None else options
+        denied = tuple(denied)
+        egress = None
+        if engine.is_local and not options.runtime:  # another runtime may have its own network
+            egress = ContainerEgress.here(data_dir, denied, environ)
         try:
             backend = DockerBackend(
                 engine,
                 Names(await anyio.to_thread.run_sync(_owner_of, data_dir)),
-                DockerOptions() if options is None else options,
-                refused=Refusals(denied=tuple(denied)).networks if filtered else None,
-                environ=dict(os.environ if environ is None else environ),
+                options,
+                refused=Refusals(denied=denied).networks if filtered else None,
+                egress=egress,
+                environ=environ,
                 app_origins=tuple(app_origins),
             )
             await backend.look()
@@ -129,7 +143,7 @@ class DockerRunner(DaemonRunner[ContainerRecord]):
 class DockerBackend:
     """Daemons in containers; see `limpet.runners.backend.Backend`. `look` comes first.
 
-    `refused` None: no packet filter.
+    `refused` None: no packet filter; `egress` None: no lists of hosts.
     """
 
     def __init__(
@@ -139,6 +153,7 @@ class DockerBackend:
         options: DockerOptions,
         *,
         refused: tuple[Network, ...] | None,
+        egress: ContainerEgress | None,
         environ: Mapping[str, str],
         app_origins: tuple[str, ...],
     ) -> None:
@@ -146,6 +161,7 @@ class DockerBackend:
         self._names = names
         self._options = options
         self._refused = refused
+        self._egress = egress
         self._environ = environ
         self._app_origins = app_origins
         self._certificates: list[Path] = []
@@ -222,12 +238,8 @@ class DockerBackend:
     async def start(self, start: Start, keep: Keep[ContainerRecord]) -> ContainerRecord:
         """A daemon in a fresh container over the sandbox's volume."""
         handle = start.sandbox.handle
-        closed = start.egress.mode == "closed"
-        if start.egress.mode == "listed":
-            raise RunnerError(
-                "Containers cannot be kept to a list of hosts",
-                hint="Let the agent reach everything or nothing, or use LIMPET_RUNNER=host.",
-            )
+        closed = start.egress.mode != "open"
+        variables = self._variables(start.egress)
         async with self._making_ready:
             await self._make_ready(start.progress)
             await self._make_network(closed=closed)
@@ -239,15 +251,19 @@ class DockerBackend:
             boot_id=start.boot_id,
             closed=closed,
             environ=self._environ,
+            variables=variables,
             certificates=self._certificates,
             app_origins=self._app_origins,
         )
         container = await self._create(handle, config)
         try:
             async with self._engine.started(container) as give:
-                address = _address_of(await self._engine.inspect(container))
-                url = f"http://{address}:{DAEMON_PORT}"
-                record = ContainerRecord(handle, url, start.token, start.boot_id, container)
+                found = await self._engine.inspect(container)
+                url = f"http://{_address_of(found)}:{DAEMON_PORT}"
+                record = ContainerRecord(
+                    handle, url, start.token, start.boot_id, container, start.egress
+                )
+                await self._serve(record, found)
                 # On record first, the token after: without it, the daemon gives up by itself.
                 await keep(record)
                 await give(start.token)
@@ -276,7 +292,11 @@ class DockerBackend:
         )
 
     async def adopted(self, record: ContainerRecord) -> None:
-        """Nothing is held for a container."""
+        """Serve the way out of a container again, if it has one of its own."""
+        try:
+            await self._serve(record, await self._engine.inspect(record.container))
+        except RunnerError as error:
+            _log.warning("nothing leads out of %s until it starts again: %s", record.handle, error)
 
     async def log_tail(self, handle: Handle) -> str:
         """The last lines that the daemon wrote, and whether it was killed for its memory."""
@@ -291,6 +311,8 @@ class DockerBackend:
 
     async def end(self, handle: Handle, record: ContainerRecord | None, *, grace_s: float) -> None:
         """End the sandbox's container, and remove it. Its volume stays."""
+        if self._egress is not None:
+            await self._egress.end(handle)
         for container in {self._names.container(handle), *([record.container] if record else [])}:
             found = await self._engine.inspect(container)
             if found is None or not self._is_ours(found["Config"]["Labels"] or {}):
@@ -331,6 +353,22 @@ class DockerBackend:
             _log.warning("the sandboxes' networks stay: %s", error.message)
         finally:
             await self._engine.close()
+
+    def _variables(self, policy: EgressPolicy) -> dict[str, str]:
+        """What a sandbox of the policy is told beside the environment."""
+        if policy.mode != "listed":
+            return {}
+        if self._egress is None:
+            raise RunnerError(
+                "Containers cannot be kept to a list of hosts here: that takes root on the engine's"
+                " machine, and its default runtime",
+                hint="Let the agent reach everything or nothing, or use LIMPET_RUNNER=host.",
+            )
+        return self._egress.variables(policy)
+
+    async def _serve(self, record: ContainerRecord, container: Json | None) -> None:
+        if record.egress.mode == "listed" and self._egress is not None and container is not None:
+            await self._egress.begin(record.handle, int(container["State"]["Pid"]), record.egress)
 
     def _limits_kept(self, cgroup_version: str) -> list[str]:
         limits = self._options.limits

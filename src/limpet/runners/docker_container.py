@@ -5,6 +5,7 @@ The token is in none of it: whatever is here can be read with `docker inspect`.
 
 import base64
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ _TOKEN_FD: Final = 3
 _TMP_BYTES: Final = 2 * 1024**3
 _SHM_BYTES: Final = 512 * 1024**2
 _LOG: Final = {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}}
+_PROXY: Final = re.compile(r"proxy$", re.IGNORECASE)
 _CERTIFICATES: Final = "/etc/limpet-certificates"
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 # The token comes by standard input, which ends with it; tasks get an empty one. The filter of
@@ -114,17 +116,19 @@ def container_config(
     boot_id: BootId,
     closed: bool,
     environ: Mapping[str, str],
+    variables: Mapping[str, str],
     certificates: Sequence[Path],
     app_origins: Sequence[str],
 ) -> Json:
     """The body of `POST /containers/create` for a sandbox.
 
     `environ` is the control plane's environment, of which a sandbox gets what holds elsewhere too.
-    `certificates` are files that it names and that the sandbox shall see.
+    `variables` are told beside them. `certificates` are files that it names and that the sandbox
+    shall see. `closed`: on the network without a way out.
     """
     shown = {str(file): f"{_CERTIFICATES}/{n}.pem" for n, file in enumerate(certificates)}
     env = daemon_environment(
-        {} if closed else _portable(environ, shown),
+        {**_portable(environ, shown, proxies=not closed), **variables},
         path=_PATH,
         sandbox_root=ROOT_PATH,
         boot_id=boot_id,
@@ -234,8 +238,14 @@ def certificate_files(environ: Mapping[str, str]) -> list[Path]:
     return [Path(file) for file in named if ":" not in file and Path(file).is_file()]
 
 
-def _portable(environ: Mapping[str, str], shown: Mapping[str, str]) -> dict[str, str]:
+def _portable(
+    environ: Mapping[str, str], shown: Mapping[str, str], *, proxies: bool
+) -> dict[str, str]:
     """What sandboxes get of our environment: no path of our file system but what is shown."""
-    found = {name: shown.get(value, value) for name, value in allowed(environ).items()}
+    found = {
+        name: shown.get(value, value)
+        for name, value in allowed(environ).items()
+        if proxies or not _PROXY.search(name)
+    }
     inside = set(shown.values())
     return {n: value for n, value in found.items() if value in inside or value[0] != os.sep}

@@ -41,6 +41,7 @@ def filter_rules(names: Names, refused: Iterable[Network]) -> str:
         f"table inet {table} {{",
         "chain forward { type filter hook forward priority -10; policy accept;",
         f"iifname {{ {bridges} }} oifname {{ {bridges} }} drop",
+        f'iifname "{names.bridge(closed=True)}" drop',
         f"iifname {{ {bridges} }} meta l4proto {{ tcp, udp }} th dport 53 return",
     ]
     refused = list(refused)

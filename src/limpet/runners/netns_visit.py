@@ -57,12 +57,16 @@ def main() -> None:
 def enter(pid: int) -> list[int]:
     """Enter the network namespace of `pid` with all rights over it; its owner's descriptor and its.
 
-    The owner is the namespace that bubblewrap made first, not one that the process went on to.
+    The owner is the namespace that bubblewrap made first, not one that the process went on to. A
+    container's may be our own, which cannot be entered again.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     network = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     owner = fcntl.ioctl(network, NS_GET_USERNS)
-    for descriptor, kind in ((owner, CLONE_NEWUSER), (network, CLONE_NEWNET)):
+    steps = [(network, CLONE_NEWNET)]
+    if not os.path.sameopenfile(owner, os.open("/proc/self/ns/user", os.O_RDONLY | os.O_CLOEXEC)):
+        steps.insert(0, (owner, CLONE_NEWUSER))
+    for descriptor, kind in steps:
         if libc.setns(descriptor, kind) != 0:
             number = ctypes.get_errno()
             raise OSError(number, f"setns: {os.strerror(number)}")
