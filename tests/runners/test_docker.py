@@ -16,7 +16,7 @@ from limpet.errors import RunnerError
 from limpet.ids import AgentId, Branch, Handle, OrgId
 from limpet.runners.base import EnsureOptions, Provisioned, SandboxId
 from limpet.runners.docker import DockerRunner
-from limpet.runners.docker_container import DockerOptions, Names
+from limpet.runners.docker_container import DockerOptions
 from limpet.runners.docker_engine import Engine, EngineError
 from limpet.runners.egress import EgressPolicy
 from limpet.runners.limits import Limits
@@ -425,13 +425,6 @@ async def test_while_the_engine_is_away_nothing_is_found_started_or_forgotten(
         runner._backend._engine = there  # type: ignore[attr-defined]
         again = await runner.ensure(SANDBOX, EnsureOptions())
         assert (again.boot_id, again.is_new) == (found.boot_id, False)
-
-
-def test_names_fit_where_they_go() -> None:
-    names = Names("0123456789abcdef")
-    assert len(names.bridge(closed=True)) <= 15
-    assert names.bridge(closed=True) != names.bridge(closed=False)
-    assert len(names.container(Handle("x" * 48))) <= 128
 
 
 async def test_the_state_is_enough_and_what_is_unsound_is_none(docker_place: DockerPlace) -> None:
