@@ -10,6 +10,7 @@ from tests.runners.engine import (
     DockerEngine,
     NoEngineError,
     build_image,
+    check_containers,
     given_engine,
     running_engine,
     why_not,
@@ -38,9 +39,10 @@ def engine() -> Iterator[DockerEngine]:
     with contextlib.ExitStack() as stack:
         try:
             started = stack.enter_context(running_engine())
+            build_image(started)
+            check_containers(started)
         except NoEngineError as error:
             pytest.skip(f"no Docker engine can run here: {error}")
-        build_image(started)
         yield started
 
 

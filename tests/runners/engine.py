@@ -26,7 +26,7 @@ _DAEMON_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
 class NoEngineError(Exception):
-    """dockerd is installed and does not come up on this machine; its last words."""
+    """dockerd is installed and cannot do its work on this machine; its last words."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,10 @@ def why_not() -> str | None:
     missing = [name for name in NEEDED if shutil.which(name, path=_DAEMON_PATH) is None]
     if missing:
         return f"a Docker engine of one's own needs {', '.join(missing)}"
-    return None
+    asked = subprocess.run(
+        ["nft", "list", "tables"], env={"PATH": _DAEMON_PATH}, capture_output=True, check=False
+    )
+    return "the kernel has no nftables" if asked.returncode else None
 
 
 def given_engine() -> DockerEngine | None:
@@ -118,6 +121,14 @@ def build_image(engine: DockerEngine) -> float:
     )
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-4000:]
     return time.monotonic() - started
+
+
+def check_containers(engine: DockerEngine) -> None:
+    """Raise `NoEngineError` where an engine runs and its containers do not."""
+    try:
+        engine.docker("run", "--rm", "--network", "none", engine.image, "true")
+    except AssertionError as error:
+        raise NoEngineError(str(error)[-300:]) from error
 
 
 def _answers(engine: DockerEngine, process: "subprocess.Popen[bytes]", log: Path) -> bool:
