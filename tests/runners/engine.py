@@ -22,6 +22,7 @@ from tests.live import REPOSITORY, poll_until
 IMAGE = "limpet-sandbox:test"
 NEEDED = ("dockerd", "docker", "containerd", "runc", "iptables", "nft", "debootstrap", "npm")
 BUILT_WITHIN_S = 900
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 _DAEMON_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
@@ -78,7 +79,10 @@ def running_engine(*options: str) -> Iterator[DockerEngine]:
 
     Raises `NoEngineError`.
     """
-    with tempfile.TemporaryDirectory(prefix="limpet-dockerd-") as made:
+    with (
+        tempfile.TemporaryDirectory(prefix="limpet-dockerd-") as made,
+        _machines_network_kept(),
+    ):
         folder = Path(made)
         (folder / "daemon.json").write_text("{}")
         log = folder / "log"
@@ -101,6 +105,37 @@ def running_engine(*options: str) -> Iterator[DockerEngine]:
             yield engine
         finally:
             _end(engine, process)
+
+
+@contextlib.contextmanager
+def _machines_network_kept() -> Iterator[None]:
+    """Take back what an engine leaves: its chains, FORWARD's policy, the switch for forwarding.
+
+    Where another engine works on this machine already, they are its own too, and stay.
+    """
+    saved = _iptables("-save")
+    forwarding = FORWARDING.read_text()
+    try:
+        yield
+    finally:
+        if "DOCKER" not in saved:
+            for table in ("nat", "filter"):
+                _iptables("", "-t", table, "-F")
+                _iptables("", "-t", table, "-X")
+            _iptables("", "-P", "FORWARD", "ACCEPT")
+            _iptables("-restore", said=saved)
+            FORWARDING.write_text(forwarding)
+
+
+def _iptables(tool: str, *words: str, said: str = "") -> str:
+    return subprocess.run(
+        [f"iptables{tool}", *words],
+        env={"PATH": _DAEMON_PATH},
+        input=said,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
 
 
 def build_image(engine: DockerEngine) -> float:
