@@ -111,3 +111,21 @@ async def test_a_file_beside_the_repo_is_work_and_not_told(
 )
 def test_which_paths_count(path: str, told: bool) -> None:
     assert watched(path) is told
+
+
+async def test_a_save_counts_what_was_changed_before_it_as_done_before_it(tmp_path: Path) -> None:
+    (tmp_path / "repo").mkdir()
+    events, activity = Broadcaster("boot"), Activity()
+    watcher = Watcher(tmp_path, events, activity)
+    await watcher.start()
+    try:
+        (tmp_path / "repo" / "a.txt").write_text("by a program, unseen so far")
+        watcher.settle()
+        assert (activity.seq, activity.last_what) == (1, "files changed")
+        watcher.note("repo/b.txt")
+        watcher.settle()
+        assert activity.seq == 2
+        watcher.settle()
+        assert activity.seq == 2, "nothing was left to tell"
+    finally:
+        await watcher.stop()

@@ -75,11 +75,17 @@ class Inotify:
         self._folders[wd] = folder
         return True
 
-    def _read(self) -> None:
+    def read_all(self) -> None:
+        """Tell of every change that the kernel has noted by now."""
+        while self._read():
+            pass
+
+    def _read(self) -> bool:
+        """Tell of some; False when there was none."""
         try:
             data = os.read(self._fd, READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         offset = 0
         while offset < len(data):
             wd, mask, _, length = _EVENT.unpack_from(data, offset)
@@ -87,6 +93,7 @@ class Inotify:
             name = os.fsdecode(data[offset : offset + length].rstrip(b"\0"))
             offset += length
             self._one(wd, mask, name)
+        return True
 
     def _one(self, wd: int, mask: int, name: str) -> None:
         if mask & _IN_OVERFLOW:

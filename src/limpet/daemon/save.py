@@ -97,6 +97,7 @@ async def create(ctx: DaemonContext, _: object, request: Request) -> Response:
         packed = MEDIA_TYPE in request.headers.get("accept", "")
         base = base_of(request)
         limit = number(request.headers.get("x-limpet-limit-bytes"), "X-Limpet-Limit-Bytes")
+        ctx.watcher.settle()
         seq = ctx.activity.seq
         await service.origin.saving(seq)
         headers = {

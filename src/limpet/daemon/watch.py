@@ -97,6 +97,14 @@ class Watcher:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(DEBOUNCE_S, self._flush)
 
+    def settle(self) -> None:
+        """Tell at once what has changed so far: what comes later was done after this."""
+        if self._inotify is not None:
+            self._inotify.read_all()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._flush()
+
     def _seen(self, path: str) -> None:
         if watched(path):
             self.note(path)
