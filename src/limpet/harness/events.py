@@ -52,6 +52,15 @@ class Thinking(_Event):
     delta: str
 
 
+class ToolInput(_Event):
+    """A piece of a tool's input while the model writes it, as JSON; `ToolStarted` has it whole."""
+
+    kind: Literal["tool_input"] = "tool_input"
+    call: str
+    name: str
+    delta: str
+
+
 class ToolStarted(_Event):
     """A tool is called; `input` is what the model gave, checked."""
 
@@ -133,6 +142,7 @@ Event = Annotated[
     | RunStarted
     | Text
     | Thinking
+    | ToolInput
     | ToolStarted
     | ToolOutput
     | ToolFinished
@@ -144,7 +154,7 @@ Event = Annotated[
     Field(discriminator="kind"),
 ]
 HarnessEvent = (
-    Text | Thinking | ToolStarted | ToolOutput | ToolFinished | Usage | Notice | StateKept
+    Text | Thinking | ToolInput | ToolStarted | ToolOutput | ToolFinished | Usage | Notice | StateKept
 )
 """What a harness gives; the rest is the control plane's."""
 
