@@ -154,7 +154,15 @@ Event = Annotated[
     Field(discriminator="kind"),
 ]
 HarnessEvent = (
-    Text | Thinking | ToolInput | ToolStarted | ToolOutput | ToolFinished | Usage | Notice | StateKept
+    Text
+    | Thinking
+    | ToolInput
+    | ToolStarted
+    | ToolOutput
+    | ToolFinished
+    | Usage
+    | Notice
+    | StateKept
 )
 """What a harness gives; the rest is the control plane's."""
 

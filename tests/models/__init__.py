@@ -1,0 +1,1 @@
+"""Loopback servers that speak models' real wire protocols, scripted by scenario files."""
