@@ -22,7 +22,7 @@ async def test_a_scenario_comes_out_the_same_on_every_protocol(
     if name == "asks_for_too_much":
         with (tmp_path / "huge.log").open("wb") as file:
             file.truncate(1_000_000_000)
-    async with staged(protocol, tmp_path, scenario.one_by_one()) as stage:
+    async with staged(protocol, tmp_path, scenario.replies) as stage:
         took = await stage.take(scenario.prompt)
     expected = scenario.expected
     assert stage.models.replies == []

@@ -9,7 +9,7 @@ from tests.models.server import KEY, PROTOCOLS, scripted
 
 async def serve(name: str) -> None:
     """Print where it listens and with which key, and answer."""
-    async with scripted(load(name).one_by_one()) as models:
+    async with scripted(load(name).replies) as models:
         paths = ", ".join(protocol.path for protocol in PROTOCOLS)
         print(f"{models.url} speaks {paths}; key {KEY}", flush=True)
         await asyncio.Event().wait()

@@ -43,7 +43,7 @@ class AnthropicMessages:
         asked: list[str] = []
         for message in messages:
             blocks = message["content"] if isinstance(message["content"], list) else []
-            if any(block["type"] == "text" and not block["text"] for block in blocks):
+            if any(block["type"] == "text" and not block["text"].strip() for block in blocks):
                 raise InvalidRequestError("messages: text content blocks must be non-empty")
             answered = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
             every_answered(asked, answered, "tool_use ids without tool_result blocks")

@@ -4,7 +4,6 @@ One file serves every protocol. `live` ones are also asked of real models: their
 and what is expected of the files does not hang on a model's words.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,12 +77,6 @@ class Scenario(_Part):
     replies: tuple[Reply, ...]
     expected: Expected = Expected()
     live: bool = False
-
-    def one_by_one(self) -> Iterator[Reply]:
-        """Each reply as often as it comes."""
-        for reply in self.replies:
-            for _ in range(reply.times):
-                yield reply
 
 
 def names() -> list[str]:

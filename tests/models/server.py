@@ -105,7 +105,8 @@ class ScriptedModels:
 @asynccontextmanager
 async def scripted(replies: Iterable[Reply], key: str = KEY) -> AsyncIterator[ScriptedModels]:
     """The server on a free port, for as long as it is entered."""
-    models = ScriptedModels(list(replies), key)
+    each = [reply for several in replies for reply in [several] * several.times]
+    models = ScriptedModels(each, key)
 
     def handler_of(protocol: WireProtocol) -> Any:
         async def handler(request: web.Request) -> web.StreamResponse:

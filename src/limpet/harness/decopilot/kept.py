@@ -114,8 +114,9 @@ class Thread:
             self.messages.append(ModelRequest(parts=list(parts)))
 
     def respond(self, response: ModelResponse, calls: list[str]) -> None:
-        """Take up what the model answered."""
-        self.messages.append(response)
+        """Take up what the model answered, without blank text: some providers take none back."""
+        parts = [p for p in response.parts if not isinstance(p, TextPart) or p.content.strip()]
+        self.messages.append(replace(response, parts=parts))
         self.calls = calls
 
     def tell(self, history: Sequence[Exchange]) -> None:

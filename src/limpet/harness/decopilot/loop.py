@@ -138,10 +138,10 @@ class TurnLoop:
                 self._hold_to_caps()
             answer = await self._ask()
             response = answer.response
-            if not response.tool_calls and not (response.text or response.thinking):
+            if response.tool_calls or (response.text or "").strip():
+                self.thread.respond(response, answer.calls)
+            else:
                 await self._emit(Notice(text="The model gave an empty answer."))
-                return
-            self.thread.respond(response, answer.calls)
             await self._keep()
             if not response.tool_calls:
                 await self._say_how_it_ended(answer)

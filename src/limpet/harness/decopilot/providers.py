@@ -58,6 +58,7 @@ async def connected(
         raise ModelError(
             "An OpenAI-compatible server needs its base URL, such as http://host:8000/v1."
         )
+    _check_url(choice)
     key = choice.api_key or _NO_KEY
     async with create_async_httpx2_client() as client:
         client.event_hooks["request"].append(_only_ours(key))
@@ -70,6 +71,15 @@ async def connected(
                 f"The settings of {where} cannot be used: check the base URL and the model's name."
             ) from None
         yield model, _settings(choice, thinking)
+
+
+def _check_url(choice: ModelChoice) -> None:
+    try:
+        url = httpx2.URL(choice.base_url or "https://provider")
+    except httpx2.InvalidURL:
+        url = httpx2.URL("")
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ModelError(f"The base URL of {NAMES[choice.provider]} must be an http or https URL.")
 
 
 def _only_ours(key: str) -> Callable[[httpx2.Request], Awaitable[None]]:
