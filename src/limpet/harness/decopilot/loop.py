@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
+    ModelResponse,
     ToolCallPart,
     ToolReturnPart,
     UserPromptPart,
@@ -131,6 +132,8 @@ class TurnLoop:
 
     async def _rounds(self) -> None:
         await self._answer_what_is_open()
+        if isinstance(self.thread.messages[-1], ModelResponse):
+            return  # The death came after the last word.
         while True:
             self._hold_to_caps()
             if self._fills() > self.harness.compact_at * self._window:
