@@ -84,6 +84,9 @@ test: check test-servers ## Everything that must hold before a commit, in under 
 runners: setup-dev ## Every behaviour of every runner: host, bubblewrap, Docker (an engine and an image of its own)
 	$(BIN)/python -m tests.runners $(PYTEST_ARGS)
 
+live: setup-dev ## Scenarios against real models, for each provider whose key is set; else it says which to set
+	$(BIN)/python -m tests.models.live
+
 matrix: setup-dev ## Real projects of each package manager and framework, there and home again; ONLY=next,pip
 	$(BIN)/python -m tests.matrix
 

@@ -49,10 +49,15 @@ class ForeignTools:
             result = await tool.toolset.call_tool(name, checked, self._context, tool)
         except ValidationError as error:
             raise ToolFailedError(f"The arguments do not fit: {error}") from error
+        except ToolFailedError:
+            raise
         except (ModelRetry, ToolFailed) as error:
             raise ToolFailedError(error.message) from error
         except Exception as error:
-            raise ToolFailedError(f"{tool.toolset.label} failed: {error}") from error
+            # Its words may hold an address with a secret in it.
+            raise ToolFailedError(
+                f"{tool.toolset.label} failed ({type(error).__name__})."
+            ) from error
         return _outcome(result)
 
 
@@ -81,6 +86,6 @@ async def foreign_tools(
             try:
                 await stack.enter_async_context(toolset)
                 await tools.add(toolset, taken)
-            except Exception as error:  # noqa: BLE001 - a server that is away ends no run
-                tools.left_out.append(f"{toolset.label} cannot be used: {error}")
+            except Exception:  # noqa: BLE001 - a server that is away ends no run
+                tools.left_out.append(f"{toolset.label} cannot be used: it is away, or refuses.")
         yield tools

@@ -188,7 +188,8 @@ def _settings(choice: ModelChoice, thinking: ThinkingLevel | None) -> ModelSetti
             settings = ModelSettings(cache=True)
         case "openai-compatible" | "google":
             settings = ModelSettings()
-    settings["max_retries"] = 0
+    if choice.provider != "bedrock":
+        settings["max_retries"] = 0
     if thinking is not None:
         settings["thinking"] = thinking
     return settings
