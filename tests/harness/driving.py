@@ -15,15 +15,20 @@ from tests.models.scenario import Reply
 from tests.models.server import KEY, ScriptedModels, scripted
 
 E = TypeVar("E")
-PROTOCOLS: tuple[ProviderKind, ...] = ("anthropic", "openai", "openai-compatible")
-MODELS = {"anthropic": "claude-sonnet-4-6", "openai": "gpt-5.2", "openai-compatible": "qwen3-coder"}
+PROTOCOLS: tuple[ProviderKind, ...] = ("anthropic", "openai", "openai-compatible", "google")
+MODELS = {
+    "anthropic": "claude-sonnet-4-6",
+    "openai": "gpt-5.2",
+    "openai-compatible": "qwen3-coder",
+    "google": "gemini-2.5-pro",
+}
 QUICK = Patience(tries=5, first_s=0.0, most_s=0.0)
 _runs = itertools.count(1)
 
 
 def chosen(protocol: ProviderKind, models: ScriptedModels, **changed: Any) -> ModelChoice:
     """The scripted server as a choice of model."""
-    base_url = models.url if protocol == "anthropic" else f"{models.url}/v1"
+    base_url = models.url if protocol in {"anthropic", "google"} else f"{models.url}/v1"
     given = {"name": MODELS[protocol], "api_key": KEY, "base_url": base_url, **changed}
     return ModelChoice(protocol, **given)
 

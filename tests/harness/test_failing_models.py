@@ -77,13 +77,20 @@ async def test_a_wrong_key_is_never_repeated_in_any_words(
 async def test_a_provider_that_repeats_the_key_is_not_quoted_with_it(
     protocol: ProviderKind, error: dict[str, Any], tmp_path: Path
 ) -> None:
+    key = "an~unusual~key~0123456789"
     script = replies({"error": error, "times": 5})
     async with staged(protocol, tmp_path, script) as stage:
+        stage.models.key = key
         took = Took()
         with pytest.raises(ModelError) as raised:
-            await stage.take(took=took)
+            await take(
+                stage.harness,
+                turn_of(chosen(protocol, stage.models, api_key=key)),
+                stage.tools,
+                took,
+            )
         told = "".join(event.model_dump_json() for event in took.events)
-        assert KEY not in "".join(traceback.format_exception(raised.value)) + told
+        assert key not in "".join(traceback.format_exception(raised.value)) + told
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -91,7 +91,7 @@ async def test_another_servers_tools_are_called_beside_the_sandboxs(
         async with staged(protocol, tmp_path, script, toolsets=[server]) as stage:
             took = await stage.take()
             took_again = await stage.take(state=took.state) if stage.models.replies else took
-            asked = [one.text for one in stage.models.asked]
+            asked = stage.models.asked
     finished = took_again.of(ToolFinished)
     assert [event.ok for event in finished] == [True, False, True, True, True]
     assert [event.output for event in finished[:3]] == [
@@ -101,8 +101,8 @@ async def test_another_servers_tools_are_called_beside_the_sandboxs(
     ]
     assert len(finished[3].output) < 40_000
     assert took.of(ToolStarted)[0].input == {"city": "Lisbon"}
-    assert base64.b64encode(PNG).decode() in asked[3]
-    assert "its-token" not in "".join(asked)
+    assert asked[3].pictures(base64.b64encode(PNG).decode()) == 1
+    assert not any("its-token" in one.text for one in asked)
 
 
 async def test_a_server_that_cannot_be_entered_is_said_and_the_turn_goes_on(tmp_path: Path) -> None:

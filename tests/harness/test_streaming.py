@@ -52,7 +52,7 @@ async def test_text_thinking_and_a_tools_input_come_in_pieces_that_make_the_whol
     assert len({event.part for event in thoughts}) == 1
     assert [len({e.part for e in texts}), took.answer] == [2, f"{first['text']}Done."]
     written = took.of(ToolInput)
-    assert len(written) > 5
+    assert len(written) > 5 or protocol == "google"  # which sends a call whole
     assert json.loads("".join(event.delta for event in written)) == first["calls"][0]["input"]
     started = took.of(ToolStarted)[0]
     assert (started.name, started.title) == ("write", "Write a.txt")
@@ -121,7 +121,7 @@ async def test_the_model_sees_a_screenshot_and_only_the_last_one_is_kept(
         )
         took = await stage.take()
     picture = base64.b64encode(PNG).decode()
-    assert [asked.text.count(picture) for asked in stage.models.asked] == [0, 1, 1]
+    assert [asked.pictures(picture) for asked in stage.models.asked] == [0, 1, 1]
     finished = took.of(ToolFinished)[0]
     assert "TypeError: x is undefined" in finished.output
     assert "Buy now" in finished.output

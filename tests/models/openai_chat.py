@@ -16,7 +16,7 @@ from tests.models.scenario import Error, Reply
 
 def openai_error(error: Error, key: str) -> dict[str, Any]:
     """OpenAI's body of an error; of a wrong key it tells the key."""
-    words, code = f"It is scripted so ({error.status}).", None
+    words, code = f"It is scripted so ({error.status}, {key}).", None
     if error.status == 401:
         words, code = (
             f"Incorrect API key provided: {key}. You can find yours online.",

@@ -44,8 +44,8 @@ class Tokens(_Part):
 class Reply(_Part):
     """What the model does when it is asked once, or `times` times.
 
-    `cut_after`: the connection breaks after so many events. `hold_after`: nothing comes after so
-    many, until whoever asked has gone.
+    `cut_after`: the connection breaks after so many events, or half of them. `hold_after`: nothing
+    comes after so many, until whoever asked has gone.
     """
 
     thinking: str | None = None
@@ -54,7 +54,7 @@ class Reply(_Part):
     ends: Literal["stop", "length"] = "stop"
     tokens: Tokens = Tokens()
     error: Error | None = None
-    cut_after: int | None = None
+    cut_after: int | Literal["half"] | None = None
     hold_after: int | None = None
     times: int = 1
 

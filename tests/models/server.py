@@ -10,13 +10,19 @@ from typing import Any
 from aiohttp import web
 
 from tests.models.anthropic_messages import AnthropicMessages
+from tests.models.google_gemini import GoogleGemini
 from tests.models.openai_chat import OpenAIChat
 from tests.models.openai_responses import OpenAIResponses
 from tests.models.protocol import InvalidRequestError, WireProtocol
 from tests.models.scenario import Error, Reply
 
 KEY = "sk-scripted-0123456789abcdef"
-PROTOCOLS: tuple[WireProtocol, ...] = (AnthropicMessages(), OpenAIChat(), OpenAIResponses())
+PROTOCOLS: tuple[WireProtocol, ...] = (
+    AnthropicMessages(),
+    OpenAIChat(),
+    OpenAIResponses(),
+    GoogleGemini(),
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,12 @@ class Asked:
     def text(self) -> str:
         """All of its body."""
         return json.dumps(self.body)
+
+    def pictures(self, base64: str) -> int:
+        """How often it holds a picture, in either alphabet of base64."""
+        text = self.text
+        url_safe = base64.replace("+", "-").replace("/", "_")
+        return text.count(base64) + (text.count(url_safe) if url_safe != base64 else 0)
 
 
 @dataclass
@@ -66,27 +78,32 @@ class ScriptedModels:
         reply = self.replies.pop(0)
         if reply.error is not None and not reply.error.in_stream:
             return self._error(protocol, reply.error, key)
-        return await self._stream(protocol, request, reply, body["model"])
+        model = body.get("model") or request.match_info["model"]
+        return await self._stream(protocol, request, reply, model)
 
     def _error(self, protocol: WireProtocol, error: Error, key: str) -> web.Response:
         headers = {} if error.retry_after is None else {"Retry-After": f"{error.retry_after:g}"}
         body = protocol.error(error, key)
-        return web.json_response(body, status=error.status, headers=headers)
+        code = body["error"].get("code")
+        status = code if isinstance(code, int) else error.status
+        return web.json_response(body, status=status, headers=headers)
 
     async def _stream(
         self, protocol: WireProtocol, request: web.Request, reply: Reply, model: str
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        for sent, event in enumerate(protocol.events(reply, model, len(self.asked))):
-            if sent == reply.cut_after:
-                await response.drain()
+        events = list(protocol.events(reply, model, len(self.asked)))
+        half = len(events) // 2
+        cut_after = half if reply.cut_after == "half" else reply.cut_after
+        for sent, event in enumerate(events):
+            if sent == cut_after:
                 if request.transport is not None:
                     request.transport.abort()
                 return response
             if sent == reply.hold_after:
                 await self._hold()
-            if sent == 2 and reply.error is not None:
+            if sent == half and reply.error is not None:
                 await response.write(protocol.frame(protocol.error_event(reply.error)).encode())
                 return response
             await response.write(protocol.frame(event).encode())
