@@ -1,6 +1,7 @@
 """Models that fail: what is tried again, what people are told, and what never is."""
 
 import logging
+import ssl
 import subprocess
 import sys
 import traceback
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
+from aiohttp import web
 
 from limpet.harness.base import CappedError, ModelChoice, ModelError, ProviderKind
 from limpet.harness.decopilot import Patience
@@ -148,6 +151,54 @@ async def test_a_choice_that_lacks_something_says_what(
             await take(stage.harness, turn_of(choice), stage.tools)
 
 
+async def test_a_library_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    monkeypatch.delitem(sys.modules, "pydantic_ai.models.bedrock", raising=False)
+    monkeypatch.delitem(sys.modules, "pydantic_ai.providers.bedrock", raising=False)
+    choice = ModelChoice(
+        "bedrock", "m", "key", "https://bedrock-runtime.eu-central-1.amazonaws.com"
+    )
+    async with staged("openai", tmp_path, []) as stage:
+        with pytest.raises(ModelError, match=r"pip install 'limpet\[bedrock\]'"):
+            await take(stage.harness, turn_of(choice), stage.tools)
+
+
+async def test_a_refused_key_at_bedrock_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-operators-own")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-operators-own")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(tls)
+    seen: list[str] = []
+
+    async def refuse(request: web.Request) -> web.Response:
+        seen.append(str(request.headers))
+        kind = {"x-amzn-errortype": "AccessDeniedException"}
+        return web.json_response({"message": "no"}, status=403, headers=kind)
+
+    app = web.Application()
+    app.router.add_post("/{path:.*}", refuse)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        url = f"https://localhost:{runner.addresses[0][1]}/eu-central-1"
+        choice = ModelChoice("bedrock", "amazon.nova-pro-v1:0", "its-key", url)
+        async with staged("openai", tmp_path, []) as stage:
+            with pytest.raises(ModelError, match="Check the key"):
+                await take(stage.harness, turn_of(choice), stage.tools)
+    finally:
+        await runner.cleanup()
+    assert "Bearer its-key" in seen[0]
+    assert "the-operators-own" not in seen[0]
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_nothing_of_the_operators_environment_is_sent(
     protocol: ProviderKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -189,10 +240,11 @@ async def test_a_run_asks_the_model_no_more_often_than_it_may(
 
 
 async def test_requests_that_failed_count_too(tmp_path: Path) -> None:
-    script = replies({"error": {"status": 500}}, call("glob", pattern="*"), DONE)
+    script = replies(call("glob", pattern="*"), {"error": {"status": 500}, "times": 4}, DONE)
     async with staged("anthropic", tmp_path, script) as stage:
         with pytest.raises(CappedError):
-            await stage.take(caps=no_caps(requests=2))
+            await stage.take(caps=no_caps(requests=3))
+        assert len(stage.models.asked) == 3
 
 
 async def test_a_run_ends_when_it_has_cost_what_it_may(tmp_path: Path) -> None:

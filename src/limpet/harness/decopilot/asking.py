@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+import httpx2
 from pydantic_ai.direct import model_request_stream
-from pydantic_ai.exceptions import AgentRunError
+from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.messages import (
     ModelMessage,
     ModelResponse,
@@ -26,7 +27,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
-from limpet.harness.base import ModelChoice, ModelError
+from limpet.harness.base import CappedError, ModelChoice, ModelError
 from limpet.harness.decopilot import Patience
 from limpet.harness.decopilot.channel import Emit
 from limpet.harness.decopilot.failures import CutOffError, Failure, failure_of
@@ -51,14 +52,20 @@ class Answer:
 
 @dataclass(slots=True)
 class Asking:
-    """Asks one model. `asked` counts the requests, failed ones too."""
+    """Asks one model. `asked` counts the requests, failed ones too, and never passes `most`."""
 
     choice: ModelChoice
     model: Model
     settings: ModelSettings
     patience: Patience
     emit: Emit
-    asked: int = field(default=0)
+    most: int | None = None
+    asked: int = 0
+
+    def hold_to_cap(self) -> None:
+        """Raise `CappedError` where the model may not be asked once more."""
+        if self.most is not None and self.asked >= self.most:
+            raise CappedError(f"The run asked the model as often as it may: {self.most} times.")
 
     async def ask(
         self,
@@ -69,13 +76,14 @@ class Asking:
     ) -> Answer:
         """The model's whole answer; people see it come, if `aloud`.
 
-        Raises `TooLongError`, `RejectedError`, and `ModelError` when patience has ended.
+        Raises `TooLongError`, `RejectedError`, `CappedError`, and `ModelError` when patience has
+        ended.
         """
         pause_s = self.patience.first_s
         for left in range(self.patience.tries - 1, -1, -1):
             try:
                 return await self._once(messages, parameters, aloud)
-            except (AgentRunError, CutOffError) as error:
+            except (AgentRunError, CutOffError, UserError, httpx2.HTTPError) as error:
                 failure = failure_of(error, self.choice)
             if failure.too_long:
                 raise TooLongError(failure.words)
@@ -98,6 +106,7 @@ class Asking:
     async def _once(
         self, messages: Sequence[ModelMessage], parameters: ModelRequestParameters, aloud: bool
     ) -> Answer:
+        self.hold_to_cap()
         self.asked += 1
         telling = _Telling(secrets.token_hex(6))
         async with model_request_stream(

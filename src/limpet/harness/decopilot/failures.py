@@ -18,6 +18,7 @@ from pydantic_ai.exceptions import (
     ModelServerError,
     ModelUnavailableError,
     UnexpectedModelBehavior,
+    UserError,
 )
 
 from limpet.harness.base import ModelChoice
@@ -84,6 +85,8 @@ def failure_of(error: Exception, choice: ModelChoice) -> Failure:
         case ModelRequestRejectedError() | ModelHTTPError():
             said = said_by(error, choice)
             return Failure(f"{who} refuses the request{said}", rejected=True)
+        case UserError():
+            return Failure(f"{who} cannot be sent this thread as {choice.name}.", rejected=True)
         case UnexpectedModelBehavior():
             return Failure(f"{who} answered with what is no answer of its protocol.", again=True)
         case _:

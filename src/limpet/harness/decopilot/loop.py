@@ -84,6 +84,7 @@ class TurnLoop:
                 settings,
                 self.harness.patience,
                 emit,
+                self.turn.caps.requests,
                 self.thread.spent.requests,
             )
             window = self.harness.context_window or model.context_window
@@ -253,8 +254,7 @@ class TurnLoop:
 
     def _hold_to_caps(self) -> None:
         caps, spent = self.turn.caps, self.thread.spent
-        if caps.requests is not None and self._asking.asked >= caps.requests:
-            raise CappedError(f"The run asked the model as often as it may: {caps.requests} times.")
+        self._asking.hold_to_cap()
         if caps.cost_usd is not None and spent.cost_usd >= caps.cost_usd:
             raise CappedError(f"The run cost as much as it may: {caps.cost_usd:.2f} US dollars.")
 

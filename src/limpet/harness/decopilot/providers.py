@@ -64,8 +64,8 @@ async def connected(
         client.event_hooks["request"].append(_only_ours(key))
         try:
             model = _model(choice, key, client)
-        except ModuleNotFoundError as error:
-            raise ModelError(_missing(choice, error)) from None
+        except ImportError:
+            raise ModelError(_missing(choice)) from None
         except (UserError, ValueError, httpx2.InvalidURL):
             raise ModelError(
                 f"The settings of {where} cannot be used: check the base URL and the model's name."
@@ -143,7 +143,7 @@ def _model(choice: ModelChoice, key: str, client: httpx2.AsyncClient) -> Model:
 
 def _bedrock(choice: ModelChoice, key: str) -> Model:
     region = re.search(r"\b([a-z]{2}(?:-[a-z]+)+-\d)\b", choice.base_url or "")
-    if region is None:
+    if region is None or not (choice.base_url or "").startswith("https://"):
         raise ModelError(
             "Amazon Bedrock needs the base URL of its region, such as "
             "https://bedrock-runtime.eu-central-1.amazonaws.com."
@@ -155,10 +155,10 @@ def _bedrock(choice: ModelChoice, key: str) -> Model:
     return BedrockConverseModel(choice.name, provider=provider)
 
 
-def _missing(choice: ModelChoice, error: ModuleNotFoundError) -> str:
+def _missing(choice: ModelChoice) -> str:
     extra = "bedrock" if choice.provider == "bedrock" else "harness"
     return (
-        f"The library for {NAMES[choice.provider]} ({error.name}) is not installed here: "
+        f"The library that speaks to {NAMES[choice.provider]} is not installed: "
         f"pip install 'limpet[{extra}]'."
     )
 
