@@ -177,3 +177,21 @@ class FolderTools:
         for name, content in self.snapshots[snapshot].items():
             (self.folder / name).write_bytes(content)
         return f"The workspace is as it was in {snapshot}."
+
+
+def lives(group: int) -> bool:
+    """Whether any process of the group runs."""
+    return any(
+        fields[4] == str(group) and fields[2] != "Z"
+        for stat in Path("/proc").glob("[0-9]*/stat")
+        if (fields := _fields(stat))
+    )
+
+
+def _fields(stat: Path) -> list[str]:
+    try:
+        text = stat.read_text()
+    except OSError:
+        return []
+    before, _, after = text.rpartition(")")
+    return [before.split()[0], "", *after.split()]

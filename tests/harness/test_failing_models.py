@@ -14,7 +14,7 @@ from aiohttp import web
 
 from limpet.harness.base import CappedError, ModelChoice, ModelError, ProviderKind
 from limpet.harness.decopilot import Patience
-from limpet.harness.events import Notice, ToolFinished, Usage
+from limpet.harness.events import EVENTS, Notice, ToolFinished, Usage
 from tests.harness.driving import (
     MODELS,
     PROTOCOLS,
@@ -26,6 +26,7 @@ from tests.harness.driving import (
     take,
     turn_of,
 )
+from tests.harness.folder_tools import lives
 from tests.models.server import KEY
 
 pytestmark = pytest.mark.anyio
@@ -266,17 +267,18 @@ async def test_a_cost_cap_that_cannot_hold_is_said(tmp_path: Path) -> None:
 async def test_a_run_ends_when_its_time_is_over_also_in_a_request(tmp_path: Path) -> None:
     hold = {"text": "A long answer that never ends.", "hold_after": 6}
     async with staged("openai", tmp_path, replies(hold)) as stage:
-        with pytest.raises(CappedError, match=r"as long as it may: 0\.5 s"):
-            await stage.take(caps=no_caps(time_s=0.5))
-        await stage.models.left.wait()
+        with pytest.raises(CappedError, match="as long as it may: 1 s"):
+            await stage.take(caps=no_caps(time_s=1))
+        if stage.models.held.is_set():
+            await stage.models.left.wait()
 
 
 async def test_a_run_ends_when_its_time_is_over_also_in_a_command(tmp_path: Path) -> None:
     script = replies(call("bash", command="sleep 1000"), DONE)
     async with staged("openai", tmp_path, script) as stage:
         with pytest.raises(CappedError):
-            await stage.take(caps=no_caps(time_s=1.5))
-        assert len(stage.tools.shells) == 1
+            await stage.take(caps=no_caps(time_s=2))
+        assert not any(lives(shell) for shell in stage.tools.shells)
 
 
 async def test_time_and_requests_of_before_a_death_count(tmp_path: Path) -> None:
@@ -350,3 +352,49 @@ def test_neither_servers_nor_commands_nor_daemons_load_the_models_libraries() ->
 
 def test_each_protocol_has_a_model_of_its_own() -> None:
     assert set(MODELS) == set(PROTOCOLS)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_halves_of_characters_and_nuls_never_reach_an_event_or_a_file(
+    protocol: ProviderKind, tmp_path: Path
+) -> None:
+    raw = '{"path": "a.txt", "content": "\\ud83d"}'
+    deep = '{"path": ' + "[" * 3000 + "]" * 3000 + "}"
+    script = replies(
+        {"text": "half \ud83d, nothing \0.", "calls": [{"tool": "write", "raw": raw}]},
+        {"calls": [{"tool": "write", "raw": deep}]},
+        call("bash", command="printf 'a\\0b'"),
+        DONE,
+    )
+    async with staged(protocol, tmp_path, script) as stage:
+        took = await stage.take()
+    for event in took.events:
+        text = event.model_dump_json()
+        assert "\\u0000" not in text
+        assert EVENTS.validate_json(text) == event
+    assert "half \ufffd, nothing \ufffd." in took.answer
+    whole = protocol == "google"  # which sends no JSON text that could be refused, but objects
+    assert [event.ok for event in took.of(ToolFinished)] == [whole, False, True]
+    assert (tmp_path / "a.txt").exists() == whole
+
+
+async def test_odd_ids_of_calls_are_taken_by_every_provider_later(tmp_path: Path) -> None:
+    odd = {
+        "calls": [{"tool": "glob", "input": {"pattern": f"*.{n}"}, "id": "call 0!"} for n in "ab"]
+    }
+    async with staged("openai-compatible", tmp_path, replies(odd, odd, DONE, DONE)) as stage:
+        took = await stage.take()
+        assert len({event.call for event in took.of(ToolFinished)}) == 4
+        stage.protocol = "anthropic"
+        await stage.take(state=took.state)
+
+
+async def test_without_the_libraries_it_is_said_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with staged("openai", tmp_path, []) as stage:
+        monkeypatch.delitem(sys.modules, "limpet.harness.decopilot.loop", raising=False)
+        for name in ("pydantic_ai", "pydantic_ai.messages"):
+            monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(ModelError, match=r"pip install 'limpet\[harness\]'"):
+            await stage.take()

@@ -22,6 +22,7 @@ from limpet.harness.events import (
 )
 from limpet.harness.tools import PageState
 from tests.harness.driving import PROTOCOLS, chosen, put, replies, staged, turn_of
+from tests.harness.folder_tools import lives
 
 pytestmark = pytest.mark.anyio
 PNG = base64.b64decode(
@@ -101,13 +102,13 @@ async def test_what_a_command_prints_on_and_on_is_bounded(tmp_path: Path) -> Non
 
 
 async def test_a_command_that_takes_too_long_is_stopped_and_the_model_told(tmp_path: Path) -> None:
-    slow = call("bash", command="echo hi; sleep 1000", timeout_s=0.3)
+    slow = call("bash", command="echo hi; sleep 1000", timeout_s=2)
     async with staged("openai", tmp_path, replies(slow, DONE)) as stage:
         took = await stage.take()
     finished = took.of(ToolFinished)[0]
     assert not finished.ok
     assert finished.output.startswith("hi\n")
-    assert "stopped after 0.3 s" in finished.output
+    assert "stopped after 2 s" in finished.output
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -221,22 +222,5 @@ async def test_leaving_stops_a_running_command_at_once(tmp_path: Path) -> None:
                 if isinstance(event, ToolOutput):
                     break
         (shell,) = stage.tools.shells
-        assert not _lives(shell)
+        assert not lives(shell)
         assert len(stage.models.asked) == 1
-
-
-def _lives(group: int) -> bool:
-    return any(
-        fields[4] == str(group) and fields[2] != "Z"
-        for stat in Path("/proc").glob("[0-9]*/stat")
-        if (fields := _fields(stat))
-    )
-
-
-def _fields(stat: Path) -> list[str]:
-    try:
-        text = stat.read_text()
-    except OSError:
-        return []
-    before, _, after = text.rpartition(")")
-    return [before.split()[0], "", *after.split()]

@@ -10,6 +10,7 @@ from tests.models.protocol import (
     bearer,
     every_answered,
     pieces,
+    plain,
 )
 from tests.models.scenario import Error, Reply
 
@@ -49,6 +50,14 @@ class AnthropicMessages:
             every_answered(asked, answered, "tool_use ids without tool_result blocks")
             asked = [block["id"] for block in blocks if block["type"] == "tool_use"]
         every_answered(asked, [], "tool_use ids without tool_result blocks")
+        uses = [
+            block
+            for message in messages
+            if isinstance(message["content"], list)
+            for block in message["content"]
+            if block["type"] == "tool_use"
+        ]
+        plain((use["name"] for use in uses), (use["id"] for use in uses))
         if json.dumps(body).count('"cache_control"') > _MOST_CACHE_POINTS:
             raise InvalidRequestError("A maximum of 4 blocks with cache_control may be provided.")
 
@@ -102,7 +111,7 @@ class AnthropicMessages:
         for at, call in enumerate(reply.calls):
             block = {
                 "type": "tool_use",
-                "id": f"toolu_{number}_{at}",
+                "id": call.id or f"toolu_{number}_{at}",
                 "name": call.tool,
                 "input": {},
             }

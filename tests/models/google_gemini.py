@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.models.protocol import InvalidRequestError, pieces
+from tests.models.protocol import InvalidRequestError, pieces, plain
 from tests.models.scenario import Call, Error, Reply
 
 _STATUSES = {
@@ -38,6 +38,7 @@ class GoogleGemini:
             ]
             if given != asked:
                 raise InvalidRequestError("function responses must follow their function calls")
+            plain(calls, [])
             asked = calls
         if asked:
             raise InvalidRequestError("the last function calls have no response")
@@ -101,6 +102,6 @@ def _arguments(call: Call) -> object:
         return call.input
     try:
         given = json.loads(call.raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"malformed": call.raw}
     return given if isinstance(given, dict) else {"malformed": given}

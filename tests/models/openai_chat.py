@@ -10,6 +10,7 @@ from tests.models.protocol import (
     bearer,
     every_answered,
     pieces,
+    plain,
 )
 from tests.models.scenario import Error, Reply
 
@@ -55,6 +56,8 @@ class OpenAIChat:
             asked = [call["id"] for call in message.get("tool_calls") or []]
             answered = []
         every_answered(asked, answered, "tool_call_ids did not have response messages")
+        calls = [c for m in body["messages"] for c in m.get("tool_calls") or []]
+        plain((c["function"]["name"] for c in calls), (c["id"] for c in calls))
         if not body["messages"]:
             raise InvalidRequestError("messages: array too short")
 
@@ -76,7 +79,7 @@ class OpenAIChat:
             yield chunk({"content": part})
         for at, call in enumerate(reply.calls):
             function = {"name": call.tool, "arguments": ""}
-            begun = {"index": at, "id": f"call_{number}_{at}", "type": "function"}
+            begun = {"index": at, "id": call.id or f"call_{number}_{at}", "type": "function"}
             yield chunk({"tool_calls": [{**begun, "function": function}]})
             for part in pieces(arguments_of(call.raw, call.input)):
                 yield chunk({"tool_calls": [{"index": at, "function": {"arguments": part}}]})

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.models.openai_chat import openai_error
-from tests.models.protocol import arguments_of, bearer, every_answered, pieces
+from tests.models.protocol import arguments_of, bearer, every_answered, pieces, plain
 from tests.models.scenario import Error, Reply
 
 Event = dict[str, Any]
@@ -24,6 +24,8 @@ class OpenAIResponses:
         items = body["input"] if isinstance(body["input"], list) else []
         asked = [item["call_id"] for item in items if item.get("type") == "function_call"]
         answered = [i["call_id"] for i in items if i.get("type") == "function_call_output"]
+        names = [item["name"] for item in items if item.get("type") == "function_call"]
+        plain(names, asked)
         every_answered(asked, answered, "No tool output found for function call")
 
     def events(self, reply: Reply, model: str, number: int) -> Iterator[Event]:
@@ -78,7 +80,7 @@ class OpenAIResponses:
             item = {
                 "type": "function_call",
                 "id": f"fc_{number}_{at}",
-                "call_id": f"call_{number}_{at}",
+                "call_id": call.id or f"call_{number}_{at}",
                 "name": call.tool,
             }
             yield from self._call(item, arguments_of(call.raw, call.input), output)

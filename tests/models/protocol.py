@@ -1,7 +1,8 @@
 """What the three protocols have in common for the server."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from tests.models.scenario import Error, Reply
@@ -58,6 +59,21 @@ def pieces(text: str) -> list[str]:
 def arguments_of(raw: str | None, given: dict[str, Any]) -> str:
     """A call's arguments on the wire."""
     return json.dumps(given) if raw is None else raw
+
+
+_PLAIN = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+def plain(names: Iterable[str], ids: Iterable[str]) -> None:
+    """Refuse tools' names and calls' ids that providers refuse."""
+    seen: set[str] = set()
+    for name in names:
+        if not _PLAIN.fullmatch(name):
+            raise InvalidRequestError(f"name {name!r} does not match ^[a-zA-Z0-9_-]{{1,64}}$")
+    for call_id in ids:
+        if not _PLAIN.fullmatch(call_id) or call_id in seen:
+            raise InvalidRequestError(f"tool_use ids must be plain and unique: {call_id!r}")
+        seen.add(call_id)
 
 
 def every_answered(asked: list[str], answered: list[str], what: str) -> None:

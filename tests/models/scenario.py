@@ -22,6 +22,7 @@ class Call(_Part):
     tool: str
     input: dict[str, Any] = Field(default_factory=dict)
     raw: str | None = None
+    id: str | None = None
 
 
 class Error(_Part):

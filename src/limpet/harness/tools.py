@@ -64,7 +64,7 @@ class SandboxTools(Protocol):
     """The sandbox of one run: the one whose preview the user looks at."""
 
     async def read(self, path: str, *, offset: int = 0, limit: int | None = None) -> str:
-        """Lines of a text file from `offset` (0-based) on, each with its number before it."""
+        """Lines of a text file from `offset` (0-based) on, each after its number and a tab."""
         ...
 
     async def write(self, path: str, content: str) -> Changed: ...

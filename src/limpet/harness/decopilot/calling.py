@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_ai.messages import BinaryContent, ToolCallPart, ToolReturnPart
 
 from limpet.harness.base import CappedError
@@ -15,12 +15,13 @@ from limpet.harness.decopilot.toolbox import BY_NAME, Arguments, Outcome, Tool
 from limpet.harness.events import Notice, ToolFinished, ToolOutput, ToolStarted
 from limpet.harness.tools import SandboxTools, ToolFailedError
 
+_OBJECT: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 _CIRCLING = (
     f"\n\n[You have done the same {NOTICE_AT} times and got the same. Doing it again changes "
     "nothing: try something else, or tell the user what keeps you.]"
 )
 _CUT_OFF = " Your answer reached its limit in the middle of the call: write less at once."
-_MOST_NAME_CHARS = 200
+_MOST_TITLE_CHARS = 200
 
 
 @dataclass(slots=True)
@@ -76,9 +77,7 @@ class Calling:
             if name in self.foreign:
                 return await self.foreign.call(name, arguments)
             known = ", ".join(BY_NAME)
-            raise ToolFailedError(
-                f"There is no tool {name[:_MOST_NAME_CHARS]!r}. Yours are: {known}."
-            )
+            raise ToolFailedError(f"There is no tool {name!r}. Yours are: {known}.")
         except ToolFailedError as error:
             return Outcome(str(error), ok=False)
 
@@ -100,7 +99,7 @@ class Calling:
     async def _started(
         self, event_id: str, name: str, arguments: dict[str, JsonValue], title: str
     ) -> None:
-        name, title = name[:_MOST_NAME_CHARS], title[:_MOST_NAME_CHARS]
+        title = title[:_MOST_TITLE_CHARS]
         await self.emit(ToolStarted(call=event_id, name=name, input=arguments, title=title))
 
 
@@ -110,15 +109,18 @@ def _arguments(call: ToolCallPart, cut_off: bool) -> dict[str, JsonValue]:
         try:
             given = json.loads(given)
         except (ValueError, RecursionError) as error:
-            said = (
-                f"The arguments of {call.tool_name[:_MOST_NAME_CHARS]} are not valid JSON: {error}."
-            )
+            said = f"The arguments of {call.tool_name} are not valid JSON: {error}."
             raise ToolFailedError(said + (_CUT_OFF if cut_off else "")) from error
     if isinstance(given, str) or given is None:
         return {}
     if not isinstance(given, dict):
         raise ToolFailedError("The arguments must be a JSON object.")
-    return given
+    try:
+        return _OBJECT.validate_json(json.dumps(given, ensure_ascii=False))
+    except (ValueError, RecursionError) as error:
+        raise ToolFailedError(
+            "The arguments hold half a character, or are nested too deep."
+        ) from error
 
 
 def _what_does_not_fit(error: ValidationError) -> str:

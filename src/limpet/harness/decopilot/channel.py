@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import anyio
 
+from limpet.harness.decopilot.bounds import showable
 from limpet.harness.events import HarnessEvent
 
 Emit = Callable[[HarnessEvent], Awaitable[None]]
@@ -18,12 +19,14 @@ async def events_of(work: Callable[[Emit], Awaitable[None]]) -> AsyncGenerator[H
 
     The work is a task of its own: time limits and streams inside it then belong to one task,
     whoever iterates. Leaving the iteration, by cancellation or by closing it, cancels the work and
-    waits until it has let go of what it holds.
+    waits until it has let go of what it holds. Every event can be written down as JSON.
     """
     queue: asyncio.Queue[HarnessEvent | None] = asyncio.Queue()
 
     async def emit(event: HarnessEvent) -> None:
-        await queue.put(event)
+        given = event.model_dump()
+        shown = showable(given)
+        await queue.put(event if shown == given else type(event).model_validate(shown))
         await queue.join()
 
     async def worker() -> None:

@@ -4,7 +4,9 @@ It is valid at every moment: whatever the last model response asked for and got 
 known by position, so that the next run can answer it, after a stop as after a death.
 """
 
-from collections.abc import Sequence
+import re
+import secrets
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -16,14 +18,20 @@ from pydantic_ai.messages import (
     ModelRequest,
     ModelRequestPart,
     ModelResponse,
+    ModelResponsePart,
     TextPart,
+    ThinkingPart,
     ToolCallPart,
     ToolReturnPart,
     UserPromptPart,
 )
 
 from limpet.harness.base import Exchange
+from limpet.harness.decopilot.bounds import showable, showable_text
 
+_ODD = re.compile(r"[^A-Za-z0-9_-]")
+_MOST_NAME_CHARS = 64
+_MOST_ID_CHARS = 64
 _PICTURE_GONE = "[The picture is not kept.]"
 
 
@@ -105,6 +113,11 @@ class Thread:
             answered += sum(isinstance(part, ToolReturnPart) for part in message.parts)
         return []
 
+    def _calls(self) -> Iterator[ToolCallPart]:
+        for message in self.messages:
+            if isinstance(message, ModelResponse):
+                yield from message.tool_calls
+
     def add(self, *parts: ModelRequestPart) -> None:
         """To the request that comes next; one is begun where a response is last."""
         last = self.messages[-1] if self.messages else None
@@ -114,8 +127,25 @@ class Thread:
             self.messages.append(ModelRequest(parts=list(parts)))
 
     def respond(self, response: ModelResponse, calls: list[str]) -> None:
-        """Take up what the model answered, without blank text: some providers take none back."""
-        parts = [p for p in response.parts if not isinstance(p, TextPart) or p.content.strip()]
+        """Take up what the model answered, as any provider takes it back.
+
+        None takes blank text, halves of characters, a tool's name or a call's id with odd
+        characters, or an id twice; models and servers make all of them.
+        """
+        taken = {call.tool_call_id for call in self._calls()}
+        parts: list[ModelResponsePart] = []
+        for part in response.parts:
+            match part:
+                case TextPart(content=text) if not text.strip():
+                    continue
+                case TextPart(content=text) | ThinkingPart(content=text):
+                    part = replace(part, content=showable_text(text))
+                case ToolCallPart():
+                    part = _sound(part, taken)
+                    taken.add(part.tool_call_id)
+                case _:
+                    pass
+            parts.append(part)
         self.messages.append(replace(response, parts=parts))
         self.calls = calls
 
@@ -143,6 +173,17 @@ class Thread:
                 else:
                     parts.append(part)
             self.messages[index] = replace(message, parts=parts[::-1])
+
+
+def _sound(call: ToolCallPart, taken: Collection[str]) -> ToolCallPart:
+    name = _ODD.sub("_", call.tool_name)[:_MOST_NAME_CHARS] or "unnamed"
+    call_id = _ODD.sub("_", call.tool_call_id)[:_MOST_ID_CHARS]
+    if not call_id or call_id in taken:
+        call_id = f"call_{secrets.token_hex(8)}"
+    arguments = call.args
+    if isinstance(arguments, dict):
+        arguments = {showable_text(key): showable(value) for key, value in arguments.items()}
+    return replace(call, tool_name=name, tool_call_id=call_id, args=arguments)
 
 
 def _pictures_in(part: object) -> bool:

@@ -1,8 +1,12 @@
 """What a model is told before all else."""
 
+import re
+
 from limpet.harness.decopilot.bounds import MAX_PROJECT_TEXT_CHARS, cut
 from limpet.harness.tools import SandboxTools, ToolFailedError
 
+_NUMBER = re.compile(r"^ *\d+\t", re.MULTILINE)
+"""What `read` puts before each line."""
 PROJECT_FILES = ("AGENTS.md", "CLAUDE.md")
 
 _WORKING = """\
@@ -42,5 +46,5 @@ async def _project_text(name: str, tools: SandboxTools) -> str:
         text = await tools.read(name, limit=1000)
     except ToolFailedError:
         return ""
-    whole = cut(text.strip(), MAX_PROJECT_TEXT_CHARS)
+    whole = cut(_NUMBER.sub("", text).strip(), MAX_PROJECT_TEXT_CHARS)
     return whole.replace("</project_text", "</ project_text")
