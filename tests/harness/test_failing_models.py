@@ -27,6 +27,7 @@ from tests.harness.driving import (
     turn_of,
 )
 from tests.harness.folder_tools import lives
+from tests.live import poll_until
 from tests.models.server import KEY
 
 pytestmark = pytest.mark.anyio
@@ -278,7 +279,8 @@ async def test_a_run_ends_when_its_time_is_over_also_in_a_command(tmp_path: Path
     async with staged("openai", tmp_path, script) as stage:
         with pytest.raises(CappedError):
             await stage.take(caps=no_caps(time_s=2))
-        assert not any(lives(shell) for shell in stage.tools.shells)
+        for shell in stage.tools.shells:
+            poll_until("the command's end", lambda shell=shell: not lives(shell))
 
 
 async def test_time_and_requests_of_before_a_death_count(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from limpet.harness.events import (
 from limpet.harness.tools import PageState
 from tests.harness.driving import PROTOCOLS, chosen, put, replies, staged, turn_of
 from tests.harness.folder_tools import lives
+from tests.live import poll_until
 
 pytestmark = pytest.mark.anyio
 PNG = base64.b64decode(
@@ -222,5 +223,5 @@ async def test_leaving_stops_a_running_command_at_once(tmp_path: Path) -> None:
                 if isinstance(event, ToolOutput):
                     break
         (shell,) = stage.tools.shells
-        assert not lives(shell)
+        poll_until("the command's end", lambda: not lives(shell))
         assert len(stage.models.asked) == 1
