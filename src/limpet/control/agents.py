@@ -26,7 +26,7 @@ _BRANCH_ATTEMPTS = 8
 _COPIED = (
     "description", "icon", "status", "pinned", "instructions", "default_main_view", "chat_side",
     "template", "clone_url", "clone_credentials_sealed", "github_repo", "start_command",
-    "retention", "egress",
+    "retention", "egress", "run_caps",
 )  # fmt: skip
 _TITLE_KEPT = 240
 

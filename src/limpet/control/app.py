@@ -47,6 +47,15 @@ from limpet.control.secrets import SecretBox
 from limpet.control.settings import Settings, SettingsError
 from limpet.control.system import system_router
 from limpet.control.templates import TemplateCatalog
+from limpet.control.threads.caps import CapsBook
+from limpet.control.threads.claims import Claims
+from limpet.control.threads.harnesses import HARNESSES, Harnesses
+from limpet.control.threads.hub import ThreadHub
+from limpet.control.threads.journal import Journal
+from limpet.control.threads.parts import ThreadParts
+from limpet.control.threads.providers import Providers
+from limpet.control.threads.service import ThreadService
+from limpet.control.threads.stream import thread_events_router
 from limpet.control.transfers import transfers_router
 from limpet.control.usage import OrgUsage
 from limpet.control.vm_events import vm_events_router
@@ -72,8 +81,12 @@ class Limpet:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, settings: Settings) -> AsyncIterator["Limpet"]:
+    async def open(
+        cls, settings: Settings, *, harnesses: Harnesses = HARNESSES
+    ) -> AsyncIterator["Limpet"]:
         """The control plane of `settings`, whose `port` is the one that it is reached at.
+
+        `harnesses` are those that runs may have.
 
         Raises what keeps it from starting: `DataFolderError`, `DataFolderBusyError`,
         `SettingsError`, `DatabaseTooNewError`, `DatabaseDamagedError`, `DatabaseUnusableError`.
@@ -85,7 +98,7 @@ class Limpet:
             stack.push_async_callback(database.close)
             await migrate(database)
             await ensure_embedded_org(database, box)
-            services, saver = await _open_services(stack, settings, database, box)
+            services, saver = await _open_services(stack, settings, database, box, harnesses)
             previews = PreviewHosts(services.sandboxes, settings.previews)
             await stack.enter_async_context(previews.listening())
             mcp = McpEndpoint(OPERATIONS, services)
@@ -95,17 +108,23 @@ class Limpet:
             stack.push_async_callback(_cancelled, pruning)
             saving = asyncio.create_task(saver.run(), name="saver")
             stack.push_async_callback(_end, saver, saving)
+            await stack.enter_async_context(services.threads.working())
             yield cls(gate, services, gate, saver, saving)
 
     async def save_all(self) -> None:
         """Refuse new work, end every stream with `bye`, and save every sandbox."""
         self._gate.closed = True
+        await self.services.threads.close()
         await _end(self._saver, self._saving)
         await self.services.sandboxes.save_all_and_close()
 
 
 async def _open_services(
-    stack: contextlib.AsyncExitStack, settings: Settings, database: Database, box: SecretBox
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    database: Database,
+    box: SecretBox,
+    harnesses: Harnesses,
 ) -> tuple[Services, Saver]:
     store = _opened_store(settings)
     learning = asyncio.create_task(_learn(store), name="store-conditions")
@@ -154,9 +173,33 @@ async def _open_services(
             lambda: sandboxes.parts.template_builds.in_use(templates.list()),
         ),
         usage=usage,
+        threads=_threads(database, box, sandboxes, settings, harnesses),
     )
     rules = SaverRules(idle_s=settings.idle_s, max_unsaved_s=settings.max_unsaved_s)
     return services, Saver(sandboxes, rules, poll_s=settings.poll_s)
+
+
+def _threads(
+    database: Database,
+    box: SecretBox,
+    sandboxes: SandboxService,
+    settings: Settings,
+    harnesses: Harnesses,
+) -> ThreadService:
+    hub = ThreadHub(database)
+    owner = sandboxes.parts.leases.owner
+    return ThreadService(
+        ThreadParts(
+            database=database,
+            sandboxes=sandboxes,
+            providers=Providers(database, box),
+            caps=CapsBook(database),
+            harnesses=harnesses,
+            hub=hub,
+            journal=Journal(database, hub.wake),
+            claims=Claims(database, owner, exclusive=settings.uses_sqlite),
+        )
+    )
 
 
 def _opened_store(settings: Settings) -> DegradableStore:
@@ -201,6 +244,7 @@ def _routes(services: Services, mcp: McpEndpoint) -> FastAPI:
     app.include_router(rest_router(OPERATIONS, services))
     app.include_router(daemon_proxy_router(services.sandboxes))
     app.include_router(vm_events_router(services.sandboxes))
+    app.include_router(thread_events_router(services.threads))
     app.include_router(transfers_router(services.sandboxes))
     app.router.routes.append(Route("/mcp", mcp, methods=["GET", "POST", "DELETE"]))
     app.router.routes.append(Route("/{path:path}", WebApp().answer, methods=["GET"]))

@@ -226,9 +226,14 @@ class DaemonClient:
         *,
         json: Mapping[str, object] | None = None,
         timeout_s: float | None = QUICK_TIMEOUT_S,
+        polls: bool = False,
     ) -> Json:
-        """Any route that answers with a JSON object, such as `call("POST", "/_sandbox/bash")`."""
-        return await self._json(method, path, json=json, timeout_s=timeout_s)
+        """Any route that answers with a JSON object, such as `call("POST", "/_sandbox/bash")`.
+
+        `polls`: it shall not count as work, where the route lets a caller say so.
+        """
+        headers = {"X-Limpet-Poll": "1"} if polls else None
+        return await self._json(method, path, json=json, headers=headers, timeout_s=timeout_s)
 
     @asynccontextmanager
     async def create_snapshot(

@@ -17,6 +17,12 @@ from limpet.control.db.models import (
     SessionRow,
     UserRow,
 )
+from limpet.control.db.thread_models import (
+    ModelProviderRow,
+    RunRow,
+    ThreadEventRow,
+    ThreadRow,
+)
 
 __all__ = [
     "EMBEDDED_ORG",
@@ -28,10 +34,14 @@ __all__ = [
     "EnvSecretRow",
     "IdempotencyRow",
     "MembershipRow",
+    "ModelProviderRow",
     "OrgRow",
     "PruneRow",
+    "RunRow",
     "RunnerStateRow",
     "SandboxRow",
     "SessionRow",
+    "ThreadEventRow",
+    "ThreadRow",
     "UserRow",
 ]

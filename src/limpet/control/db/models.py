@@ -73,7 +73,8 @@ class Base(DeclarativeBase):
 class OrgRow(Base):
     """A tenant. `key_check` is a sealed known value: it tells a wrong secret key at start.
 
-    `retention` is a RetentionPolicy's JSON; None is the server's own.
+    `retention` is a RetentionPolicy's JSON, `run_caps` that of limpet.control.threads.caps; None is
+    the server's own.
     """
 
     __tablename__ = "orgs"
@@ -82,6 +83,7 @@ class OrgRow(Base):
     name: Mapped[str] = mapped_column(String(255))
     key_check: Mapped[bytes | None]
     retention: Mapped[dict[str, Any] | None]
+    run_caps: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -174,6 +176,7 @@ class AgentRow(Base):
     default_branch: Mapped[str] = mapped_column(String(200))
     retention: Mapped[dict[str, Any] | None]
     egress: Mapped[dict[str, Any] | None]
+    run_caps: Mapped[dict[str, Any] | None]
     created_by: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)

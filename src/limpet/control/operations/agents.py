@@ -42,9 +42,10 @@ async def update(call: Call, wanted: AgentUpdate) -> Agent:
 
 
 async def delete(call: Call, wanted: AgentRef) -> Ok:
-    """Its sandboxes go first, then the agent itself."""
+    """Its threads and sandboxes go first, then the agent itself."""
     agent = AgentId(wanted.agent_id)
     await call.services.agents.get(call.identity.org, agent)
+    await call.services.threads.delete_agent(call.identity.org, agent)
     await call.services.sandboxes.delete_agent(call.identity.org, agent)
     await call.services.agents.forget(call.identity.org, agent)
     return Ok()
@@ -87,7 +88,7 @@ OPERATIONS = (
         AgentRef,
         Ok,
         delete,
-        "Delete an agent, its sandboxes and, after a grace, its snapshots",
+        "Delete an agent, its threads, its sandboxes and, after a grace, its snapshots",
         destructive=True,
     ),
     Operation(

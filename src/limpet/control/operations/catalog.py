@@ -1,6 +1,15 @@
 """Every operation there is."""
 
-from limpet.control.operations import agents, inside, sandboxes, secrets, snapshots, store
+from limpet.control.operations import (
+    agents,
+    inside,
+    model_providers,
+    sandboxes,
+    secrets,
+    snapshots,
+    store,
+    threads,
+)
 from limpet.control.operations.rest import AnyOperation
 
 OPERATIONS: tuple[AnyOperation, ...] = (
@@ -10,4 +19,6 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     *snapshots.OPERATIONS,
     *inside.OPERATIONS,
     *store.OPERATIONS,
+    *threads.OPERATIONS,
+    *model_providers.OPERATIONS,
 )

@@ -10,6 +10,7 @@ from limpet.control.pruner import Pruner
 from limpet.control.sandboxes.service import SandboxService
 from limpet.control.settings import Settings
 from limpet.control.templates import TemplateCatalog
+from limpet.control.threads.service import ThreadService
 from limpet.control.usage import OrgUsage
 from limpet.runners.base import Runner
 from limpet.stores.base import SandboxStore
@@ -30,3 +31,4 @@ class Services:
     sandboxes: SandboxService
     pruner: Pruner
     usage: OrgUsage
+    threads: ThreadService

@@ -1,0 +1,1 @@
+"""Threads: conversations with agents, kept as events, and the runs that answer them."""
