@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,8 +27,12 @@ from limpet.control.threads.parts import ThreadParts
 from limpet.control.threads.providers import Providers
 from limpet.control.threads.service import ThreadService
 from limpet.ids import UserId
+from tests.control.sandboxes import conftest as sandboxes
 from tests.control.sandboxes.conftest import Box, House
 from tests.control.threads.scripted import Scripted
+
+house = sandboxes.house
+template_folder = sandboxes.template_folder
 
 OWNER = Identity(EMBEDDED_ORG, EMBEDDED_ORG, EMBEDDED_USER, "owner", "api-key")
 OTHER = Identity(EMBEDDED_ORG, EMBEDDED_ORG, UserId("somebody-else"), "member", "api-key")
@@ -133,8 +136,3 @@ async def chat(house: House, harness: Scripted) -> AsyncIterator[Chat]:
     )
     async with service.working():
         yield Chat(house, box, service, harness)
-
-
-@pytest.fixture
-def templates_dir(template_folder: Path) -> Path:
-    return template_folder

@@ -34,7 +34,8 @@ async def test_a_message_is_answered_and_everything_is_kept_in_order(chat: Chat)
     assert await chat.box.read("page.txt") == "new\n"
     [written, ran] = [event for event in events if isinstance(event, ToolFinished)]
     assert "+new" in (written.diff or "")
-    assert "one" in ran.output and "two" in ran.output
+    assert "one" in ran.output
+    assert "two" in ran.output
     assert events[-1] == RunFinished(run=sent.run, how="done")
     turn = chat.harness.turns[0]
     assert "Make it blue." in turn.instructions
@@ -76,7 +77,8 @@ async def test_the_agent_reads_the_old_file_after_its_sandbox_was_lost(chat: Cha
     await chat.ask(thread, "read kept.txt")
     events = [kept.event for kept in await chat.events(thread)]
     [*_, read] = [event for event in events if isinstance(event, ToolFinished)]
-    assert read.ok and "from before" in read.output
+    assert read.ok
+    assert "from before" in read.output
     assert any(isinstance(event, Notice) and "restored" in event.text for event in events)
 
 
@@ -102,7 +104,8 @@ async def test_stop_ends_the_run_at_once_and_its_command_with_it(chat: Chat) -> 
     await chat.settled(thread)
     events = [kept.event for kept in await chat.events(thread)]
     hows = {e.run: e.how for e in events if isinstance(e, RunFinished)}
-    assert set(hows.values()) == {"stopped"} and waiting.run in hows
+    assert set(hows.values()) == {"stopped"}
+    assert waiting.run in hows
     [cut] = [event for event in events if isinstance(event, ToolFinished)]
     assert not cut.ok
     client = await chat.box.client()
@@ -206,19 +209,39 @@ async def test_a_save_in_the_middle_of_a_run_breaks_nothing(chat: Chat) -> None:
     await asyncio.gather(saved, chat.finished(thread, sent.run))
     assert (await ended(chat, thread)).how == "done"
     after = await chat.house.service.idle(chat.box.key)
-    assert before and after and after.activity_seq > before.activity_seq
+    assert before
+    assert after
+    assert after.activity_seq > before.activity_seq
     assert await chat.box.read("b.txt") == "two\n"
+
+
+async def test_each_turn_has_snapshots_that_are_named_by_it_and_know_their_commit(
+    chat: Chat,
+) -> None:
+    thread = await chat.thread()
+    await chat.ask(thread, "write a.txt one")
+    await chat.box.write("b.txt", "by hand")
+    await chat.ask(thread, "write a.txt two")
+    marks = [e.event for e in await chat.events(thread) if isinstance(e.event, Checkpoint)]
+    assert [mark.when for mark in marks] == ["before", "after"] * 2
+    assert all(mark.commit for mark in marks)
+    known = {snapshot.id: snapshot for snapshot in await chat.box.snapshots()}
+    assert [known[mark.snapshot].name for mark in marks] == [
+        "Before turn 1: write a.txt one",
+        "After turn 1: write a.txt one",
+        "Before turn 2: write a.txt two",
+        "After turn 2: write a.txt two",
+    ]
 
 
 async def test_a_turn_that_changes_nothing_makes_no_snapshot_of_its_own(chat: Chat) -> None:
     thread = await chat.thread()
     await chat.ask(thread, "write a.txt one")
-    count = len(await chat.box.snapshots())
+    there = [snapshot.id for snapshot in await chat.box.snapshots()]
     await chat.ask(thread, "read a.txt")
-    assert len(await chat.box.snapshots()) == count
+    assert [snapshot.id for snapshot in await chat.box.snapshots()] == there
     marks = [e.event for e in await chat.events(thread) if isinstance(e.event, Checkpoint)]
-    assert marks[1].snapshot == marks[2].snapshot == marks[3].snapshot
-    assert all(mark.commit for mark in marks)
+    assert {mark.snapshot for mark in marks[1:]} == {there[0]}
 
 
 async def test_a_thread_of_an_agent_without_a_source_has_a_branch_of_its_own(chat: Chat) -> None:

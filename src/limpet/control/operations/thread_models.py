@@ -8,12 +8,11 @@ from pydantic import Field, StringConstraints
 from limpet.control.operations.models import (
     AgentIdText,
     BranchText,
-    Input,
-    Output,
     Problem,
     Restored,
     SnapshotNameText,
 )
+from limpet.control.operations.shapes import Input, Output
 from limpet.harness.base import HarnessName
 from limpet.harness.events import Event
 

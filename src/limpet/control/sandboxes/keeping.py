@@ -61,6 +61,13 @@ class Keeping:
             await self._forget_deletion(head)
         self._parts.on_change(key)
 
+    async def name_if_unnamed(self, key: SandboxKey, snapshot: SnapshotId, name: str) -> None:
+        """Keep the snapshot under this name, unless it has one already."""
+        head = await self._history.one(key, snapshot)
+        given = await self._parts.repository.names.of_branch(ref_of(key))
+        if name_of(head, given) is None:
+            await self.name(key, snapshot, name)
+
     async def delete(self, key: SandboxKey, snapshot: SnapshotId) -> None:
         """Condemn the snapshot; `SnapshotInUseError` while something stands on it. Again is fine.
 

@@ -280,6 +280,12 @@ class SandboxService:
         self.looking.forget_stored(key)
         return await self.snapshot(org, source.agent, source.branch, source.snapshot)
 
+    async def keep_snapshot(self, org: OrgId, source: SnapshotSource, name: str) -> None:
+        """Keep a snapshot: under its own name or, where it has none, under this one."""
+        key = await self.key(org, source.agent, source.branch)
+        await self._keeping.name_if_unnamed(key, source.snapshot, name)
+        self.looking.forget_stored(key)
+
     async def delete_snapshot(self, org: OrgId, source: SnapshotSource) -> Snapshot:
         """Condemn a snapshot, unless something stands on it; a name keeps it after all."""
         key = await self.key(org, source.agent, source.branch)

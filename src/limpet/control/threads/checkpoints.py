@@ -7,7 +7,6 @@ from typing import Final, Literal
 
 import structlog
 
-from limpet.control.sandboxes.daemons import origin_of
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.saving import NothingToSaveError
 from limpet.control.sandboxes.service import SandboxService, SnapshotSource
@@ -41,16 +40,14 @@ async def checkpoint(
     row = await sandboxes.parts.rows.get(key)
     if row is None:
         return None
-    client = (await sandboxes.reach_row(row)).client
-    commit = await _commit(client)
-    origin = await origin_of(client)
-    name = checkpoint_name(when, turn, prompt)
-    if not origin.unsaved and origin.snapshot is not None and origin.snapshot == row.head_snapshot:
-        return Taken(await _named(sandboxes, key, origin.snapshot, name), commit)
+    commit = await _commit((await sandboxes.reach_row(row)).client)
     try:
-        saved = await sandboxes.save(key.org, key.agent, key.branch, name=name)
+        # Like the saver's: of a workspace that is as it was, the snapshot that there is.
+        saved = await sandboxes.save(key.org, key.agent, key.branch, reason="interval")
     except NothingToSaveError:
         return None
+    source = SnapshotSource(key.agent, key.branch, SnapshotId(saved.id))
+    await sandboxes.keep_snapshot(key.org, source, checkpoint_name(when, turn, prompt))
     return Taken(saved.id, commit)
 
 
@@ -59,18 +56,6 @@ def checkpoint_name(when: When, turn: int, prompt: str) -> str:
     said = _UNNAMEABLE.sub(" ", prompt).strip()
     name = f"{_WORDS[when]} turn {turn}: {said}"
     return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1].rstrip()}…"
-
-
-async def _named(
-    sandboxes: SandboxService, key: SandboxKey, snapshot: SnapshotId, name: str
-) -> str:
-    """Keep a snapshot that is there already; one that has a name is kept under that."""
-    found = await sandboxes.snapshot(key.org, key.agent, key.branch, snapshot)
-    if found.name is None:
-        await sandboxes.name_snapshot(
-            key.org, SnapshotSource(key.agent, key.branch, snapshot), name
-        )
-    return snapshot
 
 
 async def _commit(client: DaemonClient) -> str | None:
