@@ -15,6 +15,7 @@ from limpet.control.db import EMBEDDED_ORG, EMBEDDED_USER
 from limpet.control.listening import listen
 from limpet.control.serve import new_server
 from limpet.control.settings import Settings
+from limpet.control.threads.harnesses import HARNESSES, Harnesses
 
 
 @dataclass
@@ -63,12 +64,17 @@ class LiveApp:
 
 
 @contextlib.asynccontextmanager
-async def live_app(data_dir: Path, **settings: Any) -> AsyncIterator[LiveApp]:
+async def live_app(
+    data_dir: Path, *, harnesses: Harnesses = HARNESSES, **settings: Any
+) -> AsyncIterator[LiveApp]:
     """Serve from `data_dir` on any free port."""
     listening = listen("127.0.0.1", 0, insist=False)
     with contextlib.closing(listening):
         chosen = Settings(data_dir=data_dir, port=listening.port, drain_s=2, **settings)
-        async with Limpet.open(chosen) as limpet, aiohttp.ClientSession() as http:
+        async with (
+            Limpet.open(chosen, harnesses=harnesses) as limpet,
+            aiohttp.ClientSession() as http,
+        ):
             key = await limpet.services.authenticator.replace_api_key(
                 EMBEDDED_ORG, EMBEDDED_USER, "tests"
             )
