@@ -43,7 +43,7 @@ ModelNameText = Annotated[
     ),
 ]
 MessageText = Annotated[
-    str, Field(min_length=1, max_length=MAX_MESSAGE_LENGTH, pattern=r"^[^\x00]*\S[^\x00]*$")
+    str, Field(min_length=1, max_length=MAX_MESSAGE_LENGTH, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")
 ]
 
 
