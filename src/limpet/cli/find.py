@@ -6,7 +6,9 @@ from limpet.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
     from limpet.sdk import Client
+    from limpet.sdk.model_providers import Provider
     from limpet.sdk.models import Agent, Sandbox, Snapshot, Task
+    from limpet.sdk.threads import Thread
 
 
 class AmbiguousError(ConflictError):
@@ -83,5 +85,40 @@ def find_snapshot(limpet: "Client", agent: "Agent", typed: str, branch: str | No
         raise NotFoundError(
             f"{agent['title']!r} has no snapshot {typed!r}",
             hint=f"limpet snapshots ls {agent['id']} lists them.",
+        )
+    return fits[0]
+
+
+def find_thread(limpet: "Client", typed: str) -> "Thread":
+    """The thread with this id, else title, else beginning of an id."""
+    threads = [*limpet.threads.all(), *limpet.threads.all(archived=True)]
+    wanted = typed.casefold()
+    for fits in (
+        [t for t in threads if t["id"] == typed],
+        [t for t in threads if t["title"].casefold() == wanted],
+        [t for t in threads if typed and t["id"].startswith((typed, f"thrd_{typed}"))],
+    ):
+        if len(fits) == 1:
+            return fits[0]
+        if fits:
+            listed = ", ".join(f"{t['id']} ({t['title']})" for t in fits[:10])
+            raise AmbiguousError(
+                f"{typed!r} fits {len(fits)} threads: {listed}{', ...' if len(fits) > 10 else ''}",
+                hint="Use an id, or more of it.",
+            )
+    raise NotFoundError(f"There is no thread {typed!r}", hint="`limpet threads ls` lists them.")
+
+
+def find_provider(limpet: "Client", typed: str) -> "Provider":
+    """The model provider with this id, or this name."""
+    providers = limpet.model_providers.all()
+    fits = [p for p in providers if p["id"] == typed] or [
+        p for p in providers if p["name"].casefold() == typed.casefold()
+    ]
+    if len(fits) > 1:
+        raise AmbiguousError(f"{typed!r} fits {len(fits)} model providers", hint="Use an id.")
+    if not fits:
+        raise NotFoundError(
+            f"There is no model provider {typed!r}", hint="`limpet models ls` lists them."
         )
     return fits[0]

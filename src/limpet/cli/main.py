@@ -8,13 +8,16 @@ import typer
 
 from limpet import __version__
 from limpet.cli import agents, sandboxes
+from limpet.cli.chat import chat
 from limpet.cli.check import check
 from limpet.cli.doctor import doctor
 from limpet.cli.egress import egress
+from limpet.cli.models import models
 from limpet.cli.output import err
 from limpet.cli.secrets import secrets
 from limpet.cli.snapshots import snapshots
 from limpet.cli.store import store
+from limpet.cli.threads import threads
 from limpet.errors import LimpetError
 
 HELP = (
@@ -41,6 +44,9 @@ app.command(rich_help_panel=_AGENTS)(sandboxes.start)
 app.command(rich_help_panel=_AGENTS)(sandboxes.stop)
 app.command("open", rich_help_panel=_AGENTS)(agents.open_page)
 app.command(rich_help_panel=_AGENTS)(agents.rm)
+app.command(rich_help_panel=_AGENTS)(chat)
+app.add_typer(threads, name="threads", rich_help_panel=_AGENTS)
+app.add_typer(models, name="models", rich_help_panel=_AGENTS)
 app.command(rich_help_panel=_AGENTS)(egress)
 app.add_typer(secrets, name="secrets", rich_help_panel=_AGENTS)
 app.command(

@@ -9,8 +9,10 @@ from urllib.parse import quote
 from limpet.sdk import models
 from limpet.sdk.connection import CHUNK_BYTES, ByteStream, Connection, Place, Progress, discover
 from limpet.sdk.feed import EventFeed
+from limpet.sdk.model_providers import ModelProviders
 from limpet.sdk.secrets import Secrets
 from limpet.sdk.store import Store
+from limpet.sdk.threads import Threads
 
 SILENCE_S = 60.0
 """The server says something on its event stream at least every 15 s."""
@@ -27,6 +29,10 @@ class Client:
         """What the snapshots come to, and what is kept."""
         self.secrets = Secrets(self._line)
         """Secrets in environment variables."""
+        self.threads = Threads(self._line)
+        """Conversations with agents."""
+        self.model_providers = ModelProviders(self._line)
+        """Where models are to be had."""
 
     @classmethod
     def discover(
