@@ -46,5 +46,5 @@ def test_names_that_are_none_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_the_default_instructions_fit_a_person_who_watches_the_preview() -> None:
-    for word in ("hot reload", "do not start", "preview", "URLs, ports"):
+    for word in ("hot reload", "Never start", "preview", "URLs, ports"):
         assert word in INSTRUCTIONS

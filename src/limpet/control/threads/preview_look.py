@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from limpet.control.threads.reading_pages import page_text
 from limpet.errors import DaemonUnreachableError, InvalidInputError
@@ -71,9 +71,15 @@ def _target(path: str, base: str) -> str:
     """A path of the app, with its query: whatever host was named, it is asked of this sandbox."""
     try:
         parts = urlsplit(urljoin(base, path))
+        plain = unquote(parts.path)
     except ValueError:
         raise ToolFailedError(f"{path[:80]!r} is no path") from None
+    steps = plain.split("/")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if not target.startswith("/") or _NATIVE.match(parts.path):
+    if (
+        not target.startswith("/")
+        or not {".", ".."}.isdisjoint(steps)
+        or _NATIVE.match("/" + "/".join(step for step in steps if step))
+    ):
         raise ToolFailedError(f"{path[:80]!r} is no path of the app")
     return target

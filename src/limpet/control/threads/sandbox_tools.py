@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from limpet.control.sandboxes.daemons import NotRunningError
 from limpet.control.sandboxes.events import SandboxKey
+from limpet.control.sandboxes.keeping import checked_name
 from limpet.control.sandboxes.saving import NothingToSaveError
 from limpet.control.sandboxes.service import SandboxService
 from limpet.control.threads.command_output import CommandOutput
@@ -241,7 +242,7 @@ class DaemonTools:
         """See `SandboxTools`."""
         try:
             saved = await self._sandboxes.save(
-                self._key.org, self._key.agent, self._key.branch, name=name
+                self._key.org, self._key.agent, self._key.branch, name=checked_name(name)
             )
         except (InvalidInputError, NothingToSaveError) as error:
             raise ToolFailedError(_words(error)) from error
