@@ -136,7 +136,8 @@ async def test_two_threads_of_one_branch_take_turns(chat: Chat) -> None:
     await chat.harness.reached("gate")
     second = await chat.send(two, "say mine")
     await chat.settled(two)
-    assert (await chat.view(two)).run is None
+    waiting = await chat.view(two)
+    assert (waiting.run, waiting.queued) == (None, 1)
     chat.harness.open("gate")
     await chat.finished(one, first.run)
     await chat.finished(two, second.run)

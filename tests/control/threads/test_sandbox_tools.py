@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from limpet.control.threads import sandbox_tools
 from limpet.control.threads.command_output import HEAD_CHARS, SHOWN_CHARS, TAIL_CHARS
 from limpet.control.threads.console import PreviewConsoles
 from limpet.control.threads.preview_look import NO_SCREENSHOT, NO_TAB
@@ -93,13 +94,30 @@ async def test_a_command_that_takes_too_long_is_ended(tools: DaemonTools) -> Non
     assert (ended.code, ended.timed_out, ended.output) == (124, True, "on\n")
 
 
-async def test_of_much_output_both_ends_are_kept(tools: DaemonTools) -> None:
-    said, ended = await ran(tools.bash("echo begin; yes middle | head -c 3000000; echo; echo end"))
+async def test_of_much_output_both_ends_are_kept(tools: DaemonTools, agent_box: Box) -> None:
+    command = "echo begin; while [ ! -e go ]; do sleep 0.05; done; yes middle | head -c 3000000"
+    events = tools.bash(f"{command}; echo; echo end")
+    first = await anext(events)
+    assert first == Said("begin\n")
+    await agent_box.write("go", "")
+    said, ended = await ran(events)
     assert ended.truncated
     assert ended.output.startswith("begin\n")
     assert ended.output.endswith("end\n")
     assert len(ended.output) < HEAD_CHARS + TAIL_CHARS + 100
     assert len(said) < SHOWN_CHARS + 100
+
+
+async def test_a_command_whose_stream_is_cut_off_is_waited_for(
+    tools: DaemonTools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut(_chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        for frame in ():
+            yield frame
+
+    monkeypatch.setattr(sandbox_tools, "split_frames", cut)
+    said, ended = await ran(tools.bash("sleep 0.2; echo done; exit 3"))
+    assert (said, ended.code, ended.output, ended.truncated) == ("", 3, "done\n", True)
 
 
 async def test_who_stops_listening_ends_the_command(tools: DaemonTools, agent_box: Box) -> None:

@@ -17,7 +17,7 @@ from limpet.control.operations.thread_models import (
 )
 from limpet.control.secrets import SecretBox
 from limpet.control.threads.keys import NoModelError
-from limpet.control.threads.provider_test import models_of
+from limpet.control.threads.provider_models import models_of
 from limpet.errors import ConflictError, InvalidInputError, LimpetError, NotFoundError
 from limpet.harness.base import ModelChoice
 from limpet.ids import OrgId, new_id

@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from limpet.control.sandboxes.daemons import NotRunningError
@@ -35,6 +36,7 @@ from limpet.runners.daemon_client import DaemonClient
 FILES_TIMEOUT_S: Final = 60.0
 MAX_COMMAND_S: Final = 900.0
 GIT_TIMEOUT_MS: Final = 120_000
+UNHEARD_POLL_S: Final = 0.5
 MAX_DIFF_CHARS: Final = 200_000
 TIMED_OUT_CODE: Final = 124
 _TASK = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -157,10 +159,10 @@ class DaemonTools:
                         ended = True
                         yield await self._ended(task, data, output)
                         return
-            raise ToolFailedError(
-                f"The command's output broke off; it may still run as task {task}. So far:\n"
-                f"{output.text}"
-            )
+            # Cut off, as one that takes too little of a flood is: the command itself goes on.
+            unheard = await self._ended_unheard(task)
+            ended = True
+            yield unheard
         except DaemonUnreachableError as error:
             ended = True
             raise ToolFailedError(
@@ -182,6 +184,18 @@ class DaemonTools:
             timed_out=timed_out,
             truncated=output.truncated,
         )
+
+    async def _ended_unheard(self, task: str) -> Ended:
+        """Wait for the end of a command without its stream; the output is what was kept of it."""
+        while True:
+            told = await self._call("GET", f"/tasks/{task}")
+            if told.get("status") != "running":
+                break
+            await asyncio.sleep(UNHEARD_POLL_S)
+        output = CommandOutput()
+        output.add(f"{told.get('stdout', '')}{told.get('stderr', '')}")
+        ended = await self._ended(task, {**told, "status": "ended"}, output)
+        return replace(ended, truncated=True)
 
     async def _kill(self, client: DaemonClient, task: str) -> None:
         try:
