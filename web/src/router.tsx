@@ -51,10 +51,11 @@ const agent = createRoute({
   getParentRoute: () => root,
   path: "/$org/agents/$agentId",
   component: AgentPage,
-  validateSearch: (search): { main?: View; branch?: string } => {
+  validateSearch: (search): { main?: View; branch?: string; thread?: string } => {
     const main = VIEWS.find((view) => view === search.main);
     const branch = typeof search.branch === "string" && search.branch ? search.branch : undefined;
-    return { ...(main && { main }), ...(branch && { branch }) };
+    const thread = typeof search.thread === "string" && search.thread ? search.thread : undefined;
+    return { ...(main && { main }), ...(branch && { branch }), ...(thread && { thread }) };
   },
 });
 

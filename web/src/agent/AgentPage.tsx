@@ -7,13 +7,15 @@ import { agentQuery } from "../api/queries.ts";
 import type { Agent } from "../api/types.ts";
 import { HistoryPane } from "../history/HistoryPane.tsx";
 import { LogsPane } from "../logs/LogsPane.tsx";
+import { Chat } from "../chat/Chat.tsx";
+import { ChatDock } from "../chat/ChatDock.tsx";
 import { PreviewPane } from "../preview/PreviewPane.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
 import { AgentHeader } from "./AgentHeader.tsx";
 import { Banners } from "./Banners.tsx";
-import { ChatPanel } from "./ChatPanel.tsx";
 import { StoreDialog } from "./StoreDialog.tsx";
 import { useSandbox } from "./useSandbox.ts";
+import { useWide } from "../ui/useWide.ts";
 
 export const VIEWS = ["preview", "history", "logs", "chat"] as const;
 export type View = (typeof VIEWS)[number];
@@ -63,6 +65,9 @@ function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
   const view = useSandbox(agent, home ? agent.id : `${agent.id} ${branch}`);
   const [putOff, setPutOff] = useState<Error | null>(null);
   const { chat_side: chat } = agent.metadata.ui.layout;
+  // The chat is in one place only: beside the rest where there is room, else a view of its own.
+  const docked = useWide() && chat !== "none";
+  const shown = docked && main === "chat" ? "preview" : main;
   return (
     <div className="flex h-full flex-col">
       <title>{`${agent.title} · Limpet`}</title>
@@ -71,25 +76,23 @@ function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
       <div className={`flex min-h-0 flex-1 ${chat === "left" ? "flex-row-reverse" : ""}`}>
         <Tabs.Root
           asChild
-          value={main}
+          value={shown}
           onValueChange={(chosen) => show(chosen as View)}
           activationMode="manual"
         >
           <main className="flex min-w-0 flex-1 flex-col">
             <Tabs.List aria-label="Views" className="flex gap-1 px-3 py-1.5 sm:px-4">
-              {VIEWS.map((name) => (
+              {VIEWS.filter((name) => name !== "chat" || !docked).map((name) => (
                 <Tabs.Trigger
                   key={name}
                   value={name}
-                  className={`rounded-full px-3.5 py-1.5 text-sm font-medium text-muted transition hover:text-ink focus-visible:rounded-full data-[state=active]:bg-sea-wash data-[state=active]:text-sea ${
-                    name === "chat" && chat !== "none" ? "lg:hidden" : ""
-                  }`}
+                  className="rounded-full px-3.5 py-1.5 text-sm font-medium text-muted transition hover:text-ink focus-visible:rounded-full data-[state=active]:bg-sea-wash data-[state=active]:text-sea"
                 >
                   {labels[name]}
                 </Tabs.Trigger>
               ))}
             </Tabs.List>
-            <div className="flex min-h-0 flex-1 flex-col overflow-hidden border-t border-line bg-raised sm:mx-3 sm:mb-3 sm:rounded-2xl sm:border lg:mr-0">
+            <div className="flex min-h-0 flex-1 flex-col overflow-hidden border-t border-line bg-raised sm:mx-3 sm:mb-3 sm:rounded-2xl sm:border">
               <Tabs.Content value="preview" forceMount className={pane}>
                 <PreviewPane agent={agent} view={view} />
               </Tabs.Content>
@@ -99,16 +102,18 @@ function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
               <Tabs.Content value="logs" className={pane}>
                 <LogsPane logs={view.live.logs} />
               </Tabs.Content>
-              <Tabs.Content value="chat" className={pane}>
-                <ChatPanel agent={agent} />
-              </Tabs.Content>
+              {!docked && (
+                <Tabs.Content value="chat" className={pane}>
+                  <Chat agent={agent} home={whole.default_branch} />
+                </Tabs.Content>
+              )}
             </div>
           </main>
         </Tabs.Root>
-        {chat !== "none" && (
-          <aside aria-label="Chat" className="hidden w-84 lg:block">
-            <ChatPanel agent={agent} />
-          </aside>
+        {docked && (
+          <ChatDock agent={agent.id} side={chat}>
+            <Chat agent={agent} home={whole.default_branch} />
+          </ChatDock>
         )}
       </div>
       <StoreDialog

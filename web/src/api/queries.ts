@@ -13,7 +13,7 @@ import type {
 } from "./types.ts";
 
 export const ORG = "local";
-const base = `/api/${ORG}`;
+export const base = `/api/${ORG}`;
 
 export const systemQuery = queryOptions({
   queryKey: ["system"],
@@ -82,7 +82,7 @@ export const snapshotsQuery = (place: Place) =>
   });
 
 /** A mutation after which everything that is shown is asked for again. */
-function useChange<In, Out>(change: (given: In) => Promise<Out>) {
+export function useChange<In, Out>(change: (given: In) => Promise<Out>) {
   const client = useQueryClient();
   return useMutation({
     mutationFn: change,

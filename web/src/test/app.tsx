@@ -1,7 +1,7 @@
-import { createServer, type Server } from "node:http";
+import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createMemoryHistory } from "@tanstack/react-router";
-import { cleanup, render } from "@testing-library/react";
+import { cleanup, render, waitFor } from "@testing-library/react";
 import { afterEach, vi } from "vitest";
 import { App } from "../App.tsx";
 import { makeRouter } from "../router.tsx";
@@ -22,19 +22,22 @@ afterEach(() => {
 
 /** Shows the app at `path`, on a real server on loopback that gives these answers. */
 export async function show(path: string, answers: Answers) {
-  const asked: { what: string; body: unknown }[] = [];
+  const asked: { what: string; query: string; body: unknown }[] = [];
+  const streams: { what: string; stream: ServerResponse }[] = [];
   const server = createServer((request, answer) => {
     const pieces: Buffer[] = [];
     request.on("data", (piece: Buffer) => pieces.push(piece));
     request.on("end", () => {
-      const what = `${request.method} ${new URL(request.url ?? "/", "http://x").pathname}`;
+      const { pathname, search } = new URL(request.url ?? "/", "http://x");
+      const what = `${request.method} ${pathname}`;
       const text = Buffer.concat(pieces).toString();
       const body: unknown = text ? JSON.parse(text) : undefined;
-      asked.push({ what, body });
+      asked.push({ what, query: search, body });
       const given = answers[what];
-      if (what.endsWith("/vm-events")) {
+      if (/\/(vm-)?events$/.test(what) && !isRefusal(given)) {
         answer.writeHead(200, { "Content-Type": "text/event-stream" });
         answer.write(typeof given === "object" ? String(given.body) : ": nothing yet\n\n");
+        streams.push({ what, stream: answer });
         return;
       }
       const missing = { error: { code: "not_found", message: `nothing at ${what}`, hint: "" } };
@@ -48,9 +51,19 @@ export async function show(path: string, answers: Answers) {
   const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const real = globalThis.fetch;
   vi.stubGlobal("fetch", (url: string, init: RequestInit) => real(new URL(url, base), init));
-  vi.stubGlobal("matchMedia", () => ({ matches: false }));
+  vi.stubGlobal("matchMedia", () => ({ matches: false, addEventListener() {}, removeEventListener() {} }));
   vi.stubGlobal("scrollTo", () => {});
   const router = makeRouter(createMemoryHistory({ initialEntries: [path] }));
   render(<App router={router} />);
-  return { asked, router };
+  /** Sends more on the streams that are open at `what`, once there is one. */
+  const tell = async (what: string, text: string) => {
+    await waitFor(() => {
+      if (!streams.some((one) => one.what === what)) throw new Error(`nobody follows ${what}`);
+    });
+    for (const one of streams) if (one.what === what) one.stream.write(text);
+  };
+  return { asked, router, tell, streams };
 }
+
+const isRefusal = (given: Answers[string] | undefined) =>
+  typeof given === "object" && (given.status ?? 200) >= 400;
