@@ -199,7 +199,7 @@ test("without a model the way to a key is shown; a key that is refused can be me
     PAGE,
     answers([], {
       "GET /api/local/models": () => ({ body: { models: tries > 1 ? models : [] } }),
-      "GET /api/local/model-providers": { body: { providers: [] } },
+      "GET /api/local/model-providers": () => ({ body: { providers: tries > 0 ? [provider] : [] } }),
       "POST /api/local/model-providers": { body: provider },
       "PATCH /api/local/model-providers/p1": { body: provider },
       "POST /api/local/model-providers/p1/test": () => {

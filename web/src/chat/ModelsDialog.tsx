@@ -13,11 +13,12 @@ import { ProviderRow } from "./ProviderRow.tsx";
 /** Where models come from: the providers that there are, and the way to add one. */
 export function ModelsDialog({ onClose }: { onClose: () => void }) {
   const { data: providers, error } = useQuery(providersQuery);
-  const [adding, setAdding] = useState(false);
+  const [adding, setAdding] = useState<"first" | "another" | "no" | null>(null);
   const [kept, setKept] = useState<Kept | null>(null);
   if (kept) return <Chosen kept={kept} onClose={onClose} />;
-  const none = providers?.length === 0;
-  if (none || adding) {
+  // Where there is none yet it begins with adding one, which goes on when it is there.
+  if (adding === null && providers) setAdding(providers.length === 0 ? "first" : "no");
+  if (adding === "first" || adding === "another") {
     return (
       <Dialog
         open
@@ -25,23 +26,27 @@ export function ModelsDialog({ onClose }: { onClose: () => void }) {
         title="Add a model key"
         explanation="The agent thinks with a model of yours. What it takes is billed by its provider."
       >
-        <ProviderForm onCancel={() => (none ? onClose() : setAdding(false))} onKept={setKept} />
+        <ProviderForm onCancel={() => (adding === "first" ? onClose() : setAdding("no"))} onKept={setKept} />
       </Dialog>
     );
   }
   return (
     <Dialog open onClose={onClose} title="Models and keys" explanation="Keys go in and never come out.">
       <ErrorText error={error} />
-      <ul className="divide-y divide-line rounded-2xl border border-line">
-        {providers?.map((provider) => (
-          <ProviderRow key={provider.id} provider={provider} />
-        ))}
-      </ul>
+      {!providers && !error && <p className="text-muted">Looking…</p>}
+      {providers && providers.length > 0 && (
+        <ul className="divide-y divide-line rounded-2xl border border-line">
+          {providers.map((provider) => (
+            <ProviderRow key={provider.id} provider={provider} />
+          ))}
+        </ul>
+      )}
+      {providers?.length === 0 && <p className="text-muted">There is none now, so no agent can answer.</p>}
       <div className="mt-5 flex flex-wrap justify-end gap-2">
         <Button look="quiet" onClick={onClose}>
           Close
         </Button>
-        <Button look="main" onClick={() => setAdding(true)}>
+        <Button look="main" onClick={() => setAdding("another")}>
           <Icon name="plus" className="size-4" /> Add another
         </Button>
       </div>

@@ -38,8 +38,8 @@ export function ProviderForm({ onCancel, onKept }: Props) {
     keep.mutate({ id: same, fields }, { onSuccess: (kept) => kept.tested.ok && onKept(kept) });
   }
 
-  function cancel() {
-    if (refused) remove.mutate(refused.provider.id);
+  async function cancel() {
+    if (refused) await remove.mutateAsync(refused.provider.id).catch(() => undefined);
     onCancel();
   }
 
@@ -104,7 +104,7 @@ export function ProviderForm({ onCancel, onKept }: Props) {
         )}
       </div>
       <div className="flex flex-wrap justify-end gap-2">
-        <Button look="quiet" onClick={cancel}>
+        <Button look="quiet" onClick={() => void cancel()}>
           Cancel
         </Button>
         {refused && <Button onClick={() => onKept(refused)}>Keep it all the same</Button>}
@@ -119,7 +119,7 @@ export function ProviderForm({ onCancel, onKept }: Props) {
 function Address({ example, required = false }: { example: string; required?: boolean }) {
   return (
     <label className="block">
-      Address
+      Base URL
       <input
         name="url"
         type="url"
