@@ -88,7 +88,6 @@ export function ConversationPane(props: Props) {
           <Meanwhile
             away={exists && !talk.connected && talk.opened > 0}
             undoing={undo.isPending}
-            undone={undo.isSuccess && !running}
           />
           {talk.error && (
             <div className="space-y-2 px-2">
@@ -103,11 +102,10 @@ export function ConversationPane(props: Props) {
               onText={setDraft}
               onSend={() => {
                 setDraft("");
-                undo.reset();
                 send(draft.trim());
               }}
               running={running}
-              queued={thread?.queued ?? 0}
+              queued={turns.filter(({ state }) => state === "queued").length}
               onStop={stop.mutate}
               stopping={stop.isPending}
               lastSaid={turns.at(-1)?.text}
@@ -133,16 +131,14 @@ export function ConversationPane(props: Props) {
   );
 }
 
-type MeanwhileProps = { away: boolean; undoing: boolean; undone: boolean };
+type MeanwhileProps = { away: boolean; undoing: boolean };
 
 /** What goes on besides, in a line. */
-function Meanwhile({ away, undoing, undone }: MeanwhileProps) {
+function Meanwhile({ away, undoing }: MeanwhileProps) {
   const words = away
     ? "Reconnecting… what goes on there goes on."
     : undoing
       ? "Bringing the files back…"
-      : undone
-        ? "The files are as they were before that turn. What was there is in the history."
-        : null;
+      : null;
   return words && <output className={`block px-2 text-sm ${away ? "text-shell" : "text-muted"}`}>{words}</output>;
 }

@@ -49,7 +49,7 @@ export function ThreadList({ agent, shown, onOpen, onClose, onDeleted }: Props) 
         </Button>
       </header>
       <div className="px-3 pt-1 pb-2">
-        <label className="flex items-center gap-2 rounded-full bg-sunken px-3.5 text-muted">
+        <label className="flex items-center gap-2 rounded-full bg-sunken px-3.5 text-muted outline-sea focus-within:outline-2">
           <Icon name="search" className="size-4" />
           <input
             // oxlint-disable-next-line jsx-a11y/no-autofocus -- the list was asked for to find something

@@ -1,4 +1,5 @@
 import { memo, type ReactNode, useId, useMemo, useState } from "react";
+import { some } from "../history/words.ts";
 import { LogText } from "../logs/LogText.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import type { ToolCall } from "./conversation.ts";
@@ -13,7 +14,7 @@ export const ToolView = memo(function ToolView({ call }: { call: ToolCall }) {
   const { sort, icon } = toolSort(call);
   const running = call.result === null;
   const failed = call.result?.ok === false;
-  const output = call.result && call.result.output !== "" ? call.result.output : call.output;
+  const output = outputOf(call);
   const lines = useMemo(() => (call.result?.diff ? diffLines(call.result.diff) : null), [call.result]);
   const open = lines
     ? lines.length <= SHORT_DIFF_LINES
@@ -38,13 +39,20 @@ export const ToolView = memo(function ToolView({ call }: { call: ToolCall }) {
   );
 });
 
+/** What it printed as it ran counts until its end tells all of it; a call cut short tells why only. */
+function outputOf({ output, result }: ToolCall): string {
+  if (!result || result.output === "") return output;
+  if (result.ok || output === "" || result.output.length >= output.length) return result.output;
+  return `${output.trimEnd()}\n${result.output}`;
+}
+
 function Counts({ added, removed }: { added: number; removed: number }) {
   return (
     <span className="shrink-0 font-mono text-xs">
       {added > 0 && <span className="text-good">+{added}</span>}{" "}
       {removed > 0 && <span className="text-bad">−{removed}</span>}
       <span className="sr-only">
-        ({added} lines added, {removed} removed)
+        ({some(added, "line")} added, {removed} removed)
       </span>
     </span>
   );
@@ -84,7 +92,7 @@ function Foldable({ open, icon, state, title, mono, aside, children }: Props) {
   );
   const look = "flex w-full items-center gap-2.5 px-3 py-1.5 text-sm";
   return (
-    <div className={shown ? "overflow-hidden rounded-xl border border-line bg-shore" : "rounded-xl"}>
+    <div className={shown ? "overflow-hidden rounded-xl border border-line bg-shore" : "chat-line"}>
       {children === null ? (
         <div className={look}>{line}</div>
       ) : (

@@ -21,7 +21,7 @@ export const TurnView = memo(function TurnView({ turn, undone, acts, last }: Pro
   const waiting = turn.state === "queued" || turn.state === "sent";
   const takenBack = turn.state === "stopped" && turn.run === null;
   return (
-    <li className={`space-y-2.5 ${undone ? "opacity-70" : ""}`}>
+    <li className="flex flex-col gap-2.5">
       <div className="flex flex-col items-end gap-1">
         <div
           className={`max-w-[88%] rounded-2xl rounded-br-md px-3.5 py-2 leading-relaxed break-words whitespace-pre-wrap ${

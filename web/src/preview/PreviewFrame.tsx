@@ -3,11 +3,15 @@ import { useEffect, useRef, useState } from "react";
 import type { Agent } from "../api/types.ts";
 import { Mark } from "../ui/Mark.tsx";
 import { addToPageLog } from "../api/useLive.ts";
+import { tellConsole } from "../api/queries.ts";
+import { ConsoleReport } from "./consoleReport.ts";
 import { PreviewBar, type Width, WIDTHS } from "./PreviewBar.tsx";
 import { pageMessage, wantsStorage } from "./pageMessages.ts";
 
 type Props = {
   agent: Agent;
+  /** The sandbox's. */
+  handle: string;
   url: string;
   /** How many dev servers came up: each one loads the page anew. */
   reloads: number;
@@ -17,7 +21,7 @@ type Props = {
 };
 
 /** The live page. It stays where it is while its server is away for a moment. */
-export function PreviewFrame({ agent, url, reloads, dropped, logsOpen, onLogs }: Props) {
+export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, onLogs }: Props) {
   const client = useQueryClient();
   const frame = useRef<HTMLIFrameElement>(null);
   const [width, setWidth] = useState<Width>("desktop");
@@ -29,19 +33,26 @@ export function PreviewFrame({ agent, url, reloads, dropped, logsOpen, onLogs }:
 
   useEffect(() => {
     const from = new URL(url).origin;
+    const report = new ConsoleReport((body) => tellConsole(handle, body));
+    report.loaded();
     function heard(event: MessageEvent) {
       if (event.origin !== from || event.source !== frame.current?.contentWindow) return;
       const message = pageMessage(event.data);
       if (message?.kind === "navigated") setPath(message.path);
       if (message?.kind === "ready") setDenied(false);
+      if (message?.kind === "left") report.loaded();
       if (message?.kind === "said") {
         addToPageLog(client, agent.id, agent.default_branch, message.line);
+        if (message.isError) report.heard(message.text);
         if (wantsStorage(message.line)) setDenied(true);
       }
     }
     window.addEventListener("message", heard);
-    return () => window.removeEventListener("message", heard);
-  }, [url, client, agent.id, agent.default_branch]);
+    return () => {
+      window.removeEventListener("message", heard);
+      report.close();
+    };
+  }, [url, shownAs, handle, client, agent.id, agent.default_branch]);
 
   const go = (to: string) => {
     setPath(to);

@@ -41,9 +41,10 @@ export function PreviewPane({ agent, view }: { agent: Agent; view: SandboxView }
   return (
     <div className="flex h-full min-h-0 flex-col">
       <div className="min-h-0 flex-1">
-        {up && url ? (
+        {up && url && box ? (
           <PreviewFrame
             agent={agent}
+            handle={box.handle}
             url={url}
             reloads={live.reloads}
             dropped={state === "dropped"}

@@ -14,6 +14,14 @@ test("its errors become lines of a log, bounded", () => {
   expect(message?.kind === "said" && message.line.length).toBeLessThan(2100);
 });
 
+test("errors are told apart from warnings, and their text is without colours", () => {
+  expect(pageMessage({ type: "limpet:console", level: "error", text: "no" })).toMatchObject({
+    isError: true,
+    text: "no",
+  });
+  expect(pageMessage({ type: "limpet:console", level: "warn", text: "hm" })).toMatchObject({ isError: false });
+});
+
 test("what others say is passed over", () => {
   for (const data of [null, "hi", 7, {}, { type: "other" }, { type: 3 }]) {
     expect(pageMessage(data)).toBeNull();

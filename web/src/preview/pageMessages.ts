@@ -1,8 +1,10 @@
 /** What the page in the preview tells the frame around it. */
 type PageMessage =
   | { kind: "navigated"; path: string }
-  | { kind: "said"; line: string }
-  | { kind: "ready" };
+  | { kind: "said"; line: string; isError: boolean; text: string }
+  | { kind: "ready" }
+  /** It goes: what it said is of a page that is no more. */
+  | { kind: "left" };
 
 const MAX_LINE = 2000;
 
@@ -14,18 +16,22 @@ export function pageMessage(data: unknown): PageMessage | null {
   switch (told.type) {
     case "limpet:ready":
       return { kind: "ready" };
+    case "limpet:unload":
+      return { kind: "left" };
     case "limpet:navigation":
       return text("path").startsWith("/") ? { kind: "navigated", path: text("path") } : null;
     case "limpet:error":
-      return { kind: "said", line: `\u001b[31merror\u001b[0m ${text("text").slice(0, MAX_LINE)}` };
-    case "limpet:console": {
-      const colour = told.level === "error" ? 31 : 33;
-      const line = `\u001b[${colour}m${text("level")}\u001b[0m ${text("text").slice(0, MAX_LINE)}`;
-      return { kind: "said", line };
-    }
+      return said("error", text("text").slice(0, MAX_LINE));
+    case "limpet:console":
+      return said(text("level"), text("text").slice(0, MAX_LINE));
     default:
       return null;
   }
+}
+
+function said(level: string, text: string): PageMessage {
+  const isError = level === "error";
+  return { kind: "said", line: `\u001b[${isError ? 31 : 33}m${level}\u001b[0m ${text}`, isError, text };
 }
 
 /** Whether the page failed because the browser keeps nothing for pages inside others. */
