@@ -35,7 +35,7 @@ export function ChatDock({ agent, side, children }: Props) {
   }
 
   return (
-    <>
+    <aside aria-label="Chat" style={{ width }} className="relative min-w-0 shrink-0">
       <div
         // oxlint-disable-next-line jsx-a11y/prefer-tag-over-role -- a mere line cannot be dragged
         role="separator"
@@ -53,17 +53,15 @@ export function ChatDock({ agent, side, children }: Props) {
         onPointerMove={dragged}
         onKeyDown={pressed}
         onDoubleClick={() => choose(DEFAULT_PX)}
-        className={`group relative z-10 w-3 shrink-0 cursor-col-resize touch-none ${side === "left" ? "-mr-3" : "-ml-3"}`}
+        className={`group absolute inset-y-0 z-10 w-3 cursor-col-resize touch-none ${side === "left" ? "-right-3" : "-left-3"}`}
       >
         <span
           aria-hidden="true"
           className="absolute top-1/2 left-1/2 h-10 w-1 -translate-1/2 rounded-full bg-line opacity-0 transition group-hover:opacity-100 group-focus-visible:opacity-100 group-active:bg-sea group-active:opacity-100"
         />
       </div>
-      <aside aria-label="Chat" style={{ width }} className="min-w-0 shrink-0">
-        {children}
-      </aside>
-    </>
+      {children}
+    </aside>
   );
 }
 

@@ -14,30 +14,32 @@ export function ProviderRow({ provider }: { provider: ModelProvider }) {
   return (
     <li className="p-3.5">
       <div className="flex flex-wrap items-center gap-x-3 gap-y-2">
-        <div className="min-w-0 flex-1 basis-40">
-          <p className="truncate font-medium">
-            {name}{" "}
+        <div className="min-w-0 flex-1 basis-56">
+          <p className="flex items-center gap-2 font-medium">
+            <span className="truncate">{name}</span>
             {provider.is_default && (
-              <span className="ml-1 rounded-full bg-sea-wash px-2 py-0.5 text-xs text-sea">default</span>
+              <span className="rounded-full bg-sea-wash px-2 py-0.5 text-xs text-sea">default</span>
             )}
           </p>
           <p className="truncate text-sm text-muted">
             {[name === PROVIDERS[kind].label ? null : PROVIDERS[kind].label, chosen, count].filter(Boolean).join(" · ")}
           </p>
         </div>
-        <Button look="quiet" disabled={test.isPending} onClick={() => test.mutate(provider.id)}>
-          {test.isPending ? "Trying…" : "Try it"}
-        </Button>
-        <Confirm
-          look="quiet"
-          label="Remove"
-          title={`Remove ${name}?`}
-          explanation="Its key is forgotten. Conversations that use its models ask for another one."
-          action="Remove it"
-          dangerous
-          disabled={remove.isPending}
-          onConfirm={() => remove.mutate(provider.id)}
-        />
+        <div className="flex max-sm:-ml-4">
+          <Button look="quiet" disabled={test.isPending} onClick={() => test.mutate(provider.id)}>
+            {test.isPending ? "Trying…" : "Try it"}
+          </Button>
+          <Confirm
+            look="quiet"
+            label="Remove"
+            title={`Remove ${name}?`}
+            explanation="Its key is forgotten. Conversations that use its models ask for another one."
+            action="Remove it"
+            dangerous
+            disabled={remove.isPending}
+            onConfirm={() => remove.mutate(provider.id)}
+          />
+        </div>
       </div>
       {test.data && (
         <output className={`mt-2 block text-sm ${test.data.ok ? "text-good" : "text-bad"}`}>

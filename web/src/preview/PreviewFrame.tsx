@@ -1,5 +1,5 @@
 import { useQueryClient } from "@tanstack/react-query";
-import { useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { Agent } from "../api/types.ts";
 import { Mark } from "../ui/Mark.tsx";
 import { addToPageLog } from "../api/useLive.ts";
@@ -30,11 +30,17 @@ export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, o
   const [denied, setDenied] = useState(false);
   const shownAs = `${asked.times}-${reloads}-${url}`;
   const [loaded, setLoaded] = useState("");
+  const report = useMemo(() => new ConsoleReport((body) => tellConsole(handle, body)), [handle]);
+  const attach = useCallback(
+    (element: HTMLIFrameElement | null) => {
+      frame.current = element;
+      if (element) report.loaded();
+    },
+    [report],
+  );
 
   useEffect(() => {
     const from = new URL(url).origin;
-    const report = new ConsoleReport((body) => tellConsole(handle, body));
-    report.loaded();
     function heard(event: MessageEvent) {
       if (event.origin !== from || event.source !== frame.current?.contentWindow) return;
       const message = pageMessage(event.data);
@@ -52,7 +58,7 @@ export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, o
       window.removeEventListener("message", heard);
       report.close();
     };
-  }, [url, shownAs, handle, client, agent.id, agent.default_branch]);
+  }, [url, report, client, agent.id, agent.default_branch]);
 
   const go = (to: string) => {
     setPath(to);
@@ -94,7 +100,7 @@ export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, o
           </div>
         )}
         <iframe
-          ref={frame}
+          ref={attach}
           key={shownAs}
           onLoad={() => setLoaded(shownAs)}
           src={new URL(asked.path, url).href}

@@ -1,0 +1,169 @@
+"""The chat beside the preview, over real runs in a real sandbox; the model is scripted."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from playwright.sync_api import BrowserContext, FrameLocator, Locator, Page, expect
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+SERVER = Path(__file__).with_name("chatting_server.py")
+PAGE = "<!doctype html><title>Page</title><h1>One</h1>"
+
+
+@dataclass
+class Chatting:
+    """A served control plane, and an agent there whose source is one plain page."""
+
+    url: str
+    key: str
+    sign_in_url: str
+    agent: str = ""
+
+    def api(self, method: str, path: str, body: object) -> Any:
+        answer = urllib3.request(
+            method,
+            f"{self.url}/api/local{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=120.0,
+        )
+        assert answer.status == 200, answer.data
+        return answer.json()
+
+    def open(self, page: Page) -> Page:
+        page.goto(f"{self.url}/local/agents/{self.agent}")
+        return page
+
+
+@pytest.fixture
+def chatting(tmp_path: Path) -> Iterator[Chatting]:
+    template = tmp_path / "templates" / "page"
+    template.mkdir(parents=True)
+    (template / "template.json").write_text('{"title": "Page", "description": "A page"}')
+    (template / "index.html").write_text(PAGE)
+    process = subprocess.Popen(
+        [sys.executable, SERVER, tmp_path / "data", tmp_path / "templates"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        told = next(line for line in process.stdout if line.startswith("{"))
+        server = Chatting(**json.loads(told))
+        provider = {"kind": "openai-compatible", "base_url": "http://127.0.0.1:1/v1"}
+        server.api("POST", "/model-providers", {**provider, "models": ["scripted"]})
+        server.agent = server.api("POST", "/agents", {"template": "page"})["id"]
+        yield server
+        server.api("DELETE", f"/agents/{server.agent}", None)
+    finally:
+        process.terminate()
+        process.wait(60)
+        process.stdout.close()
+
+
+@pytest.fixture
+def tab(chatting: Chatting, context: BrowserContext) -> Page:
+    page = context.new_page()
+    page.goto(chatting.sign_in_url)
+    return chatting.open(page)
+
+
+def told(page: Page) -> Locator:
+    """What was said and done; a screen reader is told some of it elsewhere once more."""
+    return page.get_by_role("region", name="What was said")
+
+
+def say(page: Page, *lines: str) -> None:
+    box = page.get_by_role("textbox", name="Message")
+    box.fill("\n".join(lines))
+    box.press("Enter")
+
+
+def preview(page: Page) -> FrameLocator:
+    page.get_by_role("button", name="Reload the preview").click()
+    return page.frame_locator('iframe[title="Live preview"]')
+
+
+def test_a_turn_shows_as_it_happens_and_can_be_undone(tab: Page, chatting: Chatting) -> None:
+    errors: list[str] = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    frame = tab.frame_locator('iframe[title="Live preview"]')
+    expect(frame.get_by_role("heading", name="One")).to_be_visible(timeout=60_000)
+    expect(tab.get_by_role("heading", name="Say what you want to see")).to_be_visible()
+
+    say(tab, "say It says **Two** now.", "write index.html <h1>Two</h1>", "cost 0.5")
+    expect(told(tab).get_by_text("It says Two now.")).to_be_visible(timeout=60_000)
+    change = tab.get_by_role("figure", name=re.compile("write index.html"))
+    expect(change).to_contain_text("<h1>Two</h1>")
+    expect(told(tab).get_by_text(re.compile(r"12 tokens · \$0\.50")).first).to_be_visible(
+        timeout=60_000
+    )
+    expect(preview(tab).get_by_role("heading", name="Two")).to_be_visible()
+
+    tab.reload()
+    expect(change).to_contain_text("<h1>Two</h1>")
+    tab.get_by_role("button", name="This turn", exact=True).click()
+    tab.get_by_role("menuitem", name="Undo this turn").click()
+    tab.get_by_role("button", name="Undo it").click()
+    expect(told(tab).get_by_text("Undone", exact=True)).to_be_visible(timeout=60_000)
+    expect(preview(tab).get_by_role("heading", name="One")).to_be_visible(timeout=60_000)
+    assert errors == []
+
+
+def test_a_closed_tab_stops_nothing_and_stop_does(tab: Page, chatting: Chatting) -> None:
+    say(tab, "bash echo first words", "wait for ever")
+    expect(told(tab).get_by_text("first words", exact=True)).to_be_hidden()
+    tab.get_by_role("button", name="bash echo first words").click(timeout=60_000)
+    expect(told(tab).get_by_text("first words", exact=True)).to_be_visible()
+    context = tab.context
+    tab.close()
+
+    again, beside = chatting.open(context.new_page()), chatting.open(context.new_page())
+    for page in (again, beside):
+        expect(page.get_by_role("button", name="bash echo first words")).to_be_visible()
+        expect(told(page).get_by_text("Working…")).to_be_visible()
+    say(again, "say After that.")
+    expect(told(beside).get_by_text("Waits for its turn")).to_be_visible()
+    again.get_by_role("button", name="Stop this turn").click()
+    again.get_by_role("menuitem", name="Stop this, go on with what waits").click()
+    for page in (again, beside):
+        expect(told(page).get_by_text("Stopped. What was done so far is kept.")).to_be_visible()
+        expect(told(page).get_by_text("After that.", exact=True)).to_be_visible(timeout=60_000)
+
+
+def test_a_fork_is_another_conversation_with_the_files_of_then(
+    tab: Page, chatting: Chatting
+) -> None:
+    say(tab, "write index.html <h1>Two</h1>", "say Done.")
+    expect(told(tab).get_by_text("Done.", exact=True)).to_be_visible(timeout=60_000)
+    tab.get_by_role("button", name="This turn", exact=True).click(timeout=60_000)
+    tab.get_by_role("menuitem", name="Fork from before it").click()
+    tab.get_by_role("button", name="Fork", exact=True).click()
+    tab.get_by_role("link", name="Open it").click(timeout=60_000)
+    frame = tab.frame_locator('iframe[title="Live preview"]')
+    expect(frame.get_by_role("heading", name="One")).to_be_visible(timeout=60_000)
+    expect(tab.get_by_role("button", name=re.compile("all conversations"))).to_be_visible()
+
+
+def test_what_the_page_logs_as_an_error_reaches_the_agent(tab: Page, chatting: Chatting) -> None:
+    frame = tab.frame_locator('iframe[title="Live preview"]')
+    expect(frame.get_by_role("heading", name="One")).to_be_visible(timeout=60_000)
+    broken = "<h1>Two</h1><script>setTimeout(() => console.error('the tide is out'))</script>"
+    with tab.expect_request(
+        lambda asked: (
+            asked.url.endswith("/console") and "the tide is out" in (asked.post_data or "")
+        )
+    ):
+        say(tab, f"write index.html {broken}")
+        expect(tab.get_by_role("figure", name=re.compile("write index.html"))).to_be_visible(
+            timeout=60_000
+        )
+        preview(tab)
