@@ -167,3 +167,5 @@ def test_what_the_page_logs_as_an_error_reaches_the_agent(tab: Page, chatting: C
             timeout=60_000
         )
         preview(tab)
+    tab.get_by_role("button", name="Ask the agent to fix").click()
+    expect(tab.get_by_role("textbox", name="Message")).to_have_value(re.compile("the tide is out"))

@@ -68,6 +68,16 @@ function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
   // The chat is in one place only: beside the rest where there is room, else a view of its own.
   const docked = useWide() && chat !== "none";
   const shown = docked && main === "chat" ? "preview" : main;
+  const [wanted, setWanted] = useState<string | null>(null);
+  const panel = (
+    <Chat agent={agent} home={whole.default_branch} wanted={wanted} onTaken={() => setWanted(null)} />
+  );
+
+  function ask(text: string) {
+    setWanted(text);
+    if (!docked) show("chat");
+  }
+
   return (
     <div className="flex h-full flex-col">
       <title>{`${agent.title} · Limpet`}</title>
@@ -94,7 +104,7 @@ function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
             </Tabs.List>
             <div className="flex min-h-0 flex-1 flex-col overflow-hidden border-t border-line bg-raised sm:mx-3 sm:mb-3 sm:rounded-2xl sm:border">
               <Tabs.Content value="preview" forceMount className={pane}>
-                <PreviewPane agent={agent} view={view} />
+                <PreviewPane agent={agent} view={view} onAsk={ask} />
               </Tabs.Content>
               <Tabs.Content value="history" className={pane}>
                 <HistoryPane agent={agent} running={view.box?.state === "running"} />
@@ -104,7 +114,7 @@ function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
               </Tabs.Content>
               {!docked && (
                 <Tabs.Content value="chat" className={pane}>
-                  <Chat agent={agent} home={whole.default_branch} />
+                  {panel}
                 </Tabs.Content>
               )}
             </div>
@@ -112,7 +122,7 @@ function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
         </Tabs.Root>
         {docked && (
           <ChatDock agent={agent.id} side={chat}>
-            <Chat agent={agent} home={whole.default_branch} />
+            {panel}
           </ChatDock>
         )}
       </div>

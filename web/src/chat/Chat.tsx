@@ -10,8 +10,16 @@ const ChatPanel = lazy(() =>
   ),
 );
 
+export type ChatProps = {
+  agent: Agent;
+  home: string;
+  /** A text that is to stand in the box where messages are written, until it was taken there. */
+  wanted: string | null;
+  onTaken: () => void;
+};
+
 /** The conversations with an agent; `home` is the branch that is its own. */
-export function Chat(props: { agent: Agent; home: string }) {
+export function Chat(props: ChatProps) {
   return (
     <Suspense fallback={<p className="grid h-full place-items-center text-muted">Opening the chat…</p>}>
       <ChatPanel {...props} />

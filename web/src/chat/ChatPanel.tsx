@@ -3,9 +3,9 @@ import { getRouteApi } from "@tanstack/react-router";
 import { useState } from "react";
 import { threadsQuery } from "../api/threads.ts";
 import type { Thread } from "../api/threadTypes.ts";
-import type { Agent } from "../api/types.ts";
 import { ErrorText } from "../ui/ErrorText.tsx";
 import { Button } from "../ui/Button.tsx";
+import type { ChatProps } from "./Chat.tsx";
 import { ConversationPane } from "./ConversationPane.tsx";
 import { newId } from "./ids.ts";
 import { ModelsDialog } from "./ModelsDialog.tsx";
@@ -15,7 +15,7 @@ const route = getRouteApi("/$org/agents/$agentId");
 const NEW = "new";
 
 /** The conversations with an agent on the branch that the page shows, one of them open. */
-export function ChatPanel({ agent, home }: { agent: Agent; home: string }) {
+export function ChatPanel({ agent, home, wanted, onTaken }: ChatProps) {
   const { thread: asked } = route.useSearch();
   const navigate = route.useNavigate();
   const list = useInfiniteQuery(threadsQuery(agent.id));
@@ -62,7 +62,7 @@ export function ChatPanel({ agent, home }: { agent: Agent; home: string }) {
   const known = threads.find(({ id }) => id === shown);
   return (
     <section aria-label="Conversation" className="flex h-full min-h-0 flex-col">
-      {listing ? (
+      {listing && wanted === null ? (
         <ThreadList
           agent={agent}
           shown={shown}
@@ -90,6 +90,8 @@ export function ChatPanel({ agent, home }: { agent: Agent; home: string }) {
           exists={named !== null || known !== undefined}
           others={threads.length > (known ? 1 : 0)}
           onList={() => setListing(true)}
+          wanted={wanted}
+          onTaken={onTaken}
           onBegun={begun}
           onNew={() => open(null)}
           onModels={() => setModels(true)}

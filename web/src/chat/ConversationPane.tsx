@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { useCallback, useMemo, useRef } from "react";
+import { useCallback, useEffect, useMemo, useRef } from "react";
 import { ApiError } from "../api/client.ts";
 import { modelsQuery } from "../api/models.ts";
 import type { Thread } from "../api/threadTypes.ts";
@@ -27,6 +27,9 @@ type Props = {
   /** Whether there are others to go to. */
   others: boolean;
   onList: () => void;
+  /** A text that is to stand in the box, until it was taken there. */
+  wanted: string | null;
+  onTaken: () => void;
   onBegun: (thread: Thread) => void;
   onNew: () => void;
   onModels: () => void;
@@ -54,6 +57,14 @@ export function ConversationPane(props: Props) {
     },
     [setDraft],
   );
+  const { wanted, onTaken } = props;
+  useEffect(() => {
+    if (wanted === null) return;
+    setDraft((now) => (now === "" || now.endsWith(wanted) ? wanted : `${now.trimEnd()}\n\n${wanted}`));
+    box.current?.focus();
+    onTaken();
+  }, [wanted, onTaken, setDraft]);
+
   const { mutate: undoIt } = undo;
   const acts: TurnActs = useMemo(
     () => ({ thread: id, mayWrite, busy: running, say: send, reuse, undo: undoIt, models: onModels }),

@@ -5,6 +5,7 @@ import { Mark } from "../ui/Mark.tsx";
 import { addToPageLog } from "../api/useLive.ts";
 import { tellConsole } from "../api/queries.ts";
 import { ConsoleReport } from "./consoleReport.ts";
+import { PageErrors } from "./PageErrors.tsx";
 import { PreviewBar, type Width, WIDTHS } from "./PreviewBar.tsx";
 import { pageMessage, wantsStorage } from "./pageMessages.ts";
 
@@ -18,10 +19,14 @@ type Props = {
   dropped: boolean;
   logsOpen: boolean;
   onLogs: () => void;
+  /** Puts a text into the box where the agent is spoken to. */
+  onAsk: (text: string) => void;
 };
 
+const MOST_ERRORS = 50;
+
 /** The live page. It stays where it is while its server is away for a moment. */
-export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, onLogs }: Props) {
+export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, onLogs, onAsk }: Props) {
   const client = useQueryClient();
   const frame = useRef<HTMLIFrameElement>(null);
   const [width, setWidth] = useState<Width>("desktop");
@@ -30,11 +35,14 @@ export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, o
   const [denied, setDenied] = useState(false);
   const shownAs = `${asked.times}-${reloads}-${url}`;
   const [loaded, setLoaded] = useState("");
+  const [errors, setErrors] = useState<string[]>([]);
   const report = useMemo(() => new ConsoleReport((body) => tellConsole(handle, body)), [handle]);
   const attach = useCallback(
     (element: HTMLIFrameElement | null) => {
       frame.current = element;
-      if (element) report.loaded();
+      if (!element) return;
+      report.loaded();
+      setErrors([]);
     },
     [report],
   );
@@ -46,10 +54,16 @@ export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, o
       const message = pageMessage(event.data);
       if (message?.kind === "navigated") setPath(message.path);
       if (message?.kind === "ready") setDenied(false);
-      if (message?.kind === "left") report.loaded();
+      if (message?.kind === "left") {
+        report.loaded();
+        setErrors([]);
+      }
       if (message?.kind === "said") {
         addToPageLog(client, agent.id, agent.default_branch, message.line);
-        if (message.isError) report.heard(message.text);
+        if (message.isError) {
+          report.heard(message.text);
+          setErrors((now) => [...now, message.text].slice(-MOST_ERRORS));
+        }
         if (wantsStorage(message.line)) setDenied(true);
       }
     }
@@ -112,6 +126,7 @@ export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, o
           allow="clipboard-read; clipboard-write; fullscreen"
         />
       </div>
+      <PageErrors errors={errors} onAsk={onAsk} onClose={() => setErrors([])} />
     </div>
   );
 }

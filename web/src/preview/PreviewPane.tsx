@@ -9,8 +9,10 @@ import { PreviewFrame } from "./PreviewFrame.tsx";
 import { previewState } from "./previewState.ts";
 import { usePreviewUrl } from "./usePreviewUrl.ts";
 
+type Props = { agent: Agent; view: SandboxView; onAsk: (text: string) => void };
+
 /** The live preview, or what stands between here and it, with the logs below. */
-export function PreviewPane({ agent, view }: { agent: Agent; view: SandboxView }) {
+export function PreviewPane({ agent, view, onAsk }: Props) {
   const { box, live } = view;
   const [seenSince, setSeenSince] = useState<string | null>(null);
   const [logs, setLogs] = useState(() => kept(`logs-${agent.id}`) === "open");
@@ -50,6 +52,7 @@ export function PreviewPane({ agent, view }: { agent: Agent; view: SandboxView }
             dropped={state === "dropped"}
             logsOpen={logs}
             onLogs={toggleLogs}
+            onAsk={onAsk}
           />
         ) : (
           !up && <BootScreen agent={agent} view={view} state={state} />

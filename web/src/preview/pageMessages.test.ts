@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { pageMessage, wantsStorage } from "./pageMessages.ts";
+import { askToMend, pageMessage, wantsStorage } from "./pageMessages.ts";
 
 test("the page tells where it is", () => {
   expect(pageMessage({ type: "limpet:navigation", path: "/about?x=1" })).toEqual({
@@ -26,6 +26,12 @@ test("what others say is passed over", () => {
   for (const data of [null, "hi", 7, {}, { type: "other" }, { type: 3 }]) {
     expect(pageMessage(data)).toBeNull();
   }
+});
+
+test("an agent is asked about the newest errors, each once, whatever marks are in them", () => {
+  const asked = askToMend(["old", "a", "b", "c", "```d", "e", "e"]);
+  expect(asked).toContain("\n````\na\nb\nc\n```d\ne\n````\n");
+  expect(askToMend(["x".repeat(9000)]).length).toBeLessThan(800);
 });
 
 test("storage that the browser denies is recognised", () => {

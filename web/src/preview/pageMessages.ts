@@ -34,6 +34,16 @@ function said(level: string, text: string): PageMessage {
   return { kind: "said", line: `\u001b[${isError ? 31 : 33}m${level}\u001b[0m ${text}`, isError, text };
 }
 
+const MOST_ASKED = 5;
+const LONGEST_ASKED = 600;
+
+/** What an agent is asked where the page logs errors: the newest ones, each once. */
+export function askToMend(errors: string[]): string {
+  const shown = [...new Set(errors)].slice(-MOST_ASKED).map((one) => one.slice(0, LONGEST_ASKED));
+  const fence = "`".repeat(Math.max(3, ...[...shown.join("\n").matchAll(/`+/g)].map(([marks]) => marks.length + 1)));
+  return `The page in the preview logs errors:\n\n${fence}\n${shown.join("\n")}\n${fence}\n\nFind out why, and mend it.`;
+}
+
 /** Whether the page failed because the browser keeps nothing for pages inside others. */
 export const wantsStorage = (line: string) =>
   /(local|session)Storage|indexedDB|cookie/i.test(line) && /denied|insecure|SecurityError/i.test(line);
