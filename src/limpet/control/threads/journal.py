@@ -16,7 +16,12 @@ from limpet.control.threads.keys import RunKey, ThreadKey, no_thread
 from limpet.errors import FencedError
 from limpet.harness.events import EVENTS, Event
 
-JOINED: Final = {"text": "part", "thinking": "part", "tool_output": "call"}
+JOINED: Final = {
+    "text": "part",
+    "thinking": "part",
+    "tool_input": "call",
+    "tool_output": "call",
+}
 """Kinds that come in pieces, and the field that says which pieces belong together."""
 MAX_JOINED_CHARS: Final = 256 * 1024
 """Of one event that pieces are joined to; what is longer stays in several."""

@@ -13,10 +13,7 @@ from limpet.harness.events import (
     Event,
     HarnessEvent,
     StateKept,
-    Text,
-    Thinking,
     ToolFinished,
-    ToolOutput,
     ToolStarted,
     Usage,
 )
@@ -124,15 +121,16 @@ class Recorder:
 
 def _follows(last: Event, event: Event) -> bool:
     """Whether both are pieces of one part."""
-    if isinstance(event, Text | Thinking) and isinstance(last, Text | Thinking):
-        return last.kind == event.kind and last.part == event.part
-    if isinstance(event, ToolOutput) and isinstance(last, ToolOutput):
-        return last.call == event.call
-    return False
+    field = JOINED.get(event.kind)
+    return (
+        field is not None
+        and last.kind == event.kind
+        and getattr(last, field) == getattr(event, field)
+    )
 
 
 def _delta(event: Event) -> str:
-    return event.delta if isinstance(event, Text | Thinking | ToolOutput) else ""
+    return str(getattr(event, "delta", ""))
 
 
 def _keep_state(event: StateKept) -> Change:
