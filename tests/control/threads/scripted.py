@@ -22,6 +22,7 @@ from limpet.harness.events import (
     Text,
     Thinking,
     ToolFinished,
+    ToolInput,
     ToolOutput,
     ToolStarted,
     Usage,
@@ -65,6 +66,8 @@ class Scripted:
                 yield Text(part=f"{turn.run}-text", delta=rest)
             elif verb == "think":
                 yield Thinking(part=f"{turn.run}-thought", delta=rest)
+            elif verb == "draft":
+                yield ToolInput(call=f"{turn.run}-draft", name="write", delta=rest)
             elif verb == "wait":
                 arrived, opened = self._gate(rest)
                 arrived.set()

@@ -8,7 +8,15 @@ from limpet.control.db import EMBEDDED_ORG
 from limpet.control.operations.thread_models import Thread, ThreadStop, ThreadUpdate
 from limpet.control.threads.keys import ThreadKey
 from limpet.harness.base import Caps
-from limpet.harness.events import Checkpoint, Notice, RunFinished, Text, ToolFinished
+from limpet.harness.events import (
+    Checkpoint,
+    Notice,
+    RunFinished,
+    Text,
+    Thinking,
+    ToolFinished,
+    ToolInput,
+)
 from limpet.ids import AgentId
 from tests.control.threads.conftest import OWNER, Chat
 
@@ -68,6 +76,18 @@ async def test_numbers_have_no_gaps_while_it_happens_and_joined_pieces_cover_the
         key = ThreadKey(EMBEDDED_ORG, thread.id)
         page, _ = await chat.service.parts.journal.read(key, after=after, limit=1)
         assert page[0].event == Text(part=f"{sent.run}-text", delta=rest)
+
+
+async def test_whatever_comes_in_pieces_is_one_event_for_each_part_in_the_end(chat: Chat) -> None:
+    thread = await chat.thread()
+    await chat.ask(thread, "think a", "think b", "draft {", "draft }", "keep", "draft !", "say c")
+    await chat.settled(thread)
+    told = [
+        (kept.event.kind, kept.event.delta)
+        for kept in await chat.events(thread)
+        if isinstance(kept.event, Text | Thinking | ToolInput)
+    ]
+    assert told == [("thinking", "ab"), ("tool_input", "{}!"), ("text", "c")]
 
 
 async def test_the_agent_reads_the_old_file_after_its_sandbox_was_lost(chat: Chat) -> None:
