@@ -25,4 +25,9 @@ test("a diff is its lines, and the files' names are none of them", () => {
   expect(counted(lines)).toEqual({ added: 2, removed: 2 });
 });
 
+test("where a part begins is said only between parts, or by its name", () => {
+  const kinds = diffLines("@@ -1 +1 @@\n-a\n+b\n@@ -9 +9 @@\n-c\n+d\n").map(({ kind }) => kind);
+  expect(kinds).toEqual(["removed", "added", "place", "removed", "added"]);
+});
+
 test("nothing is no lines", () => expect(diffLines("")).toEqual([]));

@@ -7,7 +7,8 @@ export function diffLines(diff: string): DiffLine[] {
   for (const line of diff.replace(/\n$/, "").split("\n")) {
     if (line.startsWith("@@")) {
       within = true;
-      lines.push({ kind: "place", text: line.replace(/^@@.*?@@ ?/, "") });
+      const text = line.replace(/^@@.*?@@ ?/, "");
+      if (text !== "" || lines.length > 0) lines.push({ kind: "place", text });
     } else if (within && line.startsWith("+")) lines.push({ kind: "added", text: line.slice(1) });
     else if (within && line.startsWith("-")) lines.push({ kind: "removed", text: line.slice(1) });
     else if (within && line.startsWith(" ")) lines.push({ kind: "same", text: line.slice(1) });

@@ -24,6 +24,9 @@ test("what is read aloud has no marks and no code", () => {
   expect(spoken("## Done\n\nIt is **dark** now:\n\n```css\nbody {}\n```\n`ok`")).toBe(
     "Done It is dark now: (code) ok",
   );
+  expect(spoken("> see [the rules](https://x.y/z)\n\n|a|b|\n|-|-:|\n|1|2|\n\n<b>")).toBe(
+    "see the rules a b 1 2 <b>",
+  );
 });
 
 test("a conversation without a title is a new one", () => {

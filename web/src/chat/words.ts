@@ -31,7 +31,9 @@ export function lasted(from: string, to: string): string {
 export const spoken = (markdown: string) =>
   markdown
     .replace(/```[\s\S]*?(```|$)/g, " (code) ")
-    .replace(/[*_`#>|]+/g, "")
+    .replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1")
+    .replace(/^[ \t]*(?:>|#{1,6}[ \t]|\|?[-:| ]{3,}$)/gm, " ")
+    .replace(/[*_`|]+/g, " ")
     .replace(/\s+/g, " ")
     .trim();
 

@@ -6,12 +6,13 @@ type Props = { errors: string[]; onAsk: (text: string) => void; onClose: () => v
 /** The page logs errors: the newest, and the way to have them mended. */
 export function PageErrors({ errors, onAsk, onClose }: Props) {
   const [newest] = errors.slice(-1);
+  const different = new Set(errors).size;
   if (!newest) return null;
   return (
     <div className="flex items-center gap-2.5 border-t border-line bg-bad-wash px-4 py-1.5 text-sm">
       <Icon name="warn" className="size-4 text-bad" />
       <output className="min-w-0 flex-1 truncate font-mono text-xs text-ink" title={newest}>
-        {errors.length > 1 && `${errors.length} errors. `}
+        {different > 1 && `${different} errors. `}
         {newest.split("\n")[0]}
       </output>
       <button
