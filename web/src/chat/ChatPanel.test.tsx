@@ -1,5 +1,5 @@
 // @vitest-environment jsdom
-import { screen, waitFor, within } from "@testing-library/react";
+import { cleanup, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { expect, test } from "vitest";
 import type { Thread, ThreadEvent } from "../api/threadTypes.ts";
@@ -291,4 +291,39 @@ test("ArrowUp brings back what was said last, Escape leaves the box, a draft is 
   await router.navigate({ to: "/$org/agents/$agentId", params: { org: "local", agentId: "agt_1" }, search: { main: "logs" } });
   await router.navigate({ to: "/$org/agents/$agentId", params: { org: "local", agentId: "agt_1" }, search: { main: "chat" } });
   expect((await messageBox()).value).toBe("Make it darker");
+});
+
+test("where there is room the chat stands beside the preview, as wide as it was made", async () => {
+  const all = answers([thread], { [EVENTS]: { body: story(said, begun, answer) } });
+  const { streams } = await show(PAGE, all, { wide: true });
+  expect(await screen.findByText("dark")).toBeTruthy();
+  expect(screen.queryByRole("tab", { name: "Chat" })).toBeNull();
+  expect(screen.getByRole("tab", { name: "Preview" }).getAttribute("aria-selected")).toBe("true");
+  expect(streams.filter(({ what }) => what === EVENTS)).toHaveLength(1);
+  const line = screen.getByRole("separator", { name: "Width of the chat" });
+  const before = Number(line.getAttribute("aria-valuenow"));
+  line.focus();
+  await userEvent.keyboard("{ArrowLeft}{ArrowLeft}{ArrowRight}");
+  expect(Number(line.getAttribute("aria-valuenow"))).toBe(before + 24);
+  cleanup();
+  await show(PAGE, all, { wide: true });
+  const again = await screen.findByRole("separator", { name: "Width of the chat" });
+  expect(Number(again.getAttribute("aria-valuenow"))).toBe(before + 24);
+});
+
+test("a key of a model that is missing is asked for when the server misses it", async () => {
+  const error = { code: "no_model", message: "No model was chosen", hint: "Add a provider." };
+  await show(
+    PAGE,
+    answers([thread], {
+      [EVENTS]: { body: story() },
+      [`POST ${THREADS}/${thread.id}/messages`]: { status: 409, body: { error } },
+      "GET /api/local/model-providers": { body: { providers: [] } },
+    }),
+  );
+  await userEvent.type(await messageBox(), "Hello{Enter}");
+  expect((await screen.findByRole("alert")).textContent).toBe("No model was chosenAdd a provider.");
+  expect((await messageBox()).value).toBe("Hello");
+  await userEvent.click(screen.getByRole("button", { name: "Add a model key" }));
+  expect(await screen.findByRole("dialog", { name: "Add a model key" })).toBeTruthy();
 });

@@ -20,8 +20,9 @@ afterEach(() => {
   }
 });
 
-/** Shows the app at `path`, on a real server on loopback that gives these answers. */
-export async function show(path: string, answers: Answers) {
+/** Shows the app at `path`, on a real server on loopback that gives these answers; `wide`: with
+room for two things side by side. */
+export async function show(path: string, answers: Answers, { wide = false } = {}) {
   const asked: { what: string; query: string; body: unknown }[] = [];
   const streams: { what: string; stream: ServerResponse }[] = [];
   const server = createServer((request, answer) => {
@@ -51,7 +52,11 @@ export async function show(path: string, answers: Answers) {
   const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const real = globalThis.fetch;
   vi.stubGlobal("fetch", (url: string, init: RequestInit) => real(new URL(url, base), init));
-  vi.stubGlobal("matchMedia", () => ({ matches: false, addEventListener() {}, removeEventListener() {} }));
+  vi.stubGlobal("matchMedia", (query: string) => ({
+    matches: wide && query.includes("min-width"),
+    addEventListener() {},
+    removeEventListener() {},
+  }));
   vi.stubGlobal("scrollTo", () => {});
   const router = makeRouter(createMemoryHistory({ initialEntries: [path] }));
   render(<App router={router} />);
