@@ -301,14 +301,14 @@ test("where there is room the chat stands beside the preview, as wide as it was 
   expect(screen.getByRole("tab", { name: "Preview" }).getAttribute("aria-selected")).toBe("true");
   expect(streams.filter(({ what }) => what === EVENTS)).toHaveLength(1);
   const line = screen.getByRole("separator", { name: "Width of the chat" });
-  const before = Number(line.getAttribute("aria-valuenow"));
+  const width = Number(line.getAttribute("aria-valuenow"));
   line.focus();
   await userEvent.keyboard("{ArrowLeft}{ArrowLeft}{ArrowRight}");
-  expect(Number(line.getAttribute("aria-valuenow"))).toBe(before + 24);
+  expect(Number(line.getAttribute("aria-valuenow"))).toBe(width + 24);
   cleanup();
   await show(PAGE, all, { wide: true });
   const again = await screen.findByRole("separator", { name: "Width of the chat" });
-  expect(Number(again.getAttribute("aria-valuenow"))).toBe(before + 24);
+  expect(Number(again.getAttribute("aria-valuenow"))).toBe(width + 24);
 });
 
 test("a key of a model that is missing is asked for when the server misses it", async () => {

@@ -124,9 +124,7 @@ export function ConversationPane(props: Props) {
             >
               <ModelMenu
                 chosen={talk.choice.model}
-                harness={talk.choice.harness}
                 onModel={(model) => talk.choose({ model })}
-                onHarness={(harness) => talk.choose({ harness })}
                 onModels={onModels}
               />
             </Composer>

@@ -1,29 +1,22 @@
 import * as Radix from "@radix-ui/react-dropdown-menu";
 import { useQuery } from "@tanstack/react-query";
 import { modelsQuery } from "../api/models.ts";
-import type { Harness, Model, ModelRef } from "../api/threadTypes.ts";
+import type { Model, ModelRef } from "../api/threadTypes.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { MenuItem } from "../ui/Menu.tsx";
-
-const HARNESSES: { value: Harness; label: string }[] = [
-  { value: "decopilot", label: "Limpet's own" },
-  { value: "claude-code", label: "Claude Code" },
-];
 
 type Props = {
   /** Null: the default one. */
   chosen: ModelRef | null;
-  harness: Harness;
   onModel: (model: ModelRef) => void;
-  onHarness: (harness: Harness) => void;
   onModels: () => void;
 };
 
 const row =
   "flex cursor-pointer items-center gap-2.5 rounded-xl px-3 py-1.5 outline-none data-highlighted:bg-sunken";
 
-/** Which model answers from the next message on, and what drives it. */
-export function ModelMenu({ chosen, harness, onModel, onHarness, onModels }: Props) {
+/** Which model answers from the next message on. */
+export function ModelMenu({ chosen, onModel, onModels }: Props) {
   const { data: models = [] } = useQuery(modelsQuery);
   const shown = chosen?.name ?? models.find(({ is_default }) => is_default)?.name ?? models[0]?.name;
   if (!shown) return null;
@@ -63,13 +56,6 @@ export function ModelMenu({ chosen, harness, onModel, onHarness, onModels }: Pro
                     <Choice key={valueOf(model)} value={valueOf(model)} label={model.name} />
                   ))}
               </Radix.Group>
-            ))}
-          </Radix.RadioGroup>
-          <Radix.Separator className="my-1.5 h-px bg-line" />
-          <Radix.Label className="px-3 pt-1 pb-1 text-xs text-muted">Driven by</Radix.Label>
-          <Radix.RadioGroup value={harness} onValueChange={(value) => onHarness(value as Harness)}>
-            {HARNESSES.map(({ value, label }) => (
-              <Choice key={value} value={value} label={label} />
             ))}
           </Radix.RadioGroup>
           <Radix.Separator className="my-1.5 h-px bg-line" />
