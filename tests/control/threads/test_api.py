@@ -148,6 +148,7 @@ HOSTILE: list[tuple[str, str, Any]] = [
     ("POST", "/threads", {"agent_id": "{agent}", "branch": "../main"}),
     ("POST", "/threads", {"agent_id": "{agent}", "branch": "-f"}),
     ("POST", "/threads", {"agent_id": "{agent}", "harness": "shell"}),
+    ("POST", "/threads", {"agent_id": "{agent}", "harness": "claude-code"}),
     ("POST", "/threads", {"agent_id": "{agent}", "title": "a\nb"}),
     ("POST", "/threads", {"agent_id": "{agent}", "unknown": 1}),
     ("POST", "/threads", {"agent_id": "{agent}", "model": {"provider_id": "x y", "name": "m"}}),

@@ -19,12 +19,17 @@ HARNESSES: Harnesses = {
 }
 
 
-def harness_of(harnesses: Harnesses, name: str) -> Harness:
-    """A harness, ready for a run; `InvalidInputError` when this server has none of that name."""
+def require_harness(harnesses: Harnesses, name: str) -> Callable[[], Harness]:
+    """What makes the harness; `InvalidInputError` when this server has none of that name."""
     make = harnesses.get(name)
     if make is None:
         raise InvalidInputError(
             f"There is no harness {name!r} here",
             hint=f"There are: {', '.join(sorted(harnesses)) or 'none'}.",
         )
-    return make()
+    return make
+
+
+def harness_of(harnesses: Harnesses, name: str) -> Harness:
+    """A harness, ready for a run; `InvalidInputError` when this server has none of that name."""
+    return require_harness(harnesses, name)()

@@ -26,6 +26,7 @@ from limpet.control.operations.thread_models import (
     ThreadStop,
     ThreadUpdate,
 )
+from limpet.control.threads.harnesses import require_harness
 from limpet.control.threads.journal import add_events, locked
 from limpet.control.threads.keys import NotYoursError, RunKey, RunningError, ThreadKey, no_thread
 from limpet.control.threads.parts import ThreadParts
@@ -129,6 +130,7 @@ class ThreadService:
         `ConflictError` when the id is another thread's.
         """
         org = identity.org
+        require_harness(self.parts.harnesses, wanted.harness or DEFAULT_HARNESS)
         if wanted.model is not None:
             await self.parts.providers.resolve(org, wanted.model)
         thread = wanted.id or new_id("thrd")
@@ -166,6 +168,7 @@ class ThreadService:
             if "model" in said:
                 _choose_model(row, wanted.model)
             if wanted.harness is not None:
+                require_harness(self.parts.harnesses, wanted.harness)
                 row.harness = wanted.harness
             if wanted.archived is not None:
                 row.archived = wanted.archived
