@@ -84,8 +84,11 @@ def end(daemon: DaemonProcess) -> int:
 
 
 def test_it_is_process_one_and_reaps_what_is_left_to_it(init: DaemonProcess) -> None:
-    told = init.post("/bash", {"command": "cat /proc/1/cmdline; for i in 1 2 3; do (setsid sh -c "
-                                          "'sleep 0.1; echo gone > gone-'$i &); done"})  # fmt: skip
+    # The command goes on until they have left its group, which ends with it.
+    leave = "(setsid sh -c 'touch left-'$i'; sleep 0.1; echo gone > gone-'$i &)"
+    all_left = "until [ -e left-1 ] && [ -e left-2 ] && [ -e left-3 ]; do :; done"
+    command = f"cat /proc/1/cmdline; for i in 1 2 3; do {leave}; done; {all_left}"
+    told = init.post("/bash", {"command": command})
     assert "limpet.daemon" in told["stdout"]
     repo = init.workspace / "repo"
     poll_until("the orphans to end", lambda: len(list(repo.glob("gone-*"))) == 3)
