@@ -1,6 +1,5 @@
 """A real service: SQLite, the host runner with real daemons, a local store that can break."""
 
-import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,16 +199,6 @@ class Box:
         return await self.service.start(
             EMBEDDED_ORG, self.agent, None, hold=hold, without_snapshot=without_snapshot
         )
-
-    async def start_settled(self) -> None:
-        """Start, and wait for the end of what the daemon sets up: it counts as work."""
-        await self.start()
-        client = (await self.service.reach_row(await self.row())).client
-        while True:
-            health = await client.health()
-            if health.configured and health.running is None and not health.pending:
-                return
-            await asyncio.sleep(0.01)
 
     async def outcome(self, **options: Any) -> str:
         """Start, and what that did with the workspace."""

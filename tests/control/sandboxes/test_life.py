@@ -79,7 +79,7 @@ async def test_what_was_saved_comes_home_after_an_eviction(box: Box) -> None:
 
 
 async def test_the_next_save_has_the_last_one_as_its_parent(box: Box) -> None:
-    await box.start_settled()
+    await box.start()
     await box.write("a.txt", "one")
     first = await box.save()
     await box.write("a.txt", "two")
@@ -211,7 +211,7 @@ async def test_a_failed_last_save_refuses_the_stop_unless_forced(box: Box) -> No
 
 
 async def test_a_failed_last_save_stops_nothing_from_ending_when_all_is_saved(box: Box) -> None:
-    await box.start_settled()
+    await box.start()
     await box.write("a.txt", "work")
     await box.save()
     box.house.store.down = True
