@@ -166,10 +166,10 @@ async def test_without_slirp_an_open_one_reaches_it_through_the_proxy(data_dir: 
             "test $(curl -sS -m 9 -o /dev/null -w %{http_code} http://169.254.169.254/)"
             " = 403 && echo not 000",
         )
+        assert [entry["allowed"] for entry in log_of(data_dir)] == [True, False]
     finally:
         await runner.delete(SANDBOX.handle)
         await runner.close()
-    assert [entry["allowed"] for entry in log_of(data_dir)] == [True, False]
 
 
 async def test_a_listed_policy_lets_registries_through_and_tells_of_the_rest(
@@ -186,10 +186,18 @@ async def test_a_listed_policy_lets_registries_through_and_tells_of_the_rest(
         assert await shell(found, "npm view is-number version > /dev/null 2>&1 && echo found") == (
             "found\n"
         )
-    allowed = {(entry["host"], entry["allowed"]) for entry in log_of(data_dir)}
+        entries = log_of(data_dir)
+    allowed = {(entry["host"], entry["allowed"]) for entry in entries}
     assert ("example.org", False) in allowed
     assert any(through for _, through in allowed)
-    assert all(entry["at"] for entry in log_of(data_dir))
+    assert all(entry["at"] for entry in entries)
+
+
+async def test_the_log_goes_with_the_sandbox(data_dir: Path) -> None:
+    async with sandbox(data_dir, EgressPolicy.of("listed")) as (_, found):
+        await shell(found, "curl -sS -m 9 http://example.org/")
+        assert log_of(data_dir)
+    assert not list((data_dir / "runner" / "egress").iterdir())
 
 
 async def test_without_registries_they_are_refused_too(data_dir: Path) -> None:

@@ -327,6 +327,8 @@ class DockerBackend:
     async def set_aside(self, handle: Handle) -> Finish:
         """Delete the sandbox's volume, at once: it cannot be renamed."""
         await self._engine.remove_volume(self._names.volume(handle))
+        if self._egress is not None:
+            await self._egress.forget(handle)
 
         async def finish() -> None:
             return

@@ -17,6 +17,7 @@ import anyio.to_thread
 from limpet.errors import RunnerError
 from limpet.ids import Handle
 from limpet.runners.egress import EgressPolicy, Network
+from limpet.runners.egress_proxy import EgressLog
 from limpet.runners.network import (
     PROXY_PORT,
     Joined,
@@ -70,6 +71,10 @@ class ContainerEgress:
         serving = self._serving.pop(handle, None)
         if serving is not None:
             await serving.close()
+
+    async def forget(self, handle: Handle) -> None:
+        """Take the log of a container away that is gone for good."""
+        await anyio.to_thread.run_sync(EgressLog(self._logs / f"{handle}.jsonl").delete)
 
     async def close(self) -> None:
         """End every connection."""

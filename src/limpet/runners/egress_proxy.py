@@ -69,12 +69,21 @@ class EgressLog:
     def __init__(self, file: Path) -> None:
         self._file = file
 
+    def delete(self) -> None:
+        """Take the log away, with what came before it. Blocks."""
+        for file in (self._file, self._older):
+            file.unlink(missing_ok=True)
+
+    @property
+    def _older(self) -> Path:
+        return self._file.with_name(self._file.name + ".1")
+
     def write(self, **fields: object) -> None:
         """Append one line; a disk that is full is no reason to end a connection."""
         line = json.dumps({"at": round(time.time(), 3), **fields}, ensure_ascii=False) + "\n"
         with contextlib.suppress(OSError):
             if self._file.exists() and self._file.stat().st_size > LOG_BYTES:
-                self._file.replace(self._file.with_name(self._file.name + ".1"))
+                self._file.replace(self._older)
             with open(os.open(self._file, _APPEND, 0o600), "a") as out:  # noqa: PTH123
                 out.write(line)
 

@@ -29,6 +29,7 @@ from limpet.runners.daemons import (
 )
 from limpet.runners.deletion import delete_tree
 from limpet.runners.egress import EgressPolicy
+from limpet.runners.egress_proxy import EgressLog
 from limpet.runners.launch import Launcher
 from limpet.runners.limits import Limiter, Limits
 from limpet.runners.processes import is_alive
@@ -266,6 +267,7 @@ class HostBackend:
     async def set_aside(self, handle: Handle) -> Finish:
         """Move the sandbox's root out of the way; what this gives deletes it."""
         trash = await anyio.to_thread.run_sync(self._move_to_trash, self.root(handle))
+        await anyio.to_thread.run_sync(EgressLog(self._egress_logs / f"{handle}.jsonl").delete)
 
         async def finish() -> None:
             if trash is not None:
