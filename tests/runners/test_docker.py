@@ -173,6 +173,7 @@ async def test_closed_egress_has_no_way_out(docker_place: DockerPlace, listening
 
 async def test_a_list_of_hosts_is_kept_by_a_proxy_that_logs_also_after_an_adoption(
     docker_place: DockerPlace,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     options = EnsureOptions(egress=EgressPolicy.of("listed", ["nowhere.invalid"]))
     async with runner_of(docker_place) as runner:
@@ -188,10 +189,12 @@ async def test_a_list_of_hosts_is_kept_by_a_proxy_that_logs_also_after_an_adopti
             await check_list(adopted)
         finally:
             await again.close()
-    log = docker_place.data_dir / f"runner/egress/{HANDLE}.jsonl"
-    judged = {(entry["host"], entry["allowed"]) for entry in map(json.loads, log.open())}
+        assert "nothing leads out" not in caplog.text, "the first server holds the proxy's port"
+        log = docker_place.data_dir / f"runner/egress/{HANDLE}.jsonl"
+        judged = {(entry["host"], entry["allowed"]) for entry in map(json.loads, log.open())}
     assert ("example.org", False) in judged
     assert any(allowed for _, allowed in judged)
+    assert not log.exists(), "it goes with the sandbox"
 
 
 async def check_list(found: Provisioned) -> None:

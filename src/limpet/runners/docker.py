@@ -354,6 +354,8 @@ class DockerBackend:
         except EngineError as error:
             _log.warning("the sandboxes' networks stay: %s", error.message)
         finally:
+            if self._egress is not None:
+                await self._egress.close()
             await self._engine.close()
 
     def _variables(self, policy: EgressPolicy) -> dict[str, str]:
