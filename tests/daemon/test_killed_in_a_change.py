@@ -6,6 +6,7 @@ how often each (`make faults-kill`), SEED repeats a run.
 """
 
 import contextlib
+import fnmatch
 import hashlib
 import os
 import random
@@ -282,17 +283,25 @@ def killed_in_the_middle(workspace: Path, change: Change, delay_s: float, victim
 
 
 def leftovers(workspace: Path) -> list[str]:
-    """Locks and temporary files, wherever they lie."""
+    """Locks and temporary files, wherever they lie; the daemon may be clearing them meanwhile."""
     root = workspace.parent
-    found = [str(path) for path in root.rglob(".limpet-*")]
+    git_folder = workspace / "repo" / ".git"
+    found = named(root, ".limpet-*")
     found += [str(path) for path in (root / "staging").iterdir()]
     found += [str(path) for path in (root / "scratch").iterdir() if path.name != "cache"]
     found += [str(path) for path in root.glob("state/git-change*")]
     found += [str(path) for path in root.glob("state/moving-*")]
-    git_folder = workspace / "repo" / ".git"
-    found += [str(path) for path in git_folder.rglob("*.lock")]
-    found += [str(path) for path in git_folder.rglob("tmp_*")]
-    return found
+    return found + named(git_folder, "*.lock") + named(git_folder, "tmp_*")
+
+
+def named(folder: Path, pattern: str) -> list[str]:
+    """What below a folder has such a name. Folders that go while they are walked are passed over,
+    which `Path.rglob` does not."""
+    return [
+        f"{parent}/{name}"
+        for parent, folders, files in os.walk(folder)
+        for name in fnmatch.filter([*folders, *files], pattern)
+    ]
 
 
 @pytest.mark.parametrize("name", CHANGES)

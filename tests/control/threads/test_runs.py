@@ -1,12 +1,14 @@
 """Runs over real sandboxes: what is told, kept, stopped, capped and gone on with."""
 
 import asyncio
+from typing import cast
 
 import pytest
 
 from limpet.control.db import EMBEDDED_ORG
 from limpet.control.operations.thread_models import Thread, ThreadStop, ThreadUpdate
 from limpet.control.threads.keys import ThreadKey
+from limpet.errors import InvalidInputError
 from limpet.harness.base import Caps
 from limpet.harness.events import (
     Checkpoint,
@@ -273,8 +275,15 @@ async def test_a_thread_of_an_agent_without_a_source_has_a_branch_of_its_own(cha
     assert (await ended(chat, thread)).how == "done"
 
 
-async def test_a_harness_that_is_not_there_is_said(chat: Chat) -> None:
+async def test_a_harness_that_is_not_there_cannot_be_chosen(chat: Chat) -> None:
     thread = await chat.thread()
-    await chat.service.update(OWNER, ThreadUpdate(thread_id=thread.id, harness="acp"))
+    with pytest.raises(InvalidInputError, match="no harness 'acp'"):
+        await chat.service.update(OWNER, ThreadUpdate(thread_id=thread.id, harness="acp"))
+    assert (await chat.view(thread)).harness == "decopilot"
+
+
+async def test_a_harness_that_is_gone_is_said_when_it_should_run(chat: Chat) -> None:
+    thread = await chat.thread()
+    cast(dict[str, object], chat.service.parts.harnesses).clear()
     await chat.ask(thread, "say x")
-    assert "no harness 'acp'" in ((await ended(chat, thread)).error or "")
+    assert "no harness 'decopilot'" in ((await ended(chat, thread)).error or "")
