@@ -5,7 +5,9 @@ from typing import Any
 from tests.cli.conftest import AGENT, Cli
 from tests.sdk.wire import Wire, error
 
-KEPT: dict[str, Any] = {"last": 10, "hours": 24, "days": 30, "source": "server"}
+KEPT: dict[str, Any] = {
+    "last": 10, "hours": 24, "days": 30, "turns": 200, "source": "server"
+}  # fmt: skip
 PRUNED: dict[str, Any] = {
     "snapshots": 40, "condemned_snapshots": 3, "condemned_objects": 2, "condemned_bytes": 5_000_000,
     "spared": 1, "deleted_snapshots": 4, "deleted_objects": 6, "deleted_bytes": 7_000_000,

@@ -51,7 +51,13 @@ async def test_the_store_tells_what_it_holds_and_what_goes(
     agent = await app.agent(title="one")
     status, none = await app.api("GET", "/store/stats")
     assert (status, none["snapshots"], none["last_prune"]) == (200, 0, None)
-    assert none["retention"] == {"last": 2, "hours": 0, "days": 30, "source": "server"}
+    assert none["retention"] == {
+        "last": 2,
+        "hours": 0,
+        "days": 30,
+        "turns": 200,
+        "source": "server",
+    }
     await saves(app, agent, 5)
     _, cached = await app.api("GET", "/store/stats")
     _, stats = await app.api("GET", "/store/stats?fresh=true")
@@ -78,12 +84,15 @@ async def test_an_agent_says_for_itself_what_is_kept(app: LiveApp) -> None:
     await saves(app, other, 4)
     where = {"agent_id": agent["id"]}
     status, kept = await app.api("POST", "/retention", {**where, "last": 4})
-    assert (status, kept) == (200, {"last": 4, "hours": 0, "days": 30, "source": "agent"})
+    assert (status, kept) == (
+        200,
+        {"last": 4, "hours": 0, "days": 30, "turns": 200, "source": "agent"},
+    )
     _, did = await app.api("POST", "/store/prune", {"dry_run": True})
     assert did["condemned_snapshots"] == 2
-    await app.api("POST", "/retention", {"last": 3, "days": 0})
+    await app.api("POST", "/retention", {"last": 3, "days": 0, "turns": 7})
     _, kept = await app.api("GET", f"/retention?agent_id={other['id']}")
-    assert kept == {"last": 3, "hours": 0, "days": 0, "source": "org"}
+    assert kept == {"last": 3, "hours": 0, "days": 0, "turns": 7, "source": "org"}
     _, did = await app.api("POST", "/store/prune", {"dry_run": True})
     assert did["condemned_snapshots"] == 1
     _, kept = await app.api("POST", "/retention", {**where, "reset": True})

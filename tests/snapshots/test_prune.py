@@ -33,6 +33,7 @@ from limpet.snapshots.prune import (
 from limpet.snapshots.repository import Saved, SnapshotRepository
 from limpet.snapshots.retention import RetentionPolicy
 from limpet.snapshots.reuse import PackGoneError
+from limpet.snapshots.snapshot_names import TurnNote
 from limpet.snapshots.stored_heads import stored_head_key
 from limpet.stores.keys import TEMPLATES_ORG, head_key, pack_key
 from limpet.stores.local import LocalStore
@@ -182,6 +183,26 @@ async def test_naming_a_condemned_snapshot_spares_it(past: Past) -> None:
     assert (told.spared, told.deleted_snapshots) == (1, 1)
     await past.comes_back(*old)
     assert await past.repository.find(REF, gone[0].snapshot) is None
+
+
+async def test_what_turns_named_goes_by_their_rule_and_a_person_s_name_spares_it(
+    past: Past,
+) -> None:
+    heads = [await past.save({"n": b"%d" % n}, after=n) for n in range(5)]
+    for number, (head, _) in enumerate(heads[:4], 1):
+        note = TurnNote("before", number, "thrd_1", f"run_{number}", "user_1")
+        await past.repository.names.give(REF, head.snapshot, f"Before turn {number}", note)
+    past.grow_older(DAY)
+    two = RetentionPolicy(last=1, hours=0, days=0, turns=2)
+    assert (await past.prune(two)).condemned_snapshots == 2
+    await past.repository.names.give(REF, heads[1][0].snapshot, "a person's")
+    past.grow_older(DAY)
+    told = await past.prune(two)
+    assert (told.deleted_snapshots, told.spared) == (1, 1)
+    left = [head.snapshot for head in await past.repository.history(REF)]
+    assert sorted(left) == sorted(head.snapshot for head, _ in heads[1:])
+    for head, tree in heads[1:]:
+        await past.comes_back(head, tree)
 
 
 async def test_what_people_delete_goes_although_retention_would_keep_it(past: Past) -> None:

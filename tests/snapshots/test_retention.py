@@ -1,5 +1,6 @@
 """Which snapshots are kept."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +14,9 @@ from limpet.snapshots.retention import Dated, RetentionPolicy, retained
 
 NOW = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 REF = BranchRef(OrgId("org"), AgentId("agent"), Branch("main"))
-POLICIES = st.builds(RetentionPolicy, st.integers(1, 12), st.integers(0, 48), st.integers(0, 40))
+POLICIES = st.builds(
+    RetentionPolicy, st.integers(1, 12), st.integers(0, 48), st.integers(0, 40), st.integers(0, 9)
+)
 
 
 def dated(*ages: timedelta, named: frozenset[int] = frozenset()) -> list[Dated]:
@@ -49,14 +52,23 @@ def test_the_newest_and_what_is_named_or_in_use_is_always_kept(
 ) -> None:
     used = {one.snapshot for one in history[::7]}
     named = [
-        Dated(o.ref, o.lineage, o.generation, o.snapshot, o.created_at, o.generation % 5 == 0)
-        for o in history
+        replace(one, named=one.generation % 5 == 0, of_turn=one.generation % 3 == 0)
+        for one in history
     ]
     kept = retained(named, policy, NOW, keep=used)
     assert used <= kept
     assert {one.snapshot for one in named if one.named} <= kept
     newest = sorted(named, key=lambda one: one.generation)[-policy.last :]
     assert {one.snapshot for one in newest} <= kept
+    of_turns = [one.snapshot for one in named if one.of_turn]
+    assert set(of_turns[max(0, len(of_turns) - policy.turns) :]) <= kept
+
+
+def test_snapshots_of_turns_beyond_the_last_are_kept_as_any_other() -> None:
+    old = dated(*(timedelta(days=90 + n) for n in range(20)))
+    of_turns = [replace(one, of_turn=one.generation % 2 == 0) for one in old]
+    kept = retained(of_turns, RetentionPolicy(last=1, hours=24, days=30, turns=3), NOW)
+    assert sorted(kept) == ["s-16", "s-18", "s-20"]
 
 
 @given(HISTORIES, POLICIES, st.lists(st.integers(0, 86400 * 3), max_size=8))
@@ -76,7 +88,9 @@ def test_a_clock_that_was_ahead_costs_no_snapshot() -> None:
     assert len(retained(ahead, RetentionPolicy(last=1, hours=24, days=30), NOW)) == 3
 
 
-@pytest.mark.parametrize("told", [{"last": 0}, {"hours": -1}, {"days": 1e9}, {"last": True}])
+@pytest.mark.parametrize(
+    "told", [{"last": 0}, {"hours": -1}, {"days": 1e9}, {"last": True}, {"turns": -1}]
+)
 def test_what_cannot_be_kept_is_refused(told: dict[str, int]) -> None:
     with pytest.raises(InvalidInputError, match=next(iter(told))):
         RetentionPolicy.from_dict(told)

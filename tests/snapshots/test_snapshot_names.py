@@ -8,7 +8,7 @@ import pytest
 from limpet.ids import AgentId, Branch, OrgId, SnapshotId
 from limpet.snapshots.condemned import CondemnedObjects
 from limpet.snapshots.lineage import BranchRef
-from limpet.snapshots.snapshot_names import UNREADABLE, SnapshotNames
+from limpet.snapshots.snapshot_names import UNREADABLE, GivenName, SnapshotNames, TurnNote
 from limpet.stores.keys import condemned_key, name_key
 from limpet.stores.local import LocalStore
 
@@ -26,14 +26,14 @@ async def test_the_last_name_given_is_the_one_and_can_be_taken_away(tmp_path: Pa
     await names.give(REF, ONE, "before the move")
     await names.give(REF, ONE, "after it")
     await names.give(REF, OTHER, None)
-    assert await names.of_branch(REF) == {ONE: "after it", OTHER: None}
+    assert await names.of_branch(REF) == {ONE: GivenName("after it"), OTHER: GivenName(None)}
     elsewhere = BranchRef(ORG, REF.agent, Branch("feature"))
     assert await names.of_branch(elsewhere) == {}
     await names.give(elsewhere, ONE, "other")
-    assert await names.of_branch(REF) == {ONE: "after it", OTHER: None}
+    assert await names.of_branch(REF) == {ONE: GivenName("after it"), OTHER: GivenName(None)}
     await names.forget(REF, ONE)
     await names.forget(elsewhere, ONE)
-    assert await names.of_org(ORG) == {OTHER: None}
+    assert await names.of_org(ORG) == {OTHER: GivenName(None)}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,28 @@ async def test_the_last_name_given_is_the_one_and_can_be_taken_away(tmp_path: Pa
 async def test_a_damaged_name_still_names(tmp_path: Path, body: bytes) -> None:
     store = LocalStore(tmp_path)
     await store.put(name_key(ORG, REF.agent, REF.branch, ONE), body)
-    assert await SnapshotNames(store).of_org(ORG) == {ONE: UNREADABLE}
+    assert await SnapshotNames(store).of_org(ORG) == {ONE: GivenName(UNREADABLE)}
+
+
+TURN = TurnNote("before", 3, "thrd_1", "run_1", "user_1", "c0ffee")
+
+
+async def test_a_name_says_which_turn_gave_it(tmp_path: Path) -> None:
+    names = SnapshotNames(LocalStore(tmp_path))
+    await names.give(REF, ONE, "Before turn 3", TURN)
+    assert await names.of_branch(REF) == {ONE: GivenName("Before turn 3", TURN)}
+    await names.give(REF, ONE, "mine now")
+    assert await names.of_branch(REF) == {ONE: GivenName("mine now")}
+
+
+@pytest.mark.parametrize(
+    "turn", ["7", "[]", "{}", '{"when": "during"}', '{"when": "before", "number": "three"}']
+)
+async def test_a_turn_that_makes_no_sense_leaves_a_person_s_name(tmp_path: Path, turn: str) -> None:
+    store = LocalStore(tmp_path)
+    body = f'{{"version": 1, "name": "x", "turn": {turn}}}'.encode()
+    await store.put(name_key(ORG, REF.agent, REF.branch, ONE), body)
+    assert await SnapshotNames(store).of_org(ORG) == {ONE: GivenName("x")}
 
 
 async def test_records_tell_what_goes_and_since_when(tmp_path: Path) -> None:

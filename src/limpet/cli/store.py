@@ -77,13 +77,17 @@ def retention(
         int | None, typer.Option(help="Of so many last hours keep one an hour.")
     ] = None,
     days: Annotated[int | None, typer.Option(help="Of so many last days keep one a day.")] = None,
+    turns: Annotated[
+        int | None, typer.Option(help="Keep the last so many from before and after a turn.")
+    ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Back to what holds for all.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
     """Show or change how many snapshots of each branch are kept.
 
-    Snapshots with a name are kept until they are deleted, and so is the newest of each branch.
+    Snapshots that people named are kept until they are deleted, and so is the newest of each
+    branch. Turns whose snapshots are gone cannot be undone any more.
 
     Examples: limpet store retention --last 20; limpet store retention "My app" --days 90
     """
@@ -91,13 +95,14 @@ def retention(
         found = find_agent(limpet, agent) if agent else None
         agent_id = found["id"] if found else None
         before = limpet.store.retention(agent_id)
-        if reset or any(value is not None for value in (last, hours, days)):
+        if reset or any(value is not None for value in (last, hours, days, turns)):
             if any(
                 wanted is not None and wanted < kept
                 for wanted, kept in (
                     (last, before["last"]),
                     (hours, before["hours"]),
                     (days, before["days"]),
+                    (turns, before["turns"]),
                 )
             ):
                 confirm(
@@ -106,7 +111,7 @@ def retention(
                     yes=yes,
                 )
             before = limpet.store.set_retention(
-                agent_id, last=last, hours=hours, days=days, reset=reset
+                agent_id, last=last, hours=hours, days=days, turns=turns, reset=reset
             )
     if json:
         print_json(before)
@@ -129,8 +134,10 @@ def _sentence(kept: "Retention") -> str:
         told.append(f"one an hour for {kept['hours']} hours")
     if kept["days"]:
         told.append(f"one a day for {kept['days']} days")
+    if kept["turns"]:
+        told.append(f"the last {kept['turns']} from before and after turns")
     who = {"server": "as the server is set", "org": "for this org", "agent": "for this agent"}
-    return f"{', '.join(told)}, and what has a name ({who[kept['source']]})"
+    return f"{', '.join(told)}, and what people named ({who[kept['source']]})"
 
 
 def _pruned(told: "Pruned") -> list[str]:

@@ -19,7 +19,7 @@ from limpet.runners.docker_container import DockerOptions
 from limpet.runners.egress import EgressMode, networks_of
 from limpet.runners.limits import Limits
 from limpet.runners.network import NetworkSettings, ports_of
-from limpet.snapshots.retention import MAX_DAYS, MAX_HOURS, MAX_LAST, RetentionPolicy
+from limpet.snapshots.retention import MAX_DAYS, MAX_HOURS, MAX_LAST, MAX_TURNS, RetentionPolicy
 
 DEFAULT_PORT = 7070
 PREFIX = "LIMPET_"
@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     retention_last: int = Field(default=10, ge=1, le=MAX_LAST)
     retention_hours: int = Field(default=24, ge=0, le=MAX_HOURS)
     retention_days: int = Field(default=30, ge=0, le=MAX_DAYS)
+    retention_turns: int = Field(default=200, ge=0, le=MAX_TURNS)
     """What is kept of each branch, where org and agent say nothing else: the last snapshots, one an
     hour of so many hours, one a day of so many days."""
     pack_cache_bytes: int = Field(default=4 << 30, ge=0)
@@ -214,7 +215,9 @@ class Settings(BaseSettings):
     @property
     def retention(self) -> RetentionPolicy:
         """What is kept where nobody says anything else."""
-        return RetentionPolicy(self.retention_last, self.retention_hours, self.retention_days)
+        return RetentionPolicy(
+            self.retention_last, self.retention_hours, self.retention_days, self.retention_turns
+        )
 
     @property
     def sqlite_path(self) -> Path:

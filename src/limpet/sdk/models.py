@@ -95,6 +95,17 @@ class MadeFrom(TypedDict):
     snapshot_id: str
 
 
+class TurnOf(TypedDict):
+    """The turn of a thread that a snapshot shows the workspace before or after."""
+
+    when: Literal["before", "after"]
+    number: int
+    thread: str
+    run: str
+    author: str
+    commit: str | None
+
+
 class Snapshot(TypedDict):
     """One immutable state of a workspace; a condemned one is kept after all by a name."""
 
@@ -108,6 +119,7 @@ class Snapshot(TypedDict):
     created_at: str
     reason: str
     name: str | None
+    turn: TurnOf | None
     receipt: Receipt | None
     size_bytes: int
     stored_bytes: int

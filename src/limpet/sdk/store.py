@@ -11,6 +11,7 @@ class Retention(TypedDict):
     last: int
     hours: int
     days: int
+    turns: int
     source: Literal["server", "org", "agent"]
 
 
@@ -82,9 +83,12 @@ class Store:
         last: int | None = None,
         hours: int | None = None,
         days: int | None = None,
+        turns: int | None = None,
         reset: bool = False,
     ) -> Retention:
         """Keep this from now on; what is None stays as it is."""
-        said = {"agent_id": agent_id, "last": last, "hours": hours, "days": days}
+        said = {
+            "agent_id": agent_id, "last": last, "hours": hours, "days": days, "turns": turns
+        }  # fmt: skip
         body = {name: value for name, value in said.items() if value is not None}
         return cast(Retention, self._line.send("POST", "/retention", {**body, "reset": reset}))

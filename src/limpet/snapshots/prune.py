@@ -23,7 +23,7 @@ from limpet.snapshots.faults import reach
 from limpet.snapshots.lineage import Head
 from limpet.snapshots.retention import Dated, RetentionPolicy, by_lineage, retained
 from limpet.snapshots.reuse import awake_or_asleep_s
-from limpet.snapshots.snapshot_names import SnapshotNames, name_of
+from limpet.snapshots.snapshot_names import GivenNames, SnapshotNames, is_kept_by_people, turn_of
 from limpet.snapshots.stored_heads import heads_folder, is_head_key, read_heads
 from limpet.snapshots.tars import stored_tar_key
 from limpet.stores.base import SandboxStore, StoredObject
@@ -145,7 +145,7 @@ class _Prune:
         self._on_progress = on_progress
         self._condemned = CondemnedObjects(store, org)
         self._names = SnapshotNames(store)
-        self._given: dict[SnapshotId, str | None] = {}
+        self._given: GivenNames = {}
         self._records: list[Condemned] = []
         self._expired: set[str] = set()
         self._store_now_s = 0.0
@@ -203,7 +203,8 @@ class _Prune:
                 head.generation,
                 head.snapshot,
                 head.created_at,
-                name_of(head, self._given) is not None,
+                named=is_kept_by_people(head, self._given),
+                of_turn=turn_of(head, self._given) is not None,
             )
         needed = self._heads.needed
         if head.packed is None:

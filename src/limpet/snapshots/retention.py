@@ -1,7 +1,8 @@
 """Which snapshots are kept: the last ones, fewer of those of today, fewer still of this month.
 
 Pure. A snapshot that people named is kept until they delete it, and so is the newest of each
-lineage: a side lineage holds work that waits for somebody to say what shall become of it.
+lineage: a side lineage holds work that waits for somebody to say what shall become of it. Of those
+that agents' turns named, the last ones are kept, so that these turns can be undone.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,22 +17,25 @@ from limpet.snapshots.lineage import BranchRef, Lineage
 MAX_LAST: Final = 10_000
 MAX_HOURS: Final = 24 * 366
 MAX_DAYS: Final = 366 * 100
+MAX_TURNS: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
     """How many snapshots of a lineage are kept: the `last` ones whatever their age (at least 1);
     of the last `hours` hours the newest of each hour, of the last `days` days that of each day, in
-    UTC.
+    UTC; and of those that show the workspace before or after an agent's turn, the last `turns`.
     """
 
     last: int = 10
     hours: int = 24
     days: int = 30
+    turns: int = 200
 
     def __post_init__(self) -> None:
         for name, least, most in (
             ("last", 1, MAX_LAST), ("hours", 0, MAX_HOURS), ("days", 0, MAX_DAYS),
+            ("turns", 0, MAX_TURNS),
         ):  # fmt: skip
             told = getattr(self, name)
             if type(told) is not int or not least <= told <= most:
@@ -58,6 +62,9 @@ class Dated:
     snapshot: SnapshotId
     created_at: datetime
     named: bool
+    """By a person."""
+    of_turn: bool = False
+    """Named by a turn."""
 
 
 def retained(
@@ -74,6 +81,8 @@ def retained(
     newest_first = sorted(snapshots, key=lambda one: one.generation, reverse=True)
     kept = {one.snapshot for one in newest_first if one.named or one.snapshot in keep}
     kept |= {one.snapshot for one in newest_first[: policy.last]}
+    of_turns = [one.snapshot for one in newest_first if one.of_turn]
+    kept |= set(of_turns[: policy.turns])
     for count, length in (
         (policy.hours, timedelta(hours=1)),
         (policy.days, timedelta(days=1)),

@@ -1,6 +1,7 @@
 """Undo, fork, export and import, over real sandboxes."""
 
 import json
+import subprocess
 from typing import Any
 
 import pytest
@@ -14,13 +15,16 @@ from limpet.control.operations.thread_models import (
     ThreadUndo,
 )
 from limpet.control.sandboxes.events import SandboxKey
+from limpet.control.sandboxes.service import SnapshotSource
 from limpet.control.threads import transfer, turning
 from limpet.control.threads.keys import NotYoursError, RunningError
 from limpet.control.threads.parts import sandbox_key
 from limpet.control.threads.prompts import UNDONE
+from limpet.control.threads.turning import NoCheckpointError
 from limpet.errors import InvalidInputError, NotFoundError
 from limpet.harness.events import Text
-from limpet.ids import handle_for
+from limpet.ids import SnapshotId, handle_for
+from limpet.snapshots.stored_heads import stored_head_key
 from tests.control.threads.conftest import OTHER, OWNER, Chat
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +63,37 @@ async def test_undo_without_a_turn_undoes_one_after_the_other(chat: Chat) -> Non
         assert await chat.box.read("page.txt") == f"{word}\n"
     await chat.ask(thread, "say on")
     assert chat.harness.turns[-1].prompt == f"{UNDONE}\n\nsay on"
+
+
+async def test_snapshots_say_which_turn_they_are_of(chat: Chat) -> None:
+    thread, runs = await three_turns(chat)
+    shown = {one.id: one for one in await chat.box.snapshots()}
+    told = await chat.service.runs(EMBEDDED_ORG, thread.id)
+    first = shown[told[0].checkpoint_before or ""].turn
+    assert first is not None
+    assert (first.when, first.number, first.thread, first.run) == ("before", 1, thread.id, runs[0])
+    assert first.author == OWNER.user
+    repo = await chat.box.root() / "workspace" / "repo"
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=repo, check=True, capture_output=True, text=True
+    )
+    assert first.commit == head.stdout.strip()
+    assert [shown[run.checkpoint_after or ""].turn is not None for run in told] == [True] * 3
+
+
+async def test_a_turn_whose_snapshot_is_gone_is_not_undone_and_says_so(chat: Chat) -> None:
+    thread, runs = await three_turns(chat)
+    gone = (await chat.service.runs(EMBEDDED_ORG, thread.id))[1].checkpoint_before
+    source = SnapshotSource(chat.box.key.agent, chat.box.key.branch, SnapshotId(gone or ""))
+    head = await chat.house.service.find_snapshot(EMBEDDED_ORG, source)
+    await chat.house.store.delete(stored_head_key(head))
+    with pytest.raises(NoCheckpointError, match="not kept any more"):
+        await turning.undo(chat.service, OWNER, ThreadUndo(thread_id=thread.id, run=runs[1]))
+    with pytest.raises(NoCheckpointError, match="not kept any more"):
+        await turning.fork(
+            chat.service, OWNER, ThreadFork(thread_id=thread.id, run=runs[1], when="before")
+        )
+    assert await chat.box.read("page.txt") == "three\n"
 
 
 async def test_nothing_is_undone_while_a_run_goes_on_nor_by_somebody_else(chat: Chat) -> None:

@@ -213,8 +213,20 @@ class MadeFromInfo(Output):
     snapshot_id: str
 
 
+class TurnInfo(Output):
+    """The workspace before or after a thread's turn; turns are counted from 1."""
+
+    when: Literal["before", "after"]
+    number: int
+    thread: str
+    run: str
+    author: str
+    commit: str | None
+    """What the repository stood at."""
+
+
 class Snapshot(Output):
-    """One immutable state of a workspace. A *named* one is kept until it is deleted."""
+    """One immutable state of a workspace. One that people *named* is kept until it is deleted."""
 
     id: str
     agent_id: str
@@ -226,6 +238,8 @@ class Snapshot(Output):
     created_at: datetime
     reason: str
     name: str | None
+    turn: TurnInfo | None
+    """The turn that named it, where no person did; the last of these are kept (`retention`)."""
     receipt: ReceiptInfo | None
     size_bytes: int
     stored_bytes: int

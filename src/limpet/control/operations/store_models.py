@@ -7,7 +7,7 @@ from pydantic import Field
 
 from limpet.control.operations.models import AgentIdText
 from limpet.control.operations.shapes import Input, Output
-from limpet.snapshots.retention import MAX_DAYS, MAX_HOURS, MAX_LAST
+from limpet.snapshots.retention import MAX_DAYS, MAX_HOURS, MAX_LAST, MAX_TURNS
 
 
 class StoreStatsOf(Input):
@@ -55,11 +55,13 @@ class LastPrune(Output):
 
 class Retention(Output):
     """What is kept of each branch: the `last` snapshots, of the last `hours` hours one an hour, of
-    the last `days` days one a day; what has a name, until it is deleted. `source` says it."""
+    the last `days` days one a day, of those before and after agents' turns the last `turns`; what
+    people named, until it is deleted. `source` says it."""
 
     last: int
     hours: int
     days: int
+    turns: int
     source: Literal["server", "org", "agent"]
 
 
@@ -103,9 +105,12 @@ class RetentionSet(Input):
     last: int | None = Field(default=None, ge=1, le=MAX_LAST)
     hours: int | None = Field(default=None, ge=0, le=MAX_HOURS)
     days: int | None = Field(default=None, ge=0, le=MAX_DAYS)
+    turns: int | None = Field(default=None, ge=0, le=MAX_TURNS)
     reset: bool = False
 
     def changes(self) -> dict[str, Any]:
-        """Those of the three that are said."""
-        told = {"last": self.last, "hours": self.hours, "days": self.days}
+        """Those of the four that are said."""
+        told = {
+            "last": self.last, "hours": self.hours, "days": self.days, "turns": self.turns
+        }  # fmt: skip
         return {name: value for name, value in told.items() if value is not None}

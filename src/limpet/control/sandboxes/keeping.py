@@ -16,7 +16,7 @@ from limpet.errors import ConflictError, InvalidInputError
 from limpet.ids import AgentId, OrgId, SnapshotId
 from limpet.snapshots.lineage import LEGACY_GENERATION
 from limpet.snapshots.repository import MAIN, Head
-from limpet.snapshots.snapshot_names import MAX_NAME_LENGTH, name_of
+from limpet.snapshots.snapshot_names import MAX_NAME_LENGTH, TurnNote, name_of
 from limpet.snapshots.stored_heads import stored_head_key
 
 log = structlog.get_logger(__name__)
@@ -61,12 +61,17 @@ class Keeping:
             await self._forget_deletion(head)
         self._parts.on_change(key)
 
-    async def name_if_unnamed(self, key: SandboxKey, snapshot: SnapshotId, name: str) -> None:
-        """Keep the snapshot under this name, unless it has one already."""
+    async def note_turn(
+        self, key: SandboxKey, snapshot: SnapshotId, name: str, turn: TurnNote
+    ) -> None:
+        """Keep the snapshot under this name as long as turns are kept, unless it has one."""
         head = await self._history.one(key, snapshot)
         given = await self._parts.repository.names.of_branch(ref_of(key))
-        if name_of(head, given) is None:
-            await self.name(key, snapshot, name)
+        if name_of(head, given) is not None:
+            return
+        await self._parts.repository.names.give(ref_of(key), snapshot, checked_name(name), turn)
+        await self._forget_deletion(head)
+        self._parts.on_change(key)
 
     async def delete(self, key: SandboxKey, snapshot: SnapshotId) -> None:
         """Condemn the snapshot; `SnapshotInUseError` while something stands on it. Again is fine.

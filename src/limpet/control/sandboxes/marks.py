@@ -7,7 +7,13 @@ from datetime import datetime
 from limpet.ids import SnapshotId
 from limpet.snapshots.condemned import GRACE, Condemned, Why
 from limpet.snapshots.repository import BranchRef, Head, SnapshotRepository
-from limpet.snapshots.snapshot_names import GivenNames, name_of
+from limpet.snapshots.snapshot_names import (
+    GivenNames,
+    TurnNote,
+    is_kept_by_people,
+    name_of,
+    turn_of,
+)
 from limpet.snapshots.stored_heads import stored_head_key
 
 
@@ -36,9 +42,14 @@ class Marks:
         """The snapshot's name as it is now."""
         return name_of(head, self.names)
 
+    def turn_of(self, head: Head) -> TurnNote | None:
+        """The turn that named the snapshot, where one did."""
+        return turn_of(head, self.names)
+
     def doom_of(self, head: Head) -> Doom | None:
-        """What awaits the snapshot; None when it stays: prune spares what is named or in use."""
-        if head.snapshot in self.in_use or self.name_of(head) is not None:
+        """What awaits the snapshot; None when it stays: prune spares what people named, and
+        what is in use."""
+        if head.snapshot in self.in_use or is_kept_by_people(head, self.names):
             return None
         return self.dooms.get(stored_head_key(head))
 

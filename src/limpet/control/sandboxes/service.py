@@ -53,6 +53,7 @@ from limpet.errors import LimpetError, NotFoundError
 from limpet.ids import AgentId, Branch, Handle, OrgId, SnapshotId
 from limpet.runners.base import Runner
 from limpet.snapshots.repository import Head, SaveReason, SnapshotRepository
+from limpet.snapshots.snapshot_names import TurnNote
 
 log = structlog.get_logger(__name__)
 
@@ -280,10 +281,12 @@ class SandboxService:
         self.looking.forget_stored(key)
         return await self.snapshot(org, source.agent, source.branch, source.snapshot)
 
-    async def keep_snapshot(self, org: OrgId, source: SnapshotSource, name: str) -> None:
-        """Keep a snapshot: under its own name or, where it has none, under this one."""
+    async def note_turn(
+        self, org: OrgId, source: SnapshotSource, name: str, turn: TurnNote
+    ) -> None:
+        """Note which turn a snapshot shows, and name it so, unless it has a name already."""
         key = await self.key(org, source.agent, source.branch)
-        await self._keeping.name_if_unnamed(key, source.snapshot, name)
+        await self._keeping.note_turn(key, source.snapshot, name, turn)
         self.looking.forget_stored(key)
 
     async def delete_snapshot(self, org: OrgId, source: SnapshotSource) -> Snapshot:

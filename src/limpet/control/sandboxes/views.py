@@ -11,6 +11,7 @@ from limpet.control.operations.models import (
     RestoreOutcome,
     Sandbox,
     Snapshot,
+    TurnInfo,
 )
 from limpet.control.sandboxes.marks import NO_MARKS, Marks
 from limpet.errors import LimpetError
@@ -33,7 +34,7 @@ def snapshot_of(
     head: Head, *, is_head: bool, marks: Marks = NO_MARKS, adoptable: bool = False
 ) -> Snapshot:
     """A snapshot as the API shows it. `is_head`: it is what the next start would restore."""
-    doom, made_from = marks.doom_of(head), head.made_from
+    doom, made_from, turn = marks.doom_of(head), head.made_from, marks.turn_of(head)
     return Snapshot(
         id=head.snapshot,
         agent_id=head.ref.agent,
@@ -45,6 +46,7 @@ def snapshot_of(
         created_at=head.created_at,
         reason=head.reason,
         name=marks.name_of(head),
+        turn=TurnInfo.model_validate(turn) if turn else None,
         receipt=receipt_of(head.receipt),
         size_bytes=head.size_bytes,
         stored_bytes=stored_bytes(head),

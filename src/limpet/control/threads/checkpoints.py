@@ -1,5 +1,5 @@
-"""The workspace before and after a turn, as named snapshots. Where nothing changed since the last
-snapshot, that one is it."""
+"""The workspace before and after a turn, as snapshots with a note of it. Where nothing changed
+since the last snapshot, that one is it."""
 
 import re
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from typing import Final, Literal
 
 import structlog
 
+from limpet.control.db import RunRow
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.saving import NothingToSaveError
 from limpet.control.sandboxes.service import SandboxService, SnapshotSource
 from limpet.errors import LimpetError
 from limpet.ids import SnapshotId
 from limpet.runners.daemon_client import DaemonClient
-from limpet.snapshots.snapshot_names import MAX_NAME_LENGTH
+from limpet.snapshots.snapshot_names import MAX_NAME_LENGTH, TurnNote
 
 log = structlog.get_logger(__name__)
 
@@ -31,9 +32,11 @@ class Taken:
 
 
 async def checkpoint(
-    sandboxes: SandboxService, key: SandboxKey, when: When, *, turn: int, prompt: str
+    sandboxes: SandboxService, key: SandboxKey, when: When, *, run: RunRow, author: str
 ) -> Taken | None:
     """The workspace as it is now, kept under the turn's name; None when there is nothing in it.
+
+    `author` is who sent the turn's message.
 
     Raises what a save raises.
     """
@@ -47,7 +50,9 @@ async def checkpoint(
     except NothingToSaveError:
         return None
     source = SnapshotSource(key.agent, key.branch, SnapshotId(saved.id))
-    await sandboxes.keep_snapshot(key.org, source, checkpoint_name(when, turn, prompt))
+    note = TurnNote(when, run.position, run.thread_id, run.id, author, commit)
+    name = checkpoint_name(when, run.position, run.prompt)
+    await sandboxes.note_turn(key.org, source, name, note)
     return Taken(saved.id, commit)
 
 

@@ -264,7 +264,11 @@ class Execution:
         run = self._claimed.run
         try:
             taken = await checkpoint(
-                self._parts.sandboxes, self._sandbox, when, turn=run.position, prompt=run.prompt
+                self._parts.sandboxes,
+                self._sandbox,
+                when,
+                run=run,
+                author=self._claimed.thread.created_by,
             )
         except FencedError:
             raise

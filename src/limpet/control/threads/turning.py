@@ -16,7 +16,7 @@ from limpet.control.threads.service import ThreadService
 from limpet.control.threads.views import threads_of
 from limpet.errors import ConflictError, NotFoundError
 from limpet.harness.events import Notice
-from limpet.ids import AgentId, Branch, SnapshotId, new_id
+from limpet.ids import AgentId, Branch, OrgId, SnapshotId, new_id
 
 MAX_TITLE: Final = 240
 _UNFINISHED: Final = ("queued", "running")
@@ -37,10 +37,9 @@ async def undo(threads: ThreadService, identity: Identity, wanted: ThreadUndo) -
     async with parts.database.session() as session:
         row = await threads.own(session, identity, wanted.thread_id)
         run = await threads.idle_run(session, row, wanted.run)
-    before = _checkpoint(run, "before")
-    restored = await parts.sandboxes.restore(
-        key.org, AgentId(row.agent_id), Branch(row.branch), before
-    )
+    source = SnapshotSource(AgentId(row.agent_id), Branch(row.branch), _checkpoint(run, "before"))
+    await _require(threads, key.org, source, "before")
+    restored = await parts.sandboxes.restore(key.org, source.agent, source.branch, source.snapshot)
     async with parts.database.session() as session:
         row = await locked(session, key)
         later = await session.scalars(
@@ -83,13 +82,9 @@ async def fork(threads: ThreadService, identity: Identity, wanted: ThreadFork) -
     if to is None and not agent.has_source:
         to = check_branch(f"thread:{thread}")
     agent_id = AgentId(agent.id)
-    made = await parts.sandboxes.fork(
-        org,
-        SnapshotSource(agent_id, Branch(source.branch), _checkpoint(run, wanted.when)),
-        agent_id,
-        to,
-        name=wanted.name,
-    )
+    begun = SnapshotSource(agent_id, Branch(source.branch), _checkpoint(run, wanted.when))
+    await _require(threads, org, begun, wanted.when)
+    made = await parts.sandboxes.fork(org, begun, agent_id, to, name=wanted.name)
     async with parts.database.session() as session:
         row = ThreadRow(
             org_id=org,
@@ -119,6 +114,17 @@ def _checkpoint(run: RunRow, when: str) -> SnapshotId:
             hint="The history of the branch shows what there is.",
         )
     return SnapshotId(kept)
+
+
+async def _require(threads: ThreadService, org: OrgId, source: SnapshotSource, when: str) -> None:
+    """`NoCheckpointError` when retention has let the snapshot go."""
+    try:
+        await threads.parts.sandboxes.find_snapshot(org, source)
+    except NotFoundError as error:
+        raise NoCheckpointError(
+            f"The workspace {when} this turn is not kept any more",
+            hint="`limpet store retention --turns` says how many are.",
+        ) from error
 
 
 async def _copy(session: AsyncSession, source: ThreadRow, to: ThreadRow, last: int) -> int:
