@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WEB_SOURCES := $(shell find web/src web/public web/*.ts web/*.json web/index.html -type f 2>/dev/null)
 SEED ?= $(shell date +%s)
-JOBS ?= 2
+JOBS ?= 4
 
 .PHONY: $(shell grep -hoE '^[a-z-]+:' Makefile | tr -d :)
 help: ## List the targets
@@ -79,7 +79,7 @@ daemon-alone: setup-dev ## The wheel's daemon in an empty environment, with what
 	$(BIN)/python -m tests.daemon_alone
 
 test: check test-servers ## Everything that must hold before a commit, in under 20 minutes
-	$(BIN)/pytest -n $(JOBS) --dist loadfile -m 'not fault and not engine_fault and not preview and not docker' $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not fault and not engine_fault and not preview and not docker' $(PYTEST_ARGS)
 
 runners: setup-dev ## Every behaviour of every runner: host, bubblewrap, Docker (an engine and an image of its own)
 	$(BIN)/python -m tests.runners $(PYTEST_ARGS)

@@ -16,6 +16,8 @@ from bench.snapshots.report import RESTIC, TAR, ZSTD, Measured, bars, write
 from bench.snapshots.tools import Tar
 from bench.snapshots.workspaces import Workspace, make
 
+pytestmark = pytest.mark.long
+
 
 def measured(**seconds: float) -> Measured:
     """A run in which everything took a second but what is told."""

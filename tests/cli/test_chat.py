@@ -15,7 +15,7 @@ import pytest
 
 from tests.control.threads.test_kill import Server, served
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 KEY = "sk-secret-of-the-tests"
 
 

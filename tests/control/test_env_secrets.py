@@ -19,7 +19,7 @@ from limpet.control.secrets import UnsealError
 from limpet.ids import AgentId, OrgId, UserId
 from tests.control.live_app import LiveApp
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 VALUE = "sk-live/0123456789+é"
 LOCAL = OrgId("local")

@@ -21,6 +21,8 @@ import pytest
 
 from limpet.control.listening import listen
 
+pytestmark = pytest.mark.long
+
 
 def environ(data_dir: Path, **more: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("LIMPET_", "SANDBOX_"))}

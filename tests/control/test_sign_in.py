@@ -12,7 +12,7 @@ from limpet.control.db import EMBEDDED_ORG, EMBEDDED_USER, ApiKeyRow, SessionRow
 from limpet.control.db.models import utc_now
 from tests.control.live_app import LiveApp, live_app
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
 async def test_the_sign_in_link_gives_a_careful_cookie_and_leads_home(live: LiveApp) -> None:

@@ -9,6 +9,8 @@ import urllib3
 
 from tests.daemon_process import TOKEN, DaemonProcess
 
+pytestmark = pytest.mark.long
+
 SIZE = 3 * 1024**3
 BLOCK = bytes(range(256)) * 8192
 MOST_MB = 60

@@ -27,7 +27,7 @@ from tests.daemon_process import DaemonProcess
 from tests.gitserver import git
 from tests.live import poll_until
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.long]
 
 KILLS = int(os.environ.get("KILLS", "1"))
 SEED = int(os.environ.get("SEED", "1"))

@@ -10,6 +10,8 @@ from tests.daemon_process import DaemonProcess
 from tests.gitserver import git
 from tests.live import poll_until
 
+pytestmark = pytest.mark.long
+
 FOLDERS, PER_FOLDER = 250, 200
 FILES = FOLDERS * PER_FOLDER
 

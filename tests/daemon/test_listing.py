@@ -17,6 +17,8 @@ from limpet.snapshots.kernel import exchange
 from tests.daemon_process import DaemonProcess
 from tests.live import poll_until
 
+pytestmark = pytest.mark.long
+
 ODD = b"caf\xe9 \xff.txt"
 SENT = "caf\U0010f7e9 \U0010f7ff.txt"
 

@@ -13,7 +13,7 @@ import pytest
 import urllib3
 from playwright.sync_api import BrowserContext, FrameLocator, Locator, Page, expect
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(240)]
 SERVER = Path(__file__).with_name("chatting_server.py")
 PAGE = "<!doctype html><title>Page</title><h1>One</h1>"
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.live import LiveLimpet
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(420)]
 HEADLINE = "Something good starts here."
 
 

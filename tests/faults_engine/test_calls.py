@@ -6,6 +6,8 @@ import pytest
 
 from tests.faults_engine import calls
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.timeout(200)
 def test_promises_hold_whichever_call_kills_or_fails() -> None:

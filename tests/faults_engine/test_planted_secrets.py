@@ -38,6 +38,8 @@ from tests.faults_engine.suites import Suite
 from tests.gitserver import GitServer
 from tests.live import QUIET_SAVER, CommandFailedError, LiveLimpet, poll_until
 
+pytestmark = pytest.mark.long
+
 SUITE = Suite("planted secrets")
 DICE = random.Random(SUITE.seed)
 TRUSTED = (

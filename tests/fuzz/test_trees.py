@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,8 @@ from limpet.snapshots.tree import delete_tree, walk
 from tests.snapshots.engine import Engine
 from tests.snapshots.test_ignore_rules import rules
 from tests.snapshots.trees import Folder, build, describe, scratch_folder, trees
+
+pytestmark = pytest.mark.long
 
 EXAMPLES = int(os.environ.get("LIMPET_FUZZ_EXAMPLES", "25"))
 many = settings(

@@ -10,6 +10,8 @@ from tests.fuzz_daemon.clients import CLIENTS, Client
 from tests.fuzz_daemon.running import Fuzzed, fuzzed_daemon
 from tests.fuzz_daemon.schema import fuzz
 
+pytestmark = pytest.mark.long
+
 SEED = 5
 
 

@@ -13,7 +13,7 @@ from tests.matrix.__main__ import chosen
 from tests.matrix.journey import PROJECTS, Journey
 from tests.matrix.rows import ROWS
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from tests.live import QUIET_SAVER, LiveLimpet, differences, walk
 from tests.runners.engine import DockerEngine
 from tests.runners.places import DockerPlace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.docker, pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 
 def test_a_web_app_in_a_container_comes_home_after_kill_9(

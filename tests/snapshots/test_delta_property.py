@@ -5,6 +5,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,10 +13,13 @@ from tests.snapshots.edits import Edit, carry_out, rounds
 from tests.snapshots.saves import Saves, State
 from tests.snapshots.trees import Description, Folder, build, describe, scratch_folder, trees
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = int(os.environ.get("LIMPET_FUZZ_EXAMPLES", "200"))
 many = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[*HealthCheck], derandomize=False
 )
+several = settings(many, max_examples=max(60, EXAMPLES // 4))
 LEFT_OUT = (b"tmp", b".limpet-root")
 
 
@@ -39,7 +43,7 @@ def test_a_tree_is_saved_bit_for_bit(tree: Folder) -> None:
         assert not again.sent_trees
 
 
-@many
+@several
 @given(rounds, st.data())
 def test_save_after_save_a_delta_is_what_a_full_read_is(
     every: list[list[Edit]], data: st.DataObject

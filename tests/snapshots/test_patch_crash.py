@@ -18,6 +18,8 @@ from tests.snapshots.packed_trees import save_folder
 from tests.snapshots.places import mount, workspace_in
 from tests.snapshots.trees import Description, File, Folder, Hard, Link, build, describe
 
+pytestmark = pytest.mark.long
+
 OLD = Folder({
     b"repo": Folder({
         b"src": Folder({b"a.txt": File(b"old a"), b"deep": Folder({b"b": File(b"b")}, 0o555)}),

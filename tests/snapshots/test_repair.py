@@ -36,6 +36,8 @@ from tests.snapshots.engine import REF, Engine, objects
 from tests.snapshots.golden import listing
 from tests.snapshots.trees import Description, describe, scratch_folder
 
+pytestmark = pytest.mark.long
+
 SHORT_OR_FULL = [False, pytest.param(True, marks=pytest.mark.engine_fault)]
 
 

@@ -26,6 +26,8 @@ from tests.snapshots.trees import (
     trees,
 )
 
+pytestmark = pytest.mark.long
+
 TREE = Folder({
     b"d": Folder({b"f": File(b"x" * 5000), b"e": File(), b"l": Link(b"f"), b"g": File(b"one")}),
     b"hard": Hard(b"d/f"), b"holey": File(segments=[(8192, b"y")], size=100_000),

@@ -6,7 +6,7 @@ from limpet.control.saver import Saver, SaverRules
 from limpet.errors import LimpetError, StoreUnavailableError
 from tests.control.sandboxes.conftest import Box, House
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
 async def with_lost_work(box: Box) -> str:

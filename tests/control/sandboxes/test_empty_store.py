@@ -6,7 +6,7 @@ from limpet.errors import NotFoundError, StoreUnavailableError
 from tests.control.sandboxes.conftest import Box, House
 from tests.control.sandboxes.test_history import foreign_tar, pieces
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
 def move_store_away(house: House) -> None:

@@ -18,7 +18,7 @@ from limpet.snapshots.check import check
 from limpet.stores.keys import TEMPLATES_ORG, safe_org
 from tests.control.sandboxes.conftest import Box, House
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 SERVER = """
 const http = require("http");
 require("fs").appendFileSync("started.txt", "x");

@@ -15,7 +15,7 @@ import pytest
 
 from tests.control.threads.following import tab
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 SERVER = Path(__file__).with_name("scripted_server.py")
 
 

@@ -28,6 +28,8 @@ from tests.daemon_process import DaemonProcess
 from tests.gitserver import GitServer
 from tests.live import poll_until
 
+pytestmark = pytest.mark.long
+
 
 def bring_up(daemon: DaemonProcess, repo: Path, server_js: str = SERVER_JS, **more: Any) -> None:
     """A workspace with an app that has nothing to install."""

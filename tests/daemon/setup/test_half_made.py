@@ -14,6 +14,8 @@ from tests.daemon.setup.conftest import StartDaemon
 from tests.daemon.setup.projects import configure, lifecycle, setup_log, wait_phase
 from tests.gitserver import GitServer, git
 
+pytestmark = pytest.mark.long
+
 SHIM = """\
 #!/bin/sh
 echo x >> {folder}/calls

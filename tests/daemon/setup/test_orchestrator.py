@@ -28,6 +28,8 @@ from tests.daemon_process import DaemonProcess
 from tests.gitserver import GitServer, git
 from tests.live import poll_until
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(
     ("queue", "step", "after"),
