@@ -5,13 +5,76 @@ import difflib
 import os
 import re
 import signal
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from limpet.harness.tools import Changed, Edit, Ended, PageState, Said, ToolFailedError
+from limpet.harness.base import ModelError
+from limpet.harness.tools import (
+    Changed,
+    Edit,
+    Ended,
+    Folders,
+    ModelGateway,
+    PageState,
+    Said,
+    Spent,
+    ToolFailedError,
+)
 
 MOST_BYTES = 1_000_000
+
+
+@dataclass
+class FolderProcess:
+    """A `PipedProcess` of this machine."""
+
+    process: asyncio.subprocess.Process
+    said: bytearray = field(default_factory=bytearray)
+
+    async def send(self, data: bytes) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(data)
+            await self.process.stdin.drain()
+        except OSError as error:
+            raise ToolFailedError("The process has ended.") from error
+
+    async def end_input(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    async def output(self) -> AsyncIterator[bytes]:
+        assert self.process.stdout is not None
+        while piece := await self.process.stdout.read(65536):
+            yield piece
+
+    async def listen(self) -> None:
+        assert self.process.stderr is not None
+        while piece := await self.process.stderr.read(65536):
+            self.said = (self.said + piece)[-16384:]
+
+    def errors(self) -> str:
+        return self.said.decode(errors="replace")
+
+    async def wait(self) -> int:
+        return await self.process.wait()
+
+
+@dataclass
+class StraightGateway:
+    """A `ModelGateway` that lets everything through: a scripted server's own address and key."""
+
+    url: str
+    token: str
+    refusal: str | None = None
+
+    def spent(self) -> Spent:
+        return Spent()
+
+    def refused(self) -> str | None:
+        return self.refusal
 
 
 @dataclass
@@ -23,6 +86,7 @@ class FolderTools:
     shells: list[int] = field(default_factory=list)
     tasks: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
     snapshots: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    models: ModelGateway | None = None
 
     def _at(self, path: str) -> Path:
         at = (self.folder / path).resolve()
@@ -177,6 +241,45 @@ class FolderTools:
         for name, content in self.snapshots[snapshot].items():
             (self.folder / name).write_bytes(content)
         return f"The workspace is as it was in {snapshot}."
+
+    async def folders(self) -> Folders:
+        return Folders(repo=str(self.folder), home=str(self.folder.parent / "home"))
+
+    @asynccontextmanager
+    async def process(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None
+    ) -> AsyncIterator[FolderProcess]:
+        home = (await self.folders()).home
+        Path(home).mkdir(exist_ok=True)
+        pipe = asyncio.subprocess.PIPE
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                cwd=self.folder,
+                env={"PATH": os.environ["PATH"], "HOME": home, **(env or {})},
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolFailedError(f"{argv[0]}: {error.strerror}") from error
+        self.shells.append(process.pid)
+        piped = FolderProcess(process)
+        listening = asyncio.create_task(piped.listen())
+        try:
+            yield piped
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            await listening
+
+    @asynccontextmanager
+    async def gateway(self) -> AsyncIterator[ModelGateway]:
+        if self.models is None:
+            raise ModelError("This provider's protocol cannot be handed through.")
+        yield self.models
 
 
 def lives(group: int) -> bool:

@@ -4,7 +4,8 @@ Paths are relative to the repository's folder. A failure that the model can do s
 `ToolFailedError` whose words are meant for it; whatever else is raised ends the run.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -60,6 +61,76 @@ class PageState:
     screenshot_png: bytes | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where things lie, as absolute paths that the sandbox's own processes see."""
+
+    repo: str
+    home: str
+
+
+class PipedProcess(Protocol):
+    """A process in the sandbox whose standard input and output are ours, byte for byte."""
+
+    async def send(self, data: bytes) -> None:
+        """Put bytes into its standard input; waits while it takes none in.
+
+        Raises `ToolFailedError` when it has ended or the sandbox is gone.
+        """
+        ...
+
+    async def end_input(self) -> None:
+        """Close its standard input."""
+        ...
+
+    def output(self) -> AsyncIterator[bytes]:
+        """Pieces of its standard output, until it ends; cut anywhere. Followed once."""
+        ...
+
+    def errors(self) -> str:
+        """The last of what it wrote to standard error, at most some 16 KiB."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait until it has ended; its code, as a shell tells it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a run's gateway has let through so far."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cost_usd: float | None = None
+
+
+class ModelGateway(Protocol):
+    """The run's model, reached from inside its sandbox with a token that is worth nothing else.
+
+    It speaks the provider's own protocol at `url`, for the model that was chosen; a request
+    for another model is answered by the chosen one.
+    """
+
+    @property
+    def url(self) -> str:
+        """Base address without a trailing slash, such as `http://127.0.0.1:40123`."""
+        ...
+
+    @property
+    def token(self) -> str:
+        """What the provider's key is elsewhere: `x-api-key`, or a bearer token."""
+        ...
+
+    def spent(self) -> Spent: ...
+
+    def refused(self) -> str | None:
+        """Why the gateway lets nothing more through (a cap of the run), for people; or None."""
+        ...
+
+
 class SandboxTools(Protocol):
     """The sandbox of one run: the one whose preview the user looks at."""
 
@@ -103,4 +174,25 @@ class SandboxTools(Protocol):
 
     async def roll_back(self, snapshot: str) -> str:
         """The workspace as it was in that snapshot, the present saved first; words about it."""
+        ...
+
+    # -- what runs inside on a harness' behalf ---------------------------------------------------
+
+    async def folders(self) -> Folders: ...
+
+    def process(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[PipedProcess]:
+        """A process in the repository's folder, ended with all that it started on leaving.
+
+        It ends as well when the control plane dies. Raises `ToolFailedError` on entering where the
+        program is not there.
+        """
+        ...
+
+    def gateway(self) -> AbstractAsyncContextManager[ModelGateway]:
+        """The run's model for processes in the sandbox, as long as it is entered.
+
+        Raises `ModelError` on entering where the provider's protocol cannot be handed through.
+        """
         ...
