@@ -149,7 +149,7 @@ async def test_a_daemon_that_trickles_its_json_is_unreachable_after_the_time_out
 
 
 async def test_an_endless_json_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("limpet.runners.daemon_client.MAX_JSON_BYTES", MIB)
+    monkeypatch.setattr("limpet.runners.daemon_answers.MAX_JSON_BYTES", MIB)
 
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -132,6 +132,16 @@ class Child:
         if not self.ended:
             signal_group(self.pid, number)
 
+    def take_pipes(self) -> tuple[int, int]:
+        """Its standard input and output, from now on the caller's to read, write and close."""
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        taken = os.dup(self._popen.stdin.fileno()), os.dup(self._popen.stdout.fileno())
+        self._popen.stdin.close()
+        self._popen.stdout.close()
+        self._popen.stdin = self._popen.stdout = None
+        return taken
+
     def close(self) -> None:
         """Let go of the pipes."""
         for pipe in (self._popen.stdin, self._popen.stdout, self._popen.stderr):

@@ -17,6 +17,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from starlette.websockets import WebSocket
+
 from limpet.console import outlive_readers
 from limpet.daemon import (
     after_kill,
@@ -123,7 +125,7 @@ async def _serve(
             ctx,
             health=status_routes.health_route(),
             routes=all_routes(ctx),
-            sockets={"/pty/": terminals.attach},
+            sockets={"/pty/": terminals.attach, "/pipe": _pipe},
             preview=preview,
         )
         server = Server(app)
@@ -146,6 +148,12 @@ async def _serve(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads that still read or delete are not waited for
+
+
+async def _pipe(ctx: DaemonContext, ws: WebSocket, rest: str) -> None:
+    from limpet.daemon import pipes
+
+    await pipes.serve(ctx, ws, rest)
 
 
 def all_routes(ctx: DaemonContext) -> list[Route]:

@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,13 +170,30 @@ class Reaper:
 async def end_all(*, whole_namespace: bool, spare: frozenset[int] = frozenset()) -> int:
     """Kill every process of the sandbox but this one, until none is left; how many there were.
 
+    With `whole_namespace` everything but pid 1 and we is theirs, else all our descendants.
+    `TimeoutError` when some cannot be ended.
+    """
+    return await _end(lambda: _theirs(whole_namespace=whole_namespace, spare=spare))
+
+
+async def end_started(leader: int, marker: str) -> int:
+    """Kill what a child of ours started, itself among it; how many processes there were.
+
+    That is its session, all below it, and whoever of our descendants has `marker` (NAME=value) in
+    its environment. `TimeoutError` when some cannot be ended.
+    """
+    return await _end(lambda: _started(leader, marker))
+
+
+async def _end(look: Callable[[], list[int]]) -> int:
+    """Kill what `look` finds until it finds nothing more; how many there were.
+
     They are stopped first, over and over until no new one shows up, then killed: so a shell that
-    forks without end cannot outrun it. With `whole_namespace` everything but pid 1 and we is
-    theirs, else all our descendants. `TimeoutError` when some cannot be ended.
+    forks without end cannot outrun it.
     """
     ended: set[int] = set()
     for _ in range(_MAX_ROUNDS):
-        found = _theirs(whole_namespace=whole_namespace, spare=spare)
+        found = look()
         if not found:
             return len(ended)
         stopped: set[int] = set()
@@ -183,12 +201,32 @@ async def end_all(*, whole_namespace: bool, spare: frozenset[int] = frozenset())
             for pid in fresh:
                 _kill(pid, signal.SIGSTOP)
                 stopped.add(pid)
-            found = _theirs(whole_namespace=whole_namespace, spare=spare)
+            found = look()
         for pid in stopped:
             _kill(pid, signal.SIGKILL)
         ended |= stopped
         await asyncio.sleep(_ROUND_S)  # their ends are seen in the table alone: nothing to await
     raise TimeoutError(f"some processes of the sandbox do not end: {found[:5]}")
+
+
+def _started(leader: int, marker: str) -> list[int]:
+    table = process_table()
+    ours = descendants(table, os.getpid())
+    # Once it has ended its number may be anybody's: what is below it is looked at while it is ours.
+    below = descendants(table, leader) if any(p.pid == leader for p in ours) else []
+    found = {process.pid for process in below}
+    for process in ours:
+        if leader in {process.pid, process.session} or _is_marked(process.pid, marker):
+            found.add(process.pid)
+    return [pid for pid in found if not table[pid].dead]
+
+
+def _is_marked(pid: int, marker: str) -> bool:
+    try:
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # it ended meanwhile, or is not ours to look at
+        return False
+    return f"\0{marker}\0".encode() in b"\0" + environ
 
 
 def _theirs(*, whole_namespace: bool, spare: frozenset[int]) -> list[int]:
@@ -210,17 +248,9 @@ def end_marked(marker: str) -> int:
     """Kill the descendants of ours that were started with `marker` (NAME=value) in their
     environment; how many those were. Blocking, but quick.
     """
-    wanted = f"\0{marker}\0".encode()
     count = 0
     for process in descendants(process_table(), os.getpid()):
-        if process.dead:
-            continue
-        try:
-            environ = Path(f"/proc/{process.pid}/environ").read_bytes()
-        except OSError:
-            continue
-        if wanted in b"\0" + environ:
+        if not process.dead and _is_marked(process.pid, marker):
             count += 1
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(process.pid, signal.SIGKILL)
+            _kill(process.pid, signal.SIGKILL)
     return count

@@ -41,6 +41,13 @@ class Idle(msgspec.Struct, rename="camel"):
     activity_seq: int
 
 
+class Folders(msgspec.Struct):
+    """Where the sandbox's processes find themselves: absolute paths."""
+
+    repo: str
+    home: str
+
+
 async def health(ctx: DaemonContext, _: object, __: Request) -> Health:
     """Whether the daemon answers, and how far the setup is; never waits for anything."""
     return Health(
@@ -58,6 +65,12 @@ async def idle(ctx: DaemonContext, _: object, __: Request) -> Idle:
     activity = ctx.activity
     stamp = activity.last_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return Idle(last_activity_at=stamp, idle_ms=activity.idle_ms(), activity_seq=activity.seq)
+
+
+async def folders(ctx: DaemonContext, _: object, __: Request) -> Folders:
+    """The folder that commands start in, and what they have as `HOME`."""
+    home = ctx.config.env.get("HOME", str(ctx.settings.home))
+    return Folders(repo=str(ctx.repo), home=home)
 
 
 async def events(ctx: DaemonContext, _: object, request: Request) -> Response:
@@ -114,6 +127,14 @@ def routes(_: DaemonContext) -> list[Route]:
             auth=False,
             activity=False,
             summary="How long nothing was worked on",
+        ),
+        Route(
+            ("GET",),
+            "/folders",
+            folders,
+            output=Folders,
+            activity=False,
+            summary="Where the repository and the home folder lie",
         ),
         Route(
             ("GET",),

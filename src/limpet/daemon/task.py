@@ -44,7 +44,8 @@ class TaskSpec:
     under it first. `interactive` keeps its input open where there is no terminal.
     `log_name` is the source of its log events and the name of its log file.
     `size` is a terminal's (columns, rows). `timeout_s` kills the whole group. `screen` keeps what
-    was put out as it was for who looks at it, values of the config's variables among it.
+    was put out as it was for who looks at it, values of the config's variables among it. `piped`
+    leaves its input and output, as pipes, to whoever starts it: nothing of them is kept.
     """
 
     command: Sequence[str] | str
@@ -60,6 +61,7 @@ class TaskSpec:
     stdin: bytes | None = None
     interactive: bool = False
     screen: bool = False
+    piped: bool = False
 
     def argv(self) -> list[str]:
         """What is executed."""
@@ -115,6 +117,8 @@ class Task:
         self.on_screen: list[OnOutput] = []
         self.on_end: list[OnEnd] = []
         self.log: TaskLog | None = None
+        self.pipes: tuple[int, int] | None = None
+        """Of one that is `piped`: its input and output, for who started it to close."""
         self._masks = masks
         self._masked = {stream: masks.stream() for stream in get_args(Stream)}
         self._child: Child | None = None

@@ -94,6 +94,8 @@ class TaskManager:
             task.log.close()
             raise
         task.attach(child)
+        if spec.piped:
+            task.pipes = child.take_pipes()
         minder = asyncio.create_task(self._mind(task, child))
         self._minders.add(minder)
         minder.add_done_callback(self._minders.discard)
@@ -146,7 +148,7 @@ class TaskManager:
             cwd=spec.cwd,
             env=env,
             stdin=spec.stdin,
-            keep_stdin=spec.interactive,
+            keep_stdin=spec.interactive or spec.piped,
             merge_stderr=spec.pty,
             drop_to=drop_to,
         )

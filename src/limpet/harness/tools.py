@@ -84,7 +84,10 @@ class PipedProcess(Protocol):
         ...
 
     def output(self) -> AsyncIterator[bytes]:
-        """Pieces of its standard output, until it ends; cut anywhere. Followed once."""
+        """Pieces of its standard output, until it ends; cut anywhere. Followed once.
+
+        Raises `ToolFailedError` when the sandbox is gone.
+        """
         ...
 
     def errors(self) -> str:
@@ -92,7 +95,10 @@ class PipedProcess(Protocol):
         ...
 
     async def wait(self) -> int:
-        """Wait until it has ended; its code, as a shell tells it."""
+        """Wait until it has ended; its code, as a shell tells it.
+
+        Raises `ToolFailedError` when the sandbox is gone.
+        """
         ...
 
 

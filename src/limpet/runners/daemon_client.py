@@ -6,14 +6,13 @@ everything else has one, by kind. No library's exception leaves this module.
 """
 
 import asyncio
-import json as jsonlib
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 import aiohttp
 from yarl import URL
@@ -21,6 +20,7 @@ from yarl import URL
 from limpet.errors import DaemonError, DaemonUnreachableError, InvalidInputError
 from limpet.ids import BootId, SnapshotId
 from limpet.runners.base import DaemonResponse
+from limpet.runners.daemon_answers import Json, error_of, field_of, json_of, unreachable
 
 PREFIX: Final = "/_sandbox"
 PACKED: Final = "application/vnd.limpet.snapshot.v1"
@@ -30,9 +30,10 @@ QUICK_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 5.0
 BUSY_PATIENCE_S: Final = 10.0
 """How long a daemon whose turn is taken is asked again before a restore."""
-MAX_JSON_BYTES: Final = 64 * 1024 * 1024
-_MAX_ERROR_BYTES: Final = 64 * 1024
-_MAX_REASON_CHARS: Final = 2000
+MAX_FRAME_BYTES: Final = 1024 * 1024
+"""What a daemon may send in one frame of a WebSocket."""
+HEARTBEAT_S: Final = 60.0
+CLOSE_TIMEOUT_S: Final = 2.0
 _BUSY_PAUSE_S: Final = 0.1
 _PATH = re.compile(r"/[!-~]*")
 _NOT_FORWARDED: Final = frozenset(
@@ -55,9 +56,6 @@ _NOT_FORWARDED: Final = frozenset(
         "x-limpet-token",
     }
 )
-
-Json = dict[str, object]
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +152,8 @@ class DaemonClient:
         pending = orchestrator.get("pending") if isinstance(orchestrator, dict) else None
         formats = answer.get("snapshotFormats")
         return Health(
-            ready=_field(answer, "ready", bool),
-            boot_id=BootId(_field(answer, "bootId", str)),
+            ready=field_of(answer, "ready", bool),
+            boot_id=BootId(field_of(answer, "bootId", str)),
             configured=answer.get("configured") is True,
             running=running if isinstance(running, str) else None,
             pending=tuple(str(step) for step in pending) if isinstance(pending, list) else (),
@@ -168,9 +166,9 @@ class DaemonClient:
         """`GET /idle`."""
         answer = await self._json("GET", f"{PREFIX}/idle", timeout_s=timeout_s)
         return Idle(
-            last_activity_at=_field(answer, "lastActivityAt", str),
-            idle_ms=_field(answer, "idleMs", int),
-            activity_seq=_field(answer, "activitySeq", int),
+            last_activity_at=field_of(answer, "lastActivityAt", str),
+            idle_ms=field_of(answer, "idleMs", int),
+            activity_seq=field_of(answer, "activitySeq", int),
         )
 
     async def origin(self) -> Origin:
@@ -180,9 +178,9 @@ class DaemonClient:
         return Origin(
             snapshot=SnapshotId(snapshot) if isinstance(snapshot, str) else None,
             generation=generation if isinstance(generation, int) else None,
-            unsaved=_field(answer, "unsaved", bool),
-            empty=_field(answer, "empty", bool),
-            detached=_field(answer, "detached", bool),
+            unsaved=field_of(answer, "unsaved", bool),
+            empty=field_of(answer, "empty", bool),
+            detached=field_of(answer, "detached", bool),
         )
 
     async def committed(
@@ -252,7 +250,7 @@ class DaemonClient:
             headers["X-Limpet-Limit-Bytes"] = str(limit_bytes)
         async with self.request("POST", f"{PREFIX}/snapshot/create", headers=headers) as answer:
             if answer.status not in {200, 204}:
-                raise await _error_of(answer)
+                raise await error_of(answer)
             yield answer
 
     async def restore(
@@ -280,7 +278,7 @@ class DaemonClient:
                     body=source.chunks(),
                     expect_continue=True,
                 ) as answer:
-                    return await _json_of(answer)
+                    return await json_of(answer)
             except DaemonUnreachableError:
                 if source.error is not None:
                     raise source.error from None
@@ -306,7 +304,7 @@ class DaemonClient:
                 expect_continue=True,
             ) as answer:
                 if answer.status != 200:
-                    raise await _error_of(answer)
+                    raise await error_of(answer)
                 yield answer
         except DaemonUnreachableError:
             if source.error is not None:
@@ -322,9 +320,39 @@ class DaemonClient:
             "GET", f"{PREFIX}/events", headers=headers, timeout_s=QUICK_TIMEOUT_S
         ) as answer:
             if answer.status != 200:
-                raise await _error_of(answer)
+                raise await error_of(answer)
             async for chunk in answer.body:
                 yield chunk
+
+    @asynccontextmanager
+    async def socket(self, path: str) -> AsyncGenerator[aiohttp.ClientWebSocketResponse]:
+        """A WebSocket of the daemon, closed on leaving; it notices when the daemon goes.
+
+        Raises as `request` does on entering; what is received is for the caller to bound.
+        """
+        if self._session is None:
+            self._session = new_session()
+        try:
+            async with asyncio.timeout(QUICK_TIMEOUT_S):
+                ws = await self._session.ws_connect(
+                    URL(self.url + PREFIX + path, encoded=True),
+                    headers={"Authorization": f"Bearer {self._token}"},
+                    max_msg_size=MAX_FRAME_BYTES,
+                    heartbeat=HEARTBEAT_S,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            raise DaemonError(
+                f"The daemon refuses {path} with status {error.status}",
+                daemon_status=error.status,
+                hint="Stop the sandbox and start it again." if error.status == 404 else "",
+            ) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise unreachable(self.url, path, error) from error
+        try:
+            yield ws
+        finally:
+            await ws.close()
 
     @asynccontextmanager
     async def request(
@@ -368,7 +396,7 @@ class DaemonClient:
                     expect100=expect_continue,
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _unreachable(self.url, path, error) from error
+            raise unreachable(self.url, path, error) from error
         except ValueError as error:
             raise InvalidInputError(f"{method} {path} cannot be sent: {error}") from error
         finished = False
@@ -398,9 +426,9 @@ class DaemonClient:
                     method, path, json=json, headers=headers, authorized=authorized
                 ) as answer,
             ):
-                return await _json_of(answer)
+                return await json_of(answer)
         except TimeoutError as error:
-            raise _unreachable(self.url, path, error) from error
+            raise unreachable(self.url, path, error) from error
 
 
 class _Source:
@@ -426,61 +454,4 @@ async def _body(response: aiohttp.ClientResponse, url: str, path: str) -> AsyncI
         async for chunk in response.content.iter_any():
             yield chunk
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise _unreachable(url, path, error) from error
-
-
-async def _read(answer: DaemonResponse, limit_bytes: int) -> bytes:
-    read = bytearray()
-    async for chunk in answer.body:
-        read += chunk
-        if len(read) > limit_bytes:
-            raise DaemonError(
-                f"The daemon's answer is over {limit_bytes} bytes", daemon_status=answer.status
-            )
-    return bytes(read)
-
-
-async def _json_of(answer: DaemonResponse) -> Json:
-    if not 200 <= answer.status < 300:
-        raise await _error_of(answer)
-    read = await _read(answer, MAX_JSON_BYTES)
-    try:
-        value = jsonlib.loads(read) if read else {}
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise DaemonError("The daemon answered no JSON object", daemon_status=answer.status)
-    return value
-
-
-async def _error_of(answer: DaemonResponse) -> DaemonError:
-    """The daemon's own words for what went wrong, out of `{error}`."""
-    reason = hint = ""
-    try:
-        value = jsonlib.loads(await _read(answer, _MAX_ERROR_BYTES))
-        if isinstance(value, dict) and isinstance(value.get("error"), str):
-            reason = value["error"][:_MAX_REASON_CHARS]
-            if isinstance(value.get("hint"), str):
-                hint = value["hint"][:_MAX_REASON_CHARS]
-    except (ValueError, RecursionError, DaemonError):
-        reason = ""
-    return DaemonError(
-        reason or f"The daemon answered with status {answer.status}",
-        daemon_status=answer.status,
-        hint=hint,
-    )
-
-
-def _field(answer: Json, name: str, kind: type[_T]) -> _T:
-    value = answer.get(name)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise DaemonError(f"The daemon's answer has no sound {name!r}", daemon_status=200)
-    return value
-
-
-def _unreachable(url: str, path: str, error: BaseException) -> DaemonUnreachableError:
-    reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-    return DaemonUnreachableError(
-        f"The sandbox's daemon at {url} does not answer {path}: {reason or type(error).__name__}",
-        hint="Start the sandbox again; its files are kept.",
-    )
+        raise unreachable(url, path, error) from error

@@ -9,9 +9,17 @@ import difflib
 import json
 import re
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from limpet.control.sandboxes.daemons import NotRunningError
 from limpet.control.sandboxes.events import SandboxKey
@@ -21,6 +29,7 @@ from limpet.control.sandboxes.service import SandboxService
 from limpet.control.threads.command_output import CommandOutput
 from limpet.control.threads.console import PreviewConsoles
 from limpet.control.threads.preview_look import look_at
+from limpet.control.threads.programs import PipedProgram, program, words_of
 from limpet.control.vm_events import split_frames
 from limpet.errors import (
     DaemonError,
@@ -29,7 +38,7 @@ from limpet.errors import (
     LimpetError,
     NotFoundError,
 )
-from limpet.harness.tools import Changed, Edit, Ended, PageState, Said, ToolFailedError
+from limpet.harness.tools import Changed, Edit, Ended, Folders, PageState, Said, ToolFailedError
 from limpet.ids import Handle, SnapshotId, handle_for
 from limpet.runners.daemon_client import DaemonClient
 
@@ -39,6 +48,7 @@ GIT_TIMEOUT_MS: Final = 120_000
 UNHEARD_POLL_S: Final = 0.5
 MAX_DIFF_CHARS: Final = 200_000
 TIMED_OUT_CODE: Final = 124
+_T = TypeVar("_T")
 _TASK = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _SNAPSHOT = re.compile(r"[A-Za-z0-9-]{1,64}")
 _FORWARDED: Final = (400, 404, 408, 409, 412, 413, 507)
@@ -259,7 +269,7 @@ class DaemonTools:
                 self._key.org, self._key.agent, self._key.branch, name=checked_name(name)
             )
         except (InvalidInputError, NothingToSaveError) as error:
-            raise ToolFailedError(_words(error)) from error
+            raise ToolFailedError(words_of(error)) from error
         return saved.id
 
     async def roll_back(self, snapshot: str) -> str:
@@ -271,10 +281,27 @@ class DaemonTools:
                 self._key.org, self._key.agent, self._key.branch, SnapshotId(snapshot)
             )
         except NotFoundError as error:
-            raise ToolFailedError(_words(error)) from error
+            raise ToolFailedError(words_of(error)) from error
         saved = restored.saved_first
         before = f" What was there before is snapshot {saved.id}." if saved else ""
         return f"The workspace is as it was in snapshot {snapshot}.{before}"
+
+    # -- what runs inside on a harness' behalf -------------------------------------------------
+
+    async def folders(self) -> Folders:
+        """See `SandboxTools`."""
+        told = await self._call("GET", "/folders")
+        return Folders(repo=str(told.get("repo", "")), home=str(told.get("home", "")))
+
+    @asynccontextmanager
+    async def process(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[PipedProgram]:
+        """See `SandboxTools`."""
+        async with AsyncExitStack() as stack:
+            yield await self._asked(
+                lambda client: stack.enter_async_context(program(client, argv, env))
+            )
 
     # -- the daemon ----------------------------------------------------------------------------
 
@@ -294,24 +321,27 @@ class DaemonTools:
         *,
         timeout_s: float = FILES_TIMEOUT_S,
     ) -> dict[str, object]:
+        try:
+            return await self._asked(
+                lambda client: client.call(
+                    method, f"/_sandbox{route}", json=body, timeout_s=timeout_s
+                )
+            )
+        except DaemonError as error:
+            if error.daemon_status not in _FORWARDED:
+                raise
+            raise ToolFailedError(words_of(error)) from error
+
+    async def _asked(self, ask: Callable[[DaemonClient], Awaitable[_T]]) -> _T:
+        """What the daemon answers, asked once more where the sandbox had to be brought home."""
         for attempt in range(2):
             client, revived = await self._client()
             try:
-                return await client.call(
-                    method, f"/_sandbox{route}", json=body, timeout_s=timeout_s
-                )
-            except DaemonError as error:
-                if error.daemon_status not in _FORWARDED:
-                    raise
-                raise ToolFailedError(_words(error)) from error
+                return await ask(client)
             except DaemonUnreachableError:
                 if revived or attempt or await self._sandboxes.parts.runner.alive(self.handle):
                     raise
         raise AssertionError("the second attempt returns or raises")
-
-
-def _words(error: LimpetError) -> str:
-    return f"{error.message} {error.hint}".strip()
 
 
 def _checked_task(task: str) -> str:
