@@ -9,6 +9,9 @@ import pytest
 from limpet.errors import DaemonError
 from limpet.runners.base import EnsureOptions
 from limpet.runners.daemon_client import PACKED, TAR, DaemonClient
+from limpet.runners.daemon_gateway import Asked, reverse_stream
+from limpet.runners.daemon_pipe import piped
+from limpet.runners.host import HostRunner
 from tests.runners.places import AnyRunner, Place
 from tests.runners.support import SANDBOX, client_of
 
@@ -62,6 +65,38 @@ async def test_a_task_sees_neither_the_token_nor_the_daemons_descriptors(
         assert found.daemon_token not in seen
         assert "DAEMON_" not in seen
         assert "socket:" not in seen
+
+
+async def test_a_program_on_pipes_reaches_its_gateway_and_nobody_else_does(
+    runner: AnyRunner, place: Place
+) -> None:
+    found = await runner.ensure(SANDBOX, EnsureOptions(hold=True))
+
+    async def answer(asked: Asked) -> None:
+        await asked.begin(200, [("content-type", "text/plain")])
+        await asked.send(asked.path.encode() + b" was asked for")
+        await asked.end()
+
+    ask = r"printf 'GET /this HTTP/1.1\r\nConnection: close\r\n\r\n' >&3"
+    script = f"pwd; exec 3<>/dev/tcp/127.0.0.1/$1; {ask}; cat <&3; cat"
+    async with client_of(found) as client:
+        folders = await client.call("GET", "/_sandbox/folders")
+        assert folders["repo"] == place.inside("/workspace/repo")
+        async with (
+            reverse_stream(client, answer) as port,
+            piped(client, ["bash", "-c", script, "bash", str(port)], {}) as program,
+        ):
+            if isinstance(runner, HostRunner) and runner.isolation.network == "own":
+                with pytest.raises(OSError, match=r"refused|Connect"):
+                    await asyncio.open_connection("127.0.0.1", port)
+            await program.send(b"\xff\0 and back")
+            await program.end_input()
+            said = b"".join([piece async for piece in program.output()])
+            assert said.startswith(f"{folders['repo']}\nHTTP/1.1 200 OK\r\n".encode())
+            assert b"/this was asked for" in said
+            assert said.endswith(b"\xff\0 and back")
+            assert await program.wait() == 0
+        assert "refused" in await sh(client, f"(echo > /dev/tcp/127.0.0.1/{port}) 2>&1")
 
 
 async def test_without_the_token_only_health_answers(runner: AnyRunner) -> None:

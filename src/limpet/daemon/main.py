@@ -125,7 +125,7 @@ async def _serve(
             ctx,
             health=status_routes.health_route(),
             routes=all_routes(ctx),
-            sockets={"/pty/": terminals.attach, "/pipe": _pipe},
+            sockets={"/pty/": terminals.attach, "/pipe": _pipe, "/gateway": _gateway},
             preview=preview,
         )
         server = Server(app)
@@ -154,6 +154,12 @@ async def _pipe(ctx: DaemonContext, ws: WebSocket, rest: str) -> None:
     from limpet.daemon import pipes
 
     await pipes.serve(ctx, ws, rest)
+
+
+async def _gateway(ctx: DaemonContext, ws: WebSocket, rest: str) -> None:
+    from limpet.daemon import gateway
+
+    await gateway.serve(ctx, ws, rest)
 
 
 def all_routes(ctx: DaemonContext) -> list[Route]:

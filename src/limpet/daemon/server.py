@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import uvicorn
 
@@ -91,11 +91,17 @@ def _late_websocket(*args: Any, **kwargs: Any) -> asyncio.Protocol:
 class Server(uvicorn.Server):
     """uvicorn, told to stop by `stop` alone and asleep while nothing comes in."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(
+        self,
+        app: Any,
+        *,
+        http: "type[asyncio.Protocol] | Literal['httptools']" = "httptools",
+        websockets: bool = True,
+    ) -> None:
         config = uvicorn.Config(
             app,
-            http="httptools",
-            ws=cast("type[asyncio.Protocol]", _late_websocket),
+            http=http,
+            ws=cast("type[asyncio.Protocol]", _late_websocket) if websockets else "none",
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -187,7 +187,12 @@ class Execution:
         if run.checkpoint_before is None:
             await self._checkpoint(recorder, "before")
         tools = DaemonTools(
-            parts.sandboxes, self._sandbox, parts.consoles, lambda: self._ensure(agent, recorder)
+            parts.sandboxes,
+            self._sandbox,
+            parts.consoles,
+            lambda: self._ensure(agent, recorder),
+            model,
+            caps,
         )
         past = await past_of(parts.database, run)
         prompt = f"{UNDONE}\n\n{run.prompt}" if past.undone else run.prompt

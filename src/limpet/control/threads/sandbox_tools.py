@@ -30,6 +30,7 @@ from limpet.control.threads.command_output import CommandOutput
 from limpet.control.threads.console import PreviewConsoles
 from limpet.control.threads.preview_look import look_at
 from limpet.control.threads.programs import PipedProgram, program, words_of
+from limpet.control.threads.run_model import RunModel
 from limpet.control.vm_events import split_frames
 from limpet.errors import (
     DaemonError,
@@ -38,9 +39,20 @@ from limpet.errors import (
     LimpetError,
     NotFoundError,
 )
-from limpet.harness.tools import Changed, Edit, Ended, Folders, PageState, Said, ToolFailedError
+from limpet.harness.base import Caps, ModelChoice, ModelError
+from limpet.harness.tools import (
+    Changed,
+    Edit,
+    Ended,
+    Folders,
+    ModelGateway,
+    PageState,
+    Said,
+    ToolFailedError,
+)
 from limpet.ids import Handle, SnapshotId, handle_for
 from limpet.runners.daemon_client import DaemonClient
+from limpet.runners.daemon_gateway import reverse_stream
 
 FILES_TIMEOUT_S: Final = 60.0
 MAX_COMMAND_S: Final = 900.0
@@ -57,7 +69,10 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@
 
 
 class DaemonTools:
-    """A `SandboxTools` of one sandbox. `revive` starts the sandbox again where it is gone."""
+    """A `SandboxTools` of one sandbox. `revive` starts the sandbox again where it is gone.
+
+    Without a `model` there is no gateway; its `caps` hold over all gateways of these tools.
+    """
 
     def __init__(
         self,
@@ -65,11 +80,14 @@ class DaemonTools:
         key: SandboxKey,
         consoles: PreviewConsoles,
         revive: Callable[[], Awaitable[None]],
+        model: ModelChoice | None = None,
+        caps: Caps | None = None,
     ) -> None:
         self._sandboxes = sandboxes
         self._key = key
         self._consoles = consoles
         self._revive = revive
+        self._model = RunModel(model, caps or Caps()) if model is not None else None
         self.handle: Handle = handle_for(key.org, key.agent, key.branch)
 
     # -- files ---------------------------------------------------------------------------------
@@ -302,6 +320,18 @@ class DaemonTools:
             yield await self._asked(
                 lambda client: stack.enter_async_context(program(client, argv, env))
             )
+
+    @asynccontextmanager
+    async def gateway(self) -> AsyncGenerator[ModelGateway]:
+        """See `SandboxTools`."""
+        if self._model is None:
+            raise ModelError("No model was chosen. Choose one and send the message again.")
+        async with self._model.gateway() as gateway, AsyncExitStack() as stack:
+            port = await self._asked(
+                lambda client: stack.enter_async_context(reverse_stream(client, gateway.answer))
+            )
+            gateway.url = f"http://127.0.0.1:{port}"
+            yield gateway
 
     # -- the daemon ----------------------------------------------------------------------------
 

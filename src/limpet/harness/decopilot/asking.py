@@ -6,7 +6,6 @@ import random
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 
 import httpx2
 from pydantic_ai.direct import model_request_stream
@@ -32,6 +31,7 @@ from limpet.harness.decopilot import Patience
 from limpet.harness.decopilot.channel import Emit
 from limpet.harness.decopilot.failures import CutOffError, Failure, failure_of
 from limpet.harness.events import HarnessEvent, Notice, Text, Thinking, ToolInput
+from limpet.harness.pricing import price_of
 
 
 class TooLongError(Exception):
@@ -123,15 +123,8 @@ class Asking:
         if response.state != "complete" or response.finish_reason is None:
             raise CutOffError
         if response.usage.cost is None:
-            response = replace(response, usage=replace(response.usage, cost=_price(response)))
+            response = replace(response, usage=replace(response.usage, cost=price_of(response)))
         return Answer(response, telling.ids_of(response))
-
-
-def _price(response: ModelResponse) -> Decimal | None:
-    try:
-        return response.cost().total_price
-    except (LookupError, ValueError, AssertionError):
-        return None
 
 
 def _last_words(failure: Failure) -> str:

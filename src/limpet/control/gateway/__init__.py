@@ -1,0 +1,1 @@
+"""A run's model, handed into its sandbox: judged, counted, and with the key put in outside."""
