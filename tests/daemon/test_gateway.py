@@ -266,6 +266,10 @@ async def test_headers_without_end_and_nonsense_are_cut(
         writer.write(b"\x16\x03\x01nonsense\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 400")
         writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", plane.port)
+        writer.write(b"GET / HTTP/1.1\r\nX: " + b"x" * 150_000 + b"\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 431")
+        writer.close()
         asking = asyncio.create_task(inside.get(plane.url))
         await plane.answer((await plane.until("request"))["id"], b"well")
         assert await (await asking).text() == "well"

@@ -5,6 +5,8 @@ import sys
 
 LATE = (
     "aiohttp",
+    "limpet.daemon.gateway",
+    "limpet.daemon.pipes",
     "limpet.daemon.preview",
     "limpet.daemon.restore",
     "limpet.daemon.save",

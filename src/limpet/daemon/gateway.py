@@ -28,7 +28,9 @@ from limpet.daemon.server import Server
 WINDOW_BYTES: Final = 256 * 1024
 PIECE_BYTES: Final = 64 * 1024
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
-MAX_HEAD_BYTES: Final = 512 * 1024
+MAX_HEAD_BYTES: Final = 128 * 1024
+MAX_UNFINISHED_BYTES: Final = 512 * 1024
+"""Of a head that does not end; more than what is read at once."""
 MAX_MESSAGE_BYTES: Final = 512 * 1024
 MAX_REQUESTS: Final = 64
 MAX_CONNECTIONS: Final = 256
@@ -243,6 +245,9 @@ class ReverseStream:
             words = _GONE if self._broken else f"{MAX_REQUESTS} requests are open already."
             await _error(503, words)(scope, receive, send)
             return
+        if _head_bytes(scope) > MAX_HEAD_BYTES:
+            await _error(431, "Too many headers.")(scope, receive, send)
+            return
         self._number = self._number % _MAX_NUMBER + 1
         number, exchange = self._number, _Exchange()
         self._exchanges[number] = exchange
@@ -343,8 +348,13 @@ class _Bounded(HttpToolsProtocol):
         super().data_received(data)
         if self._head_bytes >= 0:
             self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
+            if self._head_bytes > MAX_UNFINISHED_BYTES:
                 self.transport.abort()
+
+
+def _head_bytes(scope: Scope) -> int:
+    headers = sum(len(name) + len(value) for name, value in scope["headers"])
+    return headers + len(scope["raw_path"]) + len(scope["query_string"])
 
 
 def _request(number: int, scope: Scope) -> dict[str, Any]:

@@ -98,7 +98,9 @@ def test_a_key_too_short_to_be_one_blots_nothing_out() -> None:
 @pytest.mark.parametrize("flavor", ["messages", "chat", "responses"])
 @given(
     body=st.dictionaries(
-        st.sampled_from(["model", "stream", "stream_options", "service_tier", "messages", "x"]),
+        st.sampled_from(
+            ["model", "stream", "stream_options", "service_tier", "store", "messages", "x"]
+        ),
         st.none() | st.booleans() | st.text() | st.dictionaries(st.text(), st.integers()),
     )
 )
@@ -106,7 +108,8 @@ def test_the_chosen_model_is_asked_whatever_was(flavor: Flavor, body: dict[str, 
     sent = json.loads(prepared(json.dumps(body).encode(), flavor, "chosen").body)
     assert sent["model"] == "chosen"
     assert "service_tier" not in sent
-    ours = {"model", "service_tier", "stream_options"}
+    assert not sent.get("store") or flavor == "messages"
+    ours = {"model", "service_tier", "store", "stream_options"}
     assert {k: v for k, v in sent.items() if k not in ours} == {
         k: v for k, v in body.items() if k not in ours
     }

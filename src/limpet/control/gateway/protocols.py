@@ -130,8 +130,12 @@ def prepared(body: bytes, flavor: Flavor, model: str) -> Prepared:
         raise InvalidInputError("The body is no JSON object")
     wanted["model"] = model
     wanted.pop("service_tier", None)  # which may cost a multiple of what is counted
-    if flavor == "responses" and wanted.get("background"):
-        raise InvalidInputError("Answers in the background are not handed through")
+    if flavor == "responses":
+        if wanted.get("background"):
+            raise InvalidInputError("Answers in the background are not handed through")
+        wanted["store"] = False  # the provider is asked to keep nothing, as by our own harness
+    elif flavor == "chat":
+        wanted.pop("store", None)
     hides_usage = False
     if flavor == "chat" and wanted.get("stream"):
         options = wanted.get("stream_options")
