@@ -1,11 +1,19 @@
 """A sandbox's tools over a real folder: real files, bash and git, without isolation."""
 
 import asyncio
+import contextlib
 import difflib
 import os
 import re
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +25,14 @@ from limpet.harness.tools import (
     Ended,
     Folders,
     ModelGateway,
+    NpmProgram,
     PageState,
     Said,
     Spent,
     ToolFailedError,
 )
+from tests.harness.programs import installed
+from tests.models.server import ScriptedModels
 
 MOST_BYTES = 1_000_000
 
@@ -64,17 +75,25 @@ class FolderProcess:
 
 @dataclass
 class StraightGateway:
-    """A `ModelGateway` that lets everything through: a scripted server's own address and key."""
+    """A `ModelGateway` that lets everything through: a scripted server's own address and key.
+
+    With `counts` it tells that server's requests; it says that it refuses what comes after
+    `refuse_after` of them.
+    """
 
     url: str
     token: str
-    refusal: str | None = None
+    counts: ScriptedModels | None = None
+    refuse_after: int | None = None
 
     def spent(self) -> Spent:
-        return Spent()
+        return Spent() if self.counts is None else Spent(requests=len(self.counts.asked))
 
     def refused(self) -> str | None:
-        return self.refusal
+        most = self.refuse_after
+        if most is None or self.counts is None or len(self.counts.asked) <= most:
+            return None
+        return f"The run asked the model as often as it may: {most} times."
 
 
 @dataclass
@@ -87,6 +106,12 @@ class FolderTools:
     tasks: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
     snapshots: dict[str, dict[str, bytes]] = field(default_factory=dict)
     models: ModelGateway | None = None
+    ends_all_at_roll_back: bool = False
+    """Whether a roll-back ends every process of the sandbox, as a real one does."""
+    cli: str | None = None
+    """What is run in place of a harness' program."""
+    environ: dict[str, str] = field(default_factory=dict)
+    """What of the sandbox's own variables its programs have."""
 
     def _at(self, path: str) -> Path:
         at = (self.folder / path).resolve()
@@ -240,10 +265,17 @@ class FolderTools:
             (self.folder / name).unlink()
         for name, content in self.snapshots[snapshot].items():
             (self.folder / name).write_bytes(content)
+        if self.ends_all_at_roll_back:
+            for group in self.shells:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGKILL)
         return f"The workspace is as it was in {snapshot}."
 
     async def folders(self) -> Folders:
         return Folders(repo=str(self.folder), home=str(self.folder.parent / "home"))
+
+    async def program(self, wanted: NpmProgram, tell: Callable[[str], Awaitable[None]]) -> str:
+        return self.cli or await installed(wanted, tell)
 
     @asynccontextmanager
     async def process(
@@ -256,7 +288,7 @@ class FolderTools:
             process = await asyncio.create_subprocess_exec(
                 *argv,
                 cwd=self.folder,
-                env={"PATH": os.environ["PATH"], "HOME": home, **(env or {})},
+                env={"PATH": os.environ["PATH"], "HOME": home, **self.environ, **(env or {})},
                 stdin=pipe,
                 stdout=pipe,
                 stderr=pipe,
@@ -272,6 +304,9 @@ class FolderTools:
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
+            assert process.stdout is not None
+            while await process.stdout.read(65536):
+                pass  # asyncio's wait ends with the pipes, and a full one does not
             await process.wait()
             await listening
 

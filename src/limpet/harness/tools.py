@@ -4,7 +4,7 @@ Paths are relative to the repository's folder. A failure that the model can do s
 `ToolFailedError` whose words are meant for it; whatever else is raised ends the run.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -67,6 +67,29 @@ class Folders:
 
     repo: str
     home: str
+
+
+@dataclass(frozen=True, slots=True)
+class NpmPackage:
+    """A package of npm's registry; `integrity` is what npm finds of it there."""
+
+    name: str
+    integrity: str
+
+
+@dataclass(frozen=True, slots=True)
+class NpmProgram:
+    """A program that a harness drives, out of a package that needs no others.
+
+    `packages` by platform (`linux-x64`, `linux-arm64-musl`, `darwin-arm64`, ...), all of one
+    `version`; `file` is the program in each. `name` for folders, `title` for people.
+    """
+
+    name: str
+    title: str
+    version: str
+    file: str
+    packages: Mapping[str, NpmPackage]
 
 
 class PipedProcess(Protocol):
@@ -185,6 +208,14 @@ class SandboxTools(Protocol):
     # -- what runs inside on a harness' behalf ---------------------------------------------------
 
     async def folders(self) -> Folders: ...
+
+    async def program(self, wanted: NpmProgram, tell: Callable[[str], Awaitable[None]]) -> str:
+        """Where the sandbox's processes find the program, which is installed where it is not there.
+
+        `tell` gets a line for people when that begins. Raises `LimpetError` where it cannot be
+        had: no npm, no network, a registry that refuses.
+        """
+        ...
 
     def process(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None

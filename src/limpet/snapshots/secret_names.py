@@ -6,7 +6,7 @@ from typing import Final
 _NAMES: Final = re.compile(
     rb"\.env(\..*)?|.*\.env|\.netrc|\.npmrc|\.pypirc|\.pgpass|\.git-credentials|\.htpasswd"
     rb"|id_(rsa|dsa|ecdsa|ed25519)|.*\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk)"
-    rb"|credentials(\.json)?|service[-_]account.*\.json|secrets?\.(json|ya?ml|toml)",
+    rb"|\.?credentials(\.json)?|service[-_]account.*\.json|secrets?\.(json|ya?ml|toml)",
     re.IGNORECASE,
 )
 _HARMLESS: Final = re.compile(rb"\.env\.(example|sample|template|dist)", re.IGNORECASE)

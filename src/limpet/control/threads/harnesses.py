@@ -16,6 +16,7 @@ def _late(module: str, name: str) -> Callable[[], Harness]:
 
 HARNESSES: Harnesses = {
     "decopilot": _late("limpet.harness.decopilot", "Decopilot"),
+    "claude-code": _late("limpet.harness.claude_code", "ClaudeCode"),
 }
 
 
