@@ -14,18 +14,19 @@ help: ## List the targets
 
 # --- setting up -------------------------------------------------------------------------------
 
-.venv/.run: requirements/run.lock pyproject.toml hatch_build.py src/limpet/snapshots/native/floor.c src/limpet/snapshots/native/hashes.h
+.venv/.run: requirements/build.lock requirements/run.lock pyproject.toml hatch_build.py src/limpet/snapshots/native/floor.c src/limpet/snapshots/native/hashes.h
 	@scripts/check-machine $(PYTHON)
 	@test -x $(BIN)/python || { echo 'limpet: making the virtual environment'; $(PYTHON) -m venv .venv; }
 	@echo 'limpet: installing the locked Python dependencies'
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/run.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/build.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-build-isolation -r requirements/run.lock
 	@mkdir -p web/dist
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/.dev: .venv/.run requirements/dev.lock
 	@echo 'limpet: installing the locked tools for tests and checks'
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-build-isolation -r requirements/dev.lock
 	@touch $@
 
 web/node_modules/.ready: web/package-lock.json
@@ -41,9 +42,12 @@ web/dist/index.html: web/node_modules/.ready $(WEB_SOURCES)
 
 setup: .venv/.run web/dist/index.html ## Make .venv and the web app's build (the other targets call it)
 setup-dev: setup .venv/.dev
+# Claude Code's SDK from its source: its wheels hold a CLI of 400 MB that nothing here runs.
+LOCKED := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --no-binary claude-agent-sdk --emit-build-options
 lock: ## Write the lock files anew from pyproject.toml
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --extra all --group build pyproject.toml -o requirements/run.lock
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 --extra all --group build --group dev -c requirements/run.lock pyproject.toml -o requirements/dev.lock
+	$(LOCKED) --extra all --group build pyproject.toml -o requirements/run.lock
+	$(LOCKED) --extra all --group build --group dev -c requirements/run.lock pyproject.toml -o requirements/dev.lock
+	$(LOCKED) --group build -c requirements/run.lock -o requirements/build.lock
 
 # --- using it ---------------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ from limpet.control.threads.claims import Claims
 from limpet.control.threads.harnesses import HARNESSES, Harnesses
 from limpet.control.threads.hub import ThreadHub
 from limpet.control.threads.journal import Journal
+from limpet.control.threads.npm_programs import NpmPrograms
 from limpet.control.threads.parts import ThreadParts
 from limpet.control.threads.providers import Providers
 from limpet.control.threads.service import ThreadService
@@ -60,6 +61,7 @@ from limpet.control.transfers import transfers_router
 from limpet.control.usage import OrgUsage
 from limpet.control.vm_events import vm_events_router
 from limpet.errors import LimpetError
+from limpet.runners.host import TOOLS
 from limpet.snapshots.repository import SnapshotRepository
 from limpet.stores.base import SandboxStore
 from limpet.stores.degradable import DEGRADED_HINT, DEGRADED_MEANS, DegradableStore
@@ -198,6 +200,10 @@ def _threads(
             hub=hub,
             journal=Journal(database, hub.wake),
             claims=Claims(database, owner, exclusive=settings.uses_sqlite),
+            programs=NpmPrograms(
+                settings.data_dir / TOOLS,
+                given={"claude-code": str(settings.claude_code)} if settings.claude_code else {},
+            ),
         )
     )
 

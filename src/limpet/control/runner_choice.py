@@ -44,4 +44,12 @@ async def open_runner(
         limits=settings.limits,
         environ=os.environ,
         app_origins=tuple(app_origins),
+        visible=_given(settings),
     )
+
+
+def _given(settings: Settings) -> tuple[Path, ...]:
+    """Programs of harnesses that are on this machine, and what they are links to."""
+    if settings.claude_code is None:
+        return ()
+    return (settings.claude_code, settings.claude_code.resolve())

@@ -117,6 +117,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     """None: SQLite in the data folder."""
     templates_dir: Path | None = None
+    claude_code: Path | None = None
+    """The CLI of the harness `claude-code`, as sandboxes see it; None: npm's, installed by us."""
     template_builds: bool = True
     """Whether a template that was used is installed once more, aside, for all that come after."""
     max_request_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
@@ -130,6 +132,13 @@ class Settings(BaseSettings):
     def _is_a_socket(cls, value: str) -> str:
         if not value.startswith(("unix:///", "tcp://", "http://", "https://")):
             raise ValueError("an engine is named as unix:///PATH or tcp://HOST:PORT")
+        return value
+
+    @field_validator("claude_code")
+    @classmethod
+    def _is_absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
+            raise ValueError("the program is named by its absolute path")
         return value
 
     @field_validator("preview_url")

@@ -23,6 +23,8 @@ from limpet.runners.base import Isolation
 from limpet.runners.environment import CA_FILE_VARIABLES, CA_FOLDERS_VARIABLE, allowed, tool_path
 
 SANDBOX_ROOT: Final = Path("/sandbox")
+TOOLS: Final = Path("/run/limpet/tools")
+"""Where a sandbox finds what is installed once for all of them."""
 UID: Final = 1000
 TMP_BYTES: Final = 2 * 1024**3
 SHM_BYTES: Final = 512 * 1024**2
@@ -108,12 +110,16 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True)
 class Bubblewrap:
-    """Bubblewrap as this machine has it. `visible` are further paths that sandboxes may read."""
+    """Bubblewrap as this machine has it. `visible` are further paths that sandboxes may read.
+
+    `tools` is a folder that they see at `TOOLS`, with what comes into it while they run.
+    """
 
     program: str
     environ: Mapping[str, str] = field(repr=False)
     hidden: Path
     visible: tuple[Path, ...] = ()
+    tools: Path | None = None
     limits_tmpfs: bool = True
     disables_userns: bool = True
 
@@ -172,6 +178,8 @@ class Bubblewrap:
                 argv += _bind(source)
         if any(_within(self.hidden, source) for source in sources):
             argv += ["--tmpfs", str(self.hidden)]
+        if self.tools is not None:
+            argv += ["--ro-bind-try", str(self.tools), str(TOOLS)]
         argv += ["--bind", str(root), str(SANDBOX_ROOT)]
         argv += ["--symlink", str(SANDBOX_ROOT / "workspace"), "/app"]
         argv += ["--remount-ro", "/", "--chdir", "/", "--", *inner]
@@ -217,7 +225,11 @@ def write_resolv_conf(folder: Path, text: str) -> Path:
 
 
 def find_bubblewrap(
-    environ: Mapping[str, str], hidden: Path, visible: Sequence[Path] = ()
+    environ: Mapping[str, str],
+    hidden: Path,
+    visible: Sequence[Path] = (),
+    *,
+    tools: Path | None = None,
 ) -> Bubblewrap | None:
     """The machine's bubblewrap, or None. `hidden` is a folder that no sandbox may see."""
     program = shutil.which("bwrap", path=environ.get("PATH", os.defpath))
@@ -229,6 +241,7 @@ def find_bubblewrap(
         environ,
         hidden,
         tuple(visible),
+        tools,
         limits_tmpfs="--size" in told,
         disables_userns="--disable-userns" in told,
     )

@@ -38,6 +38,8 @@ from limpet.runners.record import PidFiles, Record
 from limpet.runners.registries import package_registries
 
 DAEMON_COMMAND: Final = (sys.executable, "-P", "-m", "limpet.daemon")
+TOOLS: Final = "tools"
+"""The folder of the data folder that all sandboxes see: programs that are installed once."""
 _TRASH: Final = ".trash"
 _log = logging.getLogger(__name__)
 
@@ -78,7 +80,9 @@ class HostRunner(DaemonRunner[Record]):
         found = _decided(isolation, networks.wish, environ, visible)
         shut_in = own_networks = None
         if found.kind == "bubblewrap":
-            shut_in = bubblewrap.find_bubblewrap(environ, data_dir, visible)
+            tools = data_dir / TOOLS
+            tools.mkdir(mode=0o755, parents=True, exist_ok=True)
+            shut_in = bubblewrap.find_bubblewrap(environ, data_dir, visible, tools=tools)
         if found.network == "own":
             asked = partial(package_registries, environ)
             own_networks = network.OwnNetworks.here(networks, environ, asked)

@@ -103,7 +103,7 @@ class House:
             port=7070,
             store_wait_s=self.environ.get("store_wait_s", 0.2),
             idle_s=self.environ.get("idle_s", 60),
-            isolation="none",
+            isolation=self.environ.get("isolation", "none"),
             template_builds=self.environ.get("template_builds", False),
         )
         box = SecretBox.open_for(self.settings)
@@ -114,7 +114,7 @@ class House:
         self.runner = HostRunner(
             self.data_dir,
             SealedRunnerState(self.db, box, "host"),
-            isolation="none",
+            isolation=self.environ.get("isolation", "none"),
             daemon_command=[
                 *(["/usr/bin/env", f"LIMPET_FAULT={fault}"] if fault else []),
                 *DAEMON_COMMAND,

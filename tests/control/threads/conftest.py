@@ -23,6 +23,7 @@ from limpet.control.threads.claims import Claims
 from limpet.control.threads.hub import ThreadHub
 from limpet.control.threads.journal import Journal
 from limpet.control.threads.keys import ThreadKey
+from limpet.control.threads.npm_programs import NpmPrograms
 from limpet.control.threads.parts import ThreadParts
 from limpet.control.threads.providers import Providers
 from limpet.control.threads.service import ThreadService
@@ -114,6 +115,7 @@ def thread_service(
             hub=hub,
             journal=Journal(house.db, hub.wake),
             claims=Claims(house.db, owner or leases.owner, exclusive=exclusive),
+            programs=NpmPrograms(house.data_dir / "tools"),
         )
     )
 

@@ -138,7 +138,7 @@ async def test_a_cli_that_never_answers_is_given_up(tmp_path: Path) -> None:
     hangs = program(tmp_path, "#!/bin/sh\nexec sleep 600\n")
     async with staged(tmp_path, [], cli=hangs) as stage:
         stage.patience = Patience(start_s=0.5, stop_s=0.2)
-        with pytest.raises(ModelError, match="did not answer within 0.5 s"):
+        with pytest.raises(ModelError, match=r"did not answer within 0\.5 s"):
             await stage.take()
         assert not any(lives(group) for group in stage.tools.shells)
 
@@ -172,7 +172,7 @@ async def test_a_cli_that_dies_in_the_middle_is_said(tmp_path: Path) -> None:
     says = 'sys.stderr.write("Illegal instruction\\n"); sys.exit(132)'
     async with staged(tmp_path, [], cli=speaking(tmp_path, says)) as stage:
         stage.patience = IMPATIENT
-        with pytest.raises(ModelError, match="exit code 132.*Illegal instruction"):
+        with pytest.raises(ModelError, match=r"exit code 132.*Illegal instruction"):
             await stage.take()
 
 

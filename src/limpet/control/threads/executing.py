@@ -193,13 +193,16 @@ class Execution:
             lambda: self._ensure(agent, recorder),
             model,
             caps,
+            parts.programs,
         )
         past = await past_of(parts.database, run)
         prompt = f"{UNDONE}\n\n{run.prompt}" if past.undone else run.prompt
         turn = Turn(
             run=run.id,
             prompt=prompt,
-            instructions=instructions_of(agent.instructions, await project_instructions(tools)),
+            instructions=instructions_of(
+                agent.instructions, await project_instructions(tools, run.harness)
+            ),
             model=model,
             caps=caps,
             history=past.history,

@@ -12,6 +12,7 @@ from limpet.control.threads.harnesses import Harnesses
 from limpet.control.threads.hub import ThreadHub
 from limpet.control.threads.journal import Journal
 from limpet.control.threads.keys import ThreadKey
+from limpet.control.threads.npm_programs import NpmPrograms
 from limpet.control.threads.providers import Providers
 from limpet.ids import AgentId, Branch, OrgId
 
@@ -28,6 +29,7 @@ class ThreadParts:
     hub: ThreadHub
     journal: Journal
     claims: Claims
+    programs: NpmPrograms
     consoles: PreviewConsoles = field(default_factory=PreviewConsoles)
 
 

@@ -34,18 +34,31 @@ def instructions_of(agent: str, project: str) -> str:
     return "\n\n".join(part.strip() for part in parts)
 
 
-async def project_instructions(tools: SandboxTools) -> str:
-    """What the project's own files say to agents, each cut to a sensible length."""
+async def project_instructions(tools: SandboxTools, harness: str) -> str:
+    """What the project's own files say to agents, each cut to a sensible length.
+
+    What a harness reads by itself is left out: decopilot both files; Claude Code `CLAUDE.md` with
+    all that it takes in, else `AGENTS.md`.
+    """
+    if harness == "decopilot":
+        return ""
+    texts = {name: text for name in PROJECT_FILES if (text := await _text(tools, name))}
+    if harness == "claude-code":
+        own = texts.pop("CLAUDE.md", None)
+        if own is None or "@AGENTS.md" in own or texts.get("AGENTS.md") == own:
+            return ""
     found: list[str] = []
-    for name in PROJECT_FILES:
-        try:
-            text = plain_lines(await tools.read(name))
-        except ToolFailedError:
-            continue
-        if text.strip() and not any(text.strip() in other for other in found):
-            cut = text[:MAX_PROJECT_CHARS]
-            found.append(f"# The project's {name}\n\n{cut.strip()}")
+    for name, text in texts.items():
+        if not any(text in other for other in found):
+            found.append(f"# The project's {name}\n\n{text[:MAX_PROJECT_CHARS].strip()}")
     return "\n\n".join(found)
+
+
+async def _text(tools: SandboxTools, name: str) -> str:
+    try:
+        return plain_lines(await tools.read(name)).strip()
+    except ToolFailedError:
+        return ""
 
 
 def plain_lines(numbered: str) -> str:

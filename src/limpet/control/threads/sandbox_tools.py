@@ -28,6 +28,7 @@ from limpet.control.sandboxes.saving import NothingToSaveError
 from limpet.control.sandboxes.service import SandboxService
 from limpet.control.threads.command_output import CommandOutput
 from limpet.control.threads.console import PreviewConsoles
+from limpet.control.threads.npm_programs import NpmPrograms, program_in
 from limpet.control.threads.preview_look import look_at
 from limpet.control.threads.programs import PipedProgram, program, words_of
 from limpet.control.threads.run_model import RunModel
@@ -46,6 +47,7 @@ from limpet.harness.tools import (
     Ended,
     Folders,
     ModelGateway,
+    NpmProgram,
     PageState,
     Said,
     ToolFailedError,
@@ -82,11 +84,13 @@ class DaemonTools:
         revive: Callable[[], Awaitable[None]],
         model: ModelChoice | None = None,
         caps: Caps | None = None,
+        programs: NpmPrograms | None = None,
     ) -> None:
         self._sandboxes = sandboxes
         self._key = key
         self._consoles = consoles
         self._revive = revive
+        self._programs = programs
         self._model = RunModel(model, caps or Caps()) if model is not None else None
         self.handle: Handle = handle_for(key.org, key.agent, key.branch)
 
@@ -310,6 +314,12 @@ class DaemonTools:
         """See `SandboxTools`."""
         told = await self._call("GET", "/folders")
         return Folders(repo=str(told.get("repo", "")), home=str(told.get("home", "")))
+
+    async def program(self, wanted: NpmProgram, tell: Callable[[str], Awaitable[None]]) -> str:
+        """See `SandboxTools`."""
+        if self._programs is None:
+            raise ToolFailedError(f"No programs are installed here; {wanted.title} is one.")
+        return await program_in(self, self._sandboxes.parts.runner, self._programs, wanted, tell)
 
     @asynccontextmanager
     async def process(

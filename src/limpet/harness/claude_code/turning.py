@@ -56,7 +56,7 @@ class ClaudeTurn:
                 "one. Choose a model of an Anthropic provider, or the harness decopilot."
             )
         resumes, prompt = await self._take_up()
-        async with self._time_cap(), self.tools.gateway() as self._gateway:
+        async with self._time_cap():
             self._program = await self.tools.program(CLAUDE_CODE, self._notice)
             for _ in range(_MOST_ROLL_BACKS):
                 words = await self._session(prompt, resumes=resumes)
@@ -125,6 +125,10 @@ class ClaudeTurn:
         return going_on(self.turn.prompt) if self._kept.asked else self.turn.prompt
 
     async def _process(self, prompt: str, *, resumes: bool) -> str | None:
+        async with self.tools.gateway() as self._gateway:
+            return await self._run(prompt, resumes=resumes)
+
+    async def _run(self, prompt: str, *, resumes: bool) -> str | None:
         model = self.turn.model.name
         argv = command.command(
             self._program,
