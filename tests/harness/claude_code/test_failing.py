@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from limpet.harness.base import ModelError, ProviderKind
+from limpet.harness.base import ModelChoice, ModelError, ProviderKind
 from limpet.harness.claude_code import ClaudeCode, Patience
+from limpet.harness.claude_code.failures import ApiFailure, final_words
 from limpet.harness.events import Notice
 from limpet.harness.tools import ToolFailedError
 from tests.harness.claude_code.staging import IMPATIENT, staged
@@ -26,11 +27,7 @@ ONCE_MORE = Patience(tries=2)
     [
         ({"status": 401}, "refuses the key"),
         ({"status": 429, "retry_after": 0}, "limits how fast"),
-        ({"status": 529}, "is overloaded"),
         ({"status": 500}, "fails at the moment"),
-        ({"status": 400, "kind": "quota"}, "no quota or credit"),
-        ({"status": 404}, "knows no model claude-sonnet-4-6"),
-        ({"status": 400}, "refuses the request"),
     ],
 )
 async def test_what_the_cli_gives_up_on_is_said_in_words_for_people(
@@ -44,6 +41,23 @@ async def test_what_the_cli_gives_up_on_is_said_in_words_for_people(
     assert words in str(failed.value)
     assert KEY not in str(failed.value)
     assert took.answer == ""
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (ApiFailure("overloaded", 529), "is overloaded. It was asked several times"),
+        (ApiFailure("billing_error", 400), "no quota or credit left"),
+        (ApiFailure("model_not_found", 404), "knows no model claude-sonnet-4-6. Check the model"),
+        (ApiFailure("invalid_request", 400, reason="prompt_too_long"), "too long for the model"),
+        (ApiFailure("invalid_request", 400, f"No {KEY}, sk-ant-abc"), "request: No [key], [key]"),
+        (ApiFailure("unknown"), "broke off its answer, or cannot be reached"),
+    ],
+)
+def test_each_failure_has_its_words(failure: ApiFailure, words: str) -> None:
+    choice = ModelChoice("anthropic", "claude-sonnet-4-6", KEY)
+    assert words in final_words(failure, choice)
+    assert KEY not in final_words(failure, choice)
 
 
 async def test_a_key_that_is_refused_is_not_tried_again(tmp_path: Path) -> None:

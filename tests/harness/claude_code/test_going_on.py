@@ -110,6 +110,7 @@ async def test_a_death_before_the_model_was_asked_begins_the_turn_anew(tmp_path:
         took = await stage.take(run="run-d", state=first.state, resumes=True)
         assert "cut off" not in stage.asked(0)
     assert took.answer == "Done."
+    assert took.of(Notice) == []
 
 
 async def test_a_cap_of_the_gateway_ends_the_run_and_the_next_one_goes_on(tmp_path: Path) -> None:

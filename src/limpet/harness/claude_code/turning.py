@@ -81,6 +81,8 @@ class ClaudeTurn:
         was_asked = again and kept.asked
         if again:
             kept.said.pop()
+        if again and not kept.asked and not kept.said:
+            kept.session = ""  # it was never begun
         kept.tell(turn.history)
         resumes = bool(kept.session)
         prompt = going_on(turn.prompt) if was_asked else turn.prompt
