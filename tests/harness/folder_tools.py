@@ -283,12 +283,20 @@ class FolderTools:
     ) -> AsyncIterator[FolderProcess]:
         home = (await self.folders()).home
         Path(home).mkdir(exist_ok=True)
+        scratch = self.folder.parent / "tmp"
+        scratch.mkdir(exist_ok=True)
         pipe = asyncio.subprocess.PIPE
         try:
             process = await asyncio.create_subprocess_exec(
                 *argv,
                 cwd=self.folder,
-                env={"PATH": os.environ["PATH"], "HOME": home, **self.environ, **(env or {})},
+                env={
+                    "PATH": os.environ["PATH"],
+                    "HOME": home,
+                    "TMPDIR": str(scratch),
+                    **self.environ,
+                    **(env or {}),
+                },
                 stdin=pipe,
                 stdout=pipe,
                 stderr=pipe,
