@@ -310,7 +310,8 @@ class FolderTools:
         try:
             yield piped
         finally:
-            if process.returncode is None:
+            # The group outlives its leader as long as any of it runs.
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             assert process.stdout is not None
             while await process.stdout.read(65536):

@@ -44,19 +44,29 @@ class Exchange:
 class Turn:
     """One message of a person's, and all that a harness needs to answer it.
 
-    `instructions` are the agent's and the project's. `state` is what this harness last gave as
-    `StateKept` in this thread; None at its first turn there. `resumes`: the control plane died in
-    this very turn, `state` is from its middle, and `prompt` is in it already.
+    `instructions` are the agent's and the project's. `model` is None only for a harness whose agent
+    may have one of its own. `state` is what this harness last gave as `StateKept` in this thread;
+    None at its first turn there. `resumes`: the control plane died in this very turn, `state` is
+    from its middle, and `prompt` is in it already. `command` starts the agent's own program, for a
+    harness that runs one.
     """
 
     run: str
     prompt: str
     instructions: str
-    model: ModelChoice
+    model: ModelChoice | None
     caps: Caps = field(default_factory=Caps)
     history: Sequence[Exchange] = ()
     state: JsonValue = None
     resumes: bool = False
+    command: Sequence[str] = ()
+
+    @property
+    def needed_model(self) -> ModelChoice:
+        """The model; `ModelError` where none was chosen."""
+        if self.model is None:
+            raise ModelError("No model was chosen. Choose one and send the message again.")
+        return self.model
 
 
 class CappedError(Exception):

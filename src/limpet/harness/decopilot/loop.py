@@ -76,10 +76,10 @@ class TurnLoop:
         self._began_after_s = self.thread.spent.elapsed_s
         async with (
             self._time_cap(),
-            connected(self.turn.model, self.harness.thinking) as (model, settings),
+            connected(self.turn.needed_model, self.harness.thinking) as (model, settings),
         ):
             self._asking = Asking(
-                self.turn.model,
+                self.turn.needed_model,
                 model,
                 settings,
                 self.harness.patience,
