@@ -18,7 +18,7 @@ AGENT: dict[str, Any] = {
     "status": "active", "pinned": True, "default_branch": "limpet/calm-cove",
     "metadata": {"instructions": "", "ui": {}, "github_repo": None, "clone_url": None,
                  "clone_url_has_credentials": False, "template": "webapp",
-                 "start_command": None},
+                 "start_command": None, "acp_command": None},
     "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
 }  # fmt: skip
 RECEIPT: dict[str, Any] = {

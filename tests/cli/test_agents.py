@@ -64,6 +64,13 @@ def test_new_hands_a_start_command_on(wire: Wire, cli: Cli) -> None:
     assert sent == {"template": "webapp", "start_command": "npm run serve -- --port $PORT"}
 
 
+def test_new_hands_an_acp_command_on(wire: Wire, cli: Cli) -> None:
+    events(wire, *BOOT)
+    ran = cli("new", "webapp", "--acp-command", "opencode acp")
+    assert ran.code == 0, ran.err
+    assert wire.last("POST /agents").json == {"template": "webapp", "acp_command": "opencode acp"}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

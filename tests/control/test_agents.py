@@ -23,6 +23,7 @@ async def test_a_template_agent_opens_on_its_preview_and_is_pinned(live: LiveApp
         "clone_url_has_credentials": False,
         "template": "webapp",
         "start_command": None,
+        "acp_command": None,
     }
     assert agent["default_branch"].startswith("limpet/")
 
@@ -90,6 +91,18 @@ async def test_a_start_command_is_kept_until_it_is_taken_away(live: LiveApp) -> 
         assert (status, changed["metadata"]["start_command"]) == (200, then)
 
 
+async def test_an_acp_command_is_kept_until_it_is_taken_away(live: LiveApp) -> None:
+    agent = await live.agent(template="webapp", acp_command="  npx -y 'an agent' --acp ")
+    path = f"/agents/{agent['id']}"
+    for patch, then in (
+        ({"title": "Other"}, "npx -y 'an agent' --acp"),
+        ({"acp_command": "opencode acp"}, "opencode acp"),
+        ({"acp_command": None}, None),
+    ):
+        status, changed = await live.api("PATCH", path, patch)
+        assert (status, changed["metadata"]["acp_command"]) == (200, then)
+
+
 async def test_agents_are_listed_pinned_first_changed_and_deleted(live: LiveApp) -> None:
     plain = await live.agent(title="Plain")
     pinned = await live.agent(template="webapp")
@@ -137,6 +150,12 @@ async def test_agents_outlive_the_server(tmp_path: Path, templates_dir: Path) ->
         ({"start_command": "./serve \x1b[2J"}, "start_command"),
         ({"start_command": "x" * 8001}, "start_command"),
         ({"start_command": ["./serve"]}, "start_command"),
+        ({"acp_command": " "}, "acp_command"),
+        ({"acp_command": "''"}, "acp_command"),
+        ({"acp_command": "opencode 'acp"}, "acp_command"),
+        ({"acp_command": "opencode acp\0"}, "acp_command"),
+        ({"acp_command": "opencode\nacp"}, "acp_command"),
+        ({"acp_command": "x" * 2001}, "acp_command"),
         ([], "valid dictionary"),
     ],
 )

@@ -44,6 +44,10 @@ def new(
         str | None,
         typer.Option(help="What a shell runs to start the app, in place of what is detected."),
     ] = None,
+    acp_command: Annotated[
+        str | None,
+        typer.Option(help="What starts an agent that speaks the Agent Client Protocol."),
+    ] = None,
     egress: Annotated[Mode | None, typer.Option(help="Where its sandboxes may connect to.")] = None,
     allow: Allow = None,
     registries: Registries = True,
@@ -76,6 +80,7 @@ def new(
             clone_username=user,
             clone_password=os.environ[password_env] if password_env else None,
             start_command=start_command,
+            acp_command=acp_command,
             egress=chosen(egress, allow, registries=registries),
         )
         if not json:

@@ -35,6 +35,9 @@ def chat(
     branch: Annotated[
         str | None, typer.Option("--branch", "-b", help="Another branch than the default one.")
     ] = None,
+    harness: Annotated[
+        str | None, typer.Option(help="Who drives the model from now on, such as acp.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Speak to an agent. Its text comes as it is written, its tools as lines; Ctrl+C stops it.
@@ -48,7 +51,7 @@ def chat(
       limpet chat shop -c
     """
     with connect() as limpet:
-        talk = _thread(limpet, agent, thread, last=last, branch=branch)
+        talk = _thread(limpet, agent, thread, last=last, branch=branch, harness=harness)
         if message is not None:
             code = _say(limpet, talk, message, json=json)
             if code:
@@ -60,17 +63,24 @@ def chat(
 
 
 def _thread(
-    limpet: "Client", agent: str, thread: str | None, *, last: bool, branch: str | None
+    limpet: "Client",
+    agent: str,
+    thread: str | None,
+    *,
+    last: bool,
+    branch: str | None,
+    harness: str | None,
 ) -> "Thread":
     found = find_agent(limpet, agent)
-    if thread is not None:
-        return find_thread(limpet, thread)
-    if last:
+    talk = find_thread(limpet, thread) if thread is not None else None
+    if talk is None and last:
         threads = limpet.threads.all(agent_id=found["id"], most=20)
-        mine = [one for one in threads if one["may_write"]]
-        if mine:
-            return mine[0]
-    return limpet.threads.create(found["id"], branch=branch)
+        talk = next((one for one in threads if one["may_write"]), None)
+    if talk is None:
+        return limpet.threads.create(found["id"], branch=branch, harness=harness)
+    if harness is not None and harness != talk["harness"]:
+        return limpet.threads.update(talk["id"], harness=harness)
+    return talk
 
 
 def _asked() -> str | None:

@@ -8,6 +8,7 @@ import typer
 
 from limpet import __version__
 from limpet.cli import agents, sandboxes
+from limpet.cli.acp import acp
 from limpet.cli.chat import chat
 from limpet.cli.check import check
 from limpet.cli.doctor import doctor
@@ -47,6 +48,7 @@ app.command(rich_help_panel=_AGENTS)(agents.rm)
 app.command(rich_help_panel=_AGENTS)(chat)
 app.add_typer(threads, name="threads", rich_help_panel=_AGENTS)
 app.add_typer(models, name="models", rich_help_panel=_AGENTS)
+app.command(rich_help_panel=_AGENTS)(acp)
 app.command(rich_help_panel=_AGENTS)(egress)
 app.add_typer(secrets, name="secrets", rich_help_panel=_AGENTS)
 app.command(

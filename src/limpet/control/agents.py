@@ -26,7 +26,7 @@ _BRANCH_ATTEMPTS = 8
 _COPIED = (
     "description", "icon", "status", "pinned", "instructions", "default_main_view", "chat_side",
     "template", "clone_url", "clone_credentials_sealed", "github_repo", "start_command",
-    "retention", "egress", "run_caps",
+    "acp_command", "retention", "egress", "run_caps",
 )  # fmt: skip
 _TITLE_KEPT = 240
 
@@ -184,6 +184,7 @@ def agent_of(row: AgentRow, org_slug: str, default_egress: EgressMode) -> Agent:
             clone_url_has_credentials=row.clone_credentials_sealed is not None,
             template=row.template,
             start_command=row.start_command,
+            acp_command=row.acp_command,
         ),
         egress=egress_of(row, default_egress),
         default_branch=row.default_branch,
@@ -197,7 +198,7 @@ def _choose(row: AgentRow, wanted: AgentCreate | AgentUpdate) -> None:
         value = getattr(wanted, name)
         if value is not None:
             setattr(row, name, value)
-    for name in ("icon", "start_command"):
+    for name in ("icon", "start_command", "acp_command"):
         if name in wanted.model_fields_set:
             setattr(row, name, getattr(wanted, name))
     if "egress" in wanted.model_fields_set:

@@ -43,7 +43,7 @@ class StoreInfo(BaseModel):
 
 
 class SystemInfo(BaseModel):
-    """What this server is, and who asks."""
+    """What this server is, and who asks. `harnesses` are those that threads can choose."""
 
     version: str
     org: str
@@ -52,6 +52,7 @@ class SystemInfo(BaseModel):
     runner: RunnerKind
     store: StoreInfo
     data_dir: str
+    harnesses: list[str]
 
 
 class SignInLink(BaseModel):
@@ -105,6 +106,7 @@ def system_router(services: Services) -> APIRouter:
                 mode="normal" if services.store.conditional else "degraded",
             ),
             data_dir=str(services.settings.data_dir),
+            harnesses=list(services.threads.parts.harnesses),
         )
 
     @router.post("/api/sign-in-links", tags=["system"])

@@ -94,11 +94,13 @@ class Client:
         pinned: bool | None = None,
         ui: models.Ui | None = None,
         start_command: str | None = None,
+        acp_command: str | None = None,
         egress: models.EgressChoice | None = None,
     ) -> models.Agent:
         """A new agent from a template, from an https clone URL, or blank.
 
-        `start_command` is what a shell runs to start its app, in place of what is detected.
+        `start_command` is what a shell runs to start its app, in place of what is detected;
+        `acp_command` starts an agent that speaks the Agent Client Protocol, for the harness `acp`.
         """
         said: dict[str, object | None] = {
             "title": title,
@@ -112,6 +114,7 @@ class Client:
             "clone_password": clone_password,
             "instructions": instructions,
             "start_command": start_command,
+            "acp_command": acp_command,
         }
         return cast(models.Agent, self._line.send("POST", "/agents", _told(said)))
 
@@ -137,9 +140,11 @@ class Client:
         clone_username: str | None = None,
         clone_password: str | None = None,
         start_command: str | None = None,
+        acp_command: str | None = None,
         egress: models.EgressChoice | Literal["default"] | None = None,
     ) -> models.Agent:
-        """Change what is given; the rest stays. An empty `start_command` takes it away.
+        """Change what is given; the rest stays. An empty `start_command` or `acp_command` takes it
+        away.
 
         A sandbox has a new `start_command` or `egress` from its next start on.
         """
@@ -158,6 +163,8 @@ class Client:
         body = _told(said)
         if start_command is not None:
             body["start_command"] = start_command or None
+        if acp_command is not None:
+            body["acp_command"] = acp_command or None
         if egress == "default":
             body["egress"] = None
         path = f"/agents/{_part(agent_id)}"

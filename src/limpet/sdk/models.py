@@ -26,6 +26,7 @@ class Metadata(TypedDict):
     clone_url_has_credentials: bool
     template: str | None
     start_command: str | None
+    acp_command: str | None
 
 
 EgressMode = Literal["open", "listed", "closed"]
@@ -325,3 +326,4 @@ class System(TypedDict):
     runner: str
     store: dict[str, str]
     data_dir: str
+    harnesses: list[str]

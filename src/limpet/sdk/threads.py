@@ -99,6 +99,7 @@ class Threads:
         branch: str | None = None,
         title: str | None = None,
         model: ModelRef | None = None,
+        harness: str | None = None,
     ) -> Thread:
         """A new thread; with the id of one of the caller's that is there already, that one."""
         said: dict[str, object] = {
@@ -107,6 +108,7 @@ class Threads:
             **({"branch": branch} if branch else {}),
             **({"title": title} if title else {}),
             **({"model": model} if model else {}),
+            **({"harness": harness} if harness else {}),
         }
         return cast(Thread, self._line.send("POST", "/threads", said))
 
@@ -146,10 +148,16 @@ class Threads:
         *,
         title: str | None = None,
         model: ModelRef | None = None,
+        harness: str | None = None,
         archived: bool | None = None,
     ) -> Thread:
         """Change what is given; the rest stays."""
-        said: dict[str, object | None] = {"title": title, "model": model, "archived": archived}
+        said: dict[str, object | None] = {
+            "title": title,
+            "model": model,
+            "harness": harness,
+            "archived": archived,
+        }
         told = {name: value for name, value in said.items() if value is not None}
         return cast(Thread, self._line.send("PATCH", _one(thread_id), told))
 

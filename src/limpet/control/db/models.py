@@ -173,6 +173,7 @@ class AgentRow(Base):
     clone_credentials_sealed: Mapped[bytes | None]
     github_repo: Mapped[dict[str, Any] | None]
     start_command: Mapped[str | None] = mapped_column(Text)
+    acp_command: Mapped[str | None] = mapped_column(Text)
     default_branch: Mapped[str] = mapped_column(String(200))
     retention: Mapped[dict[str, Any] | None]
     egress: Mapped[dict[str, Any] | None]

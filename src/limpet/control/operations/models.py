@@ -5,27 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
+from limpet.control.operations.command_models import AcpCommandText, StartCommandText
 from limpet.control.operations.egress_models import EgressChoice, EgressInfo
 from limpet.control.operations.shapes import Input, Output
 from limpet.snapshots.snapshot_names import MAX_NAME_LENGTH
 
-MAX_START_COMMAND_LENGTH = 8000
-"""Characters, of four bytes at most: within what the daemon takes."""
-
 Title = Annotated[str, Field(min_length=1, max_length=255)]
-StartCommandText = Annotated[
-    str,
-    StringConstraints(
-        strip_whitespace=True,
-        min_length=1,
-        max_length=MAX_START_COMMAND_LENGTH,
-        pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$",
-    ),
-    Field(
-        description="What a shell runs to start the app, in place of what is detected; counts from "
-        "the sandbox's next start on. Null: what is detected"
-    ),
-]
 AgentIdText = Annotated[str, Field(min_length=1, max_length=64, description="The agent's id")]
 HandleText = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,48}$", description="The sandbox's handle")]
 BranchText = Annotated[
@@ -81,6 +66,7 @@ class AgentMetadata(Output):
     clone_url_has_credentials: bool
     template: str | None
     start_command: str | None
+    acp_command: str | None
 
 
 class Agent(Output):
@@ -110,6 +96,7 @@ class AgentChoices(Input):
     pinned: bool | None = None
     ui: AgentUi | None = None
     start_command: StartCommandText | None = None
+    acp_command: AcpCommandText | None = None
     egress: EgressChoice | None = Field(
         default=None,
         description="Where its sandboxes may connect to, from their next start on; null: as the "

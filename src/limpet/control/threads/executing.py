@@ -16,7 +16,7 @@ from limpet.control.db import AgentRow, RunRow
 from limpet.control.sandboxes.leases import LeaseHeldError
 from limpet.control.threads.checkpoints import Taken, checkpoint
 from limpet.control.threads.claims import Claimed
-from limpet.control.threads.harnesses import harness_of
+from limpet.control.threads.harnesses import MODEL_OPTIONAL, command_of, harness_of
 from limpet.control.threads.journal import locked
 from limpet.control.threads.keys import NoModelError, ThreadGoneError
 from limpet.control.threads.parts import ThreadParts, sandbox_key
@@ -178,10 +178,11 @@ class Execution:
             self.key.thread.org, AgentId(thread.agent_id)
         )
         harness = harness_of(parts.harnesses, run.harness)
+        command = command_of(run.harness, agent)
         ref = model_of(run)
-        if ref is None:
+        if ref is None and run.harness not in MODEL_OPTIONAL:
             raise NoModelError("No model was chosen", hint="Choose one and send the message again.")
-        model = await parts.providers.choice(self.key.thread.org, ref)
+        model = await parts.providers.choice(self.key.thread.org, ref) if ref else None
         await self._ensure(agent, recorder)
         await self._wait_until_ready(recorder)
         if run.checkpoint_before is None:
@@ -208,6 +209,7 @@ class Execution:
             history=past.history,
             state=run.state if run.state_is_new else past.state,
             resumes=claimed.resumes and run.state_is_new,
+            command=command,
         )
         async with contextlib.aclosing(_closable(harness.run(turn, tools))) as events:
             async for event in events:

@@ -40,6 +40,12 @@ class NoModelError(InvalidInputError):
     code = "no_model"
 
 
+class NoCommandError(InvalidInputError):
+    """The harness runs a program of the agent's, and none is named."""
+
+    code = "no_acp_command"
+
+
 class ThreadGoneError(NotFoundError):
     """There is no such thread."""
 

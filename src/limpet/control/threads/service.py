@@ -26,9 +26,16 @@ from limpet.control.operations.thread_models import (
     ThreadStop,
     ThreadUpdate,
 )
-from limpet.control.threads.harnesses import require_harness
+from limpet.control.threads.harnesses import MODEL_OPTIONAL, command_of, require_harness
 from limpet.control.threads.journal import add_events, locked
-from limpet.control.threads.keys import NotYoursError, RunKey, RunningError, ThreadKey, no_thread
+from limpet.control.threads.keys import (
+    NoModelError,
+    NotYoursError,
+    RunKey,
+    RunningError,
+    ThreadKey,
+    no_thread,
+)
 from limpet.control.threads.parts import ThreadParts
 from limpet.control.threads.scheduler import Scheduler
 from limpet.control.threads.views import run_of, threads_of
@@ -127,10 +134,12 @@ class ThreadService:
     async def create(self, identity: Identity, wanted: ThreadCreate) -> Thread:
         """A new thread, or, where the id is taken by one of the same person and agent, that one.
 
-        `ConflictError` when the id is another thread's.
+        `ConflictError` when the id is another thread's, `NoCommandError` when its harness would
+        run a program that the agent does not name.
         """
         org = identity.org
-        require_harness(self.parts.harnesses, wanted.harness or DEFAULT_HARNESS)
+        harness = wanted.harness or DEFAULT_HARNESS
+        require_harness(self.parts.harnesses, harness)
         if wanted.model is not None:
             await self.parts.providers.resolve(org, wanted.model)
         thread = wanted.id or new_id("thrd")
@@ -140,13 +149,14 @@ class ThreadService:
                 raise NotFoundError(f"There is no agent {wanted.agent_id!r}")
             row = await session.get(ThreadRow, (org, thread))
             if row is None:
+                command_of(harness, agent)
                 row = ThreadRow(
                     org_id=org,
                     id=thread,
                     agent_id=agent.id,
                     branch=branch_for(agent, thread, wanted.branch),
                     title=wanted.title or "",
-                    harness=wanted.harness or DEFAULT_HARNESS,
+                    harness=harness,
                     created_by=identity.user,
                 )
                 _choose_model(row, wanted.model)
@@ -157,7 +167,7 @@ class ThreadService:
             return (await threads_of(session, [row], identity.user))[0]
 
     async def update(self, identity: Identity, wanted: ThreadUpdate) -> Thread:
-        """Change a thread of one's own."""
+        """Change a thread of one's own; `NoCommandError` as in `create`."""
         said = wanted.model_fields_set
         if wanted.model is not None:
             await self.parts.providers.resolve(identity.org, wanted.model)
@@ -169,6 +179,9 @@ class ThreadService:
                 _choose_model(row, wanted.model)
             if wanted.harness is not None:
                 require_harness(self.parts.harnesses, wanted.harness)
+                agent = await session.get(AgentRow, (row.org_id, row.agent_id))
+                if agent is not None:
+                    command_of(wanted.harness, agent)
                 row.harness = wanted.harness
             if wanted.archived is not None:
                 row.archived = wanted.archived
@@ -186,7 +199,7 @@ class ThreadService:
         self.parts.sandboxes.parts.refuse_when_closing()
         key = ThreadKey(identity.org, wanted.thread_id)
         thread = await self.get(identity, wanted.thread_id)
-        model = await self.parts.providers.resolve(identity.org, thread.model)
+        model = await self._model_for(identity.org, thread)
         async with self.parts.database.session() as session:
             row = await self.own(session, identity, wanted.thread_id)
             runs = list(
@@ -220,6 +233,15 @@ class ThreadService:
         self.parts.journal.tell(key)
         self.scheduler.stir(key)
         return sent
+
+    async def _model_for(self, org: OrgId, thread: Thread) -> ModelRef | None:
+        """What the next run is to answer with; None where its agent may have a model of its own."""
+        try:
+            return await self.parts.providers.resolve(org, thread.model)
+        except NoModelError:
+            if thread.harness in MODEL_OPTIONAL:
+                return None
+            raise
 
     async def stop(self, identity: Identity, wanted: ThreadStop) -> Thread:
         """End what goes on, here at once, on another server soon; nothing going on is no error."""
@@ -315,7 +337,9 @@ def _choose_model(row: ThreadRow, model: ModelRef | None) -> None:
     row.model_name = model.name if model else None
 
 
-def _new_run(thread: ThreadRow, wanted: ThreadSend, model: ModelRef, position: int) -> RunRow:
+def _new_run(
+    thread: ThreadRow, wanted: ThreadSend, model: ModelRef | None, position: int
+) -> RunRow:
     return RunRow(
         org_id=thread.org_id,
         thread_id=thread.id,
@@ -324,8 +348,8 @@ def _new_run(thread: ThreadRow, wanted: ThreadSend, model: ModelRef, position: i
         message=wanted.id or new_id("msg"),
         prompt=wanted.text,
         harness=thread.harness,
-        provider_id=model.provider_id,
-        model_name=model.name,
+        provider_id=model.provider_id if model else None,
+        model_name=model.name if model else None,
     )
 
 
