@@ -53,6 +53,7 @@ export type Agent = {
     clone_url: string | null;
     template: string | null;
     start_command: string | null;
+    acp_command: string | null;
     ui: { layout: { default_main_view: string; chat_side: "left" | "right" | "none" } };
   };
   default_branch: string;
@@ -99,6 +100,8 @@ export type System = {
   user: string;
   isolation: { kind: string; reason: string };
   store: { kind: string; where: string };
+  /** What threads can choose. */
+  harnesses: string[];
 };
 
 export type Template = { name: string; title: string; description: string };

@@ -327,3 +327,62 @@ test("a key of a model that is missing is asked for when the server misses it", 
   await userEvent.click(screen.getByRole("button", { name: "Add a model key" }));
   expect(await screen.findByRole("dialog", { name: "Add a model key" })).toBeTruthy();
 });
+
+const two = { "GET /api/system": { body: { harnesses: ["decopilot", "acp"] } } };
+const harnessButton = () => screen.findByRole("button", { name: /^Driven by/ });
+
+test("where a server has one harness alone, none is to be chosen", async () => {
+  await show(PAGE, answers([thread], { "GET /api/system": { body: { harnesses: ["decopilot"] } } }));
+  expect(await screen.findByRole("button", { name: /^Model large/ })).toBeTruthy();
+  expect(screen.queryByRole("button", { name: /^Driven by/ })).toBeNull();
+});
+
+test("an agent of one's own is chosen once it has a command, and what to set is said until then", async () => {
+  await show(PAGE, answers([thread], two));
+  await userEvent.click(await harnessButton());
+  const missing = await screen.findByRole("menuitemradio", { name: /^Agent of your choice/ });
+  expect(missing.getAttribute("aria-disabled")).toBe("true");
+  expect(missing.textContent).toContain("acp_command");
+});
+
+test("another harness counts for a conversation that is there, and for one that begins", async () => {
+  const mine = { ...agent, metadata: { ...agent.metadata, acp_command: "opencode acp" } };
+  const patch = `PATCH ${THREADS}/${thread.id}`;
+  const { asked } = await show(
+    PAGE,
+    answers([thread], {
+      ...two,
+      "GET /api/local/agents/agt_1": { body: mine },
+      [patch]: { body: { ...thread, harness: "acp" } },
+      [`POST ${THREADS}`]: (body) => ({ body: { ...thread, id: (body as { id: string }).id } }),
+    }),
+  );
+  const choose = async () => {
+    await userEvent.click(await harnessButton());
+    await userEvent.click(await screen.findByRole("menuitemradio", { name: /opencode acp/ }));
+  };
+  await choose();
+  await waitFor(() =>
+    expect(asked.filter(({ what }) => what === patch).map(({ body }) => body)).toEqual([{ harness: "acp" }]),
+  );
+  await userEvent.click(screen.getByRole("button", { name: "New conversation" }));
+  await choose();
+  await userEvent.type(await messageBox(), "Hello{Enter}");
+  await waitFor(() => expect(posts(asked, THREADS)).toMatchObject([{ harness: "acp" }]));
+});
+
+test("an agent of one's own needs no model of ours", async () => {
+  const mine = { ...agent, metadata: { ...agent.metadata, acp_command: "opencode acp" } };
+  await show(
+    PAGE,
+    answers([], {
+      ...two,
+      "GET /api/local/agents/agt_1": { body: mine },
+      "GET /api/local/models": { body: { models: [] } },
+    }),
+  );
+  expect(await screen.findByText("First, a model")).toBeTruthy();
+  await userEvent.click(await harnessButton());
+  await userEvent.click(await screen.findByRole("menuitemradio", { name: /opencode acp/ }));
+  await waitFor(() => expect(screen.queryByText("First, a model")).toBeNull());
+});

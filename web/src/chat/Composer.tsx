@@ -17,7 +17,7 @@ type Props = {
   lastSaid: string | undefined;
   /** Leave the box, towards the conversation. */
   onLeave: () => void;
-  /** The choice of a model. */
+  /** The choices of a harness and of a model. */
   children: ReactNode;
 };
 

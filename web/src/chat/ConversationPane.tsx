@@ -9,6 +9,7 @@ import { ErrorText } from "../ui/ErrorText.tsx";
 import { ChatHeader } from "./ChatHeader.tsx";
 import { Composer } from "./Composer.tsx";
 import { EmptyChat } from "./EmptyChat.tsx";
+import { HarnessMenu } from "./HarnessMenu.tsx";
 import { Lost } from "./Lost.tsx";
 import { ModelMenu } from "./ModelMenu.tsx";
 import { Spoken } from "./Spoken.tsx";
@@ -72,7 +73,8 @@ export function ConversationPane(props: Props) {
   );
 
   const lost = talk.gone || talk.refused !== null;
-  const noModel = models?.length === 0;
+  // An agent of one's own may have a model of its own.
+  const noModel = models?.length === 0 && talk.choice.harness !== "acp";
   const keyMissing = talk.error instanceof ApiError && talk.error.code === "no_model";
   return (
     <>
@@ -122,6 +124,11 @@ export function ConversationPane(props: Props) {
               lastSaid={turns.at(-1)?.text}
               onLeave={() => (scroll.current ? scroll.current.focus() : box.current?.blur())}
             >
+              <HarnessMenu
+                agent={agent}
+                chosen={talk.choice.harness}
+                onHarness={(harness) => talk.choose({ harness })}
+              />
               <ModelMenu
                 chosen={talk.choice.model}
                 onModel={(model) => talk.choose({ model })}

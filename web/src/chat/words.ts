@@ -17,7 +17,9 @@ export function usageWords({ input_tokens, output_tokens, cost_usd }: RunUsage):
 export function usageDetail(usage: RunUsage): string {
   const cached = usage.cache_read_tokens > 0 ? `, ${usage.cache_read_tokens} of them cached` : "";
   const price = usage.cost_usd === null ? "; the price of this model is not known" : "";
-  return `${usage.requests} requests, ${usage.input_tokens} tokens in${cached}, ${usage.output_tokens} out${price}`;
+  // An agent of one's own does not tell how often it asked its model.
+  const requests = usage.requests > 0 ? `${usage.requests} requests, ` : "";
+  return `${requests}${usage.input_tokens} tokens in${cached}, ${usage.output_tokens} out${price}`;
 }
 
 /** "4 s", "2 min 5 s". */

@@ -10,6 +10,7 @@ export const agent: Agent = {
     clone_url: null,
     template: "webapp",
     start_command: null,
+    acp_command: null,
     ui: { layout: { default_main_view: "preview", chat_side: "right" } },
   },
   default_branch: "limpet/calm-cove",
