@@ -326,6 +326,12 @@ class FolderTools:
         yield self.models
 
 
+async def all_gone(tools: FolderTools) -> None:
+    """Wait until nothing runs any more that was begun; what was killed may take a moment."""
+    while any(lives(group) for group in tools.shells):
+        await asyncio.sleep(0.01)
+
+
 def lives(group: int) -> bool:
     """Whether any process of the group runs."""
     return any(

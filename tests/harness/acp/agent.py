@@ -259,8 +259,8 @@ class Agent:
                 options = [{"optionId": f"o-{k}", "name": k, "kind": k} for k in rest.split()]
                 told = self.ask(
                     "session/request_permission",
-                    {"sessionId": self.session, "toolCall": {"toolCallId": "c"},
-                     "options": options},
+                    {"sessionId": self.session, "options": options, "toolCall": {
+                        "toolCallId": "c", "title": "Delete all", "rawInput": {"what": "all"}}},
                 )  # fmt: skip
                 self.say(json.dumps(told.get("result", told.get("error"))))
             case "env":

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from tests.harness.driving import Took
 from tests.harness.folder_tools import FolderTools
 
 AGENT = Path(__file__).with_name("agent.py")
-QUICK = Waits(start_s=20.0, session_s=20.0, end_s=1.0)
+QUICK = Waits(start_s=20.0, session_s=20.0, settle_s=0.0, end_s=1.0)
+HASTY = replace(QUICK, end_s=0.2)
+"""For agents that do not end by themselves."""
 
 
 @dataclass

@@ -2,26 +2,27 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from limpet.harness.acp import Waits, wire
+from limpet.harness.acp import wire
 from limpet.harness.base import ModelError
 from limpet.harness.events import Text, ToolStarted
-from tests.harness.acp.driving import CLAUDE, QUICK, Stand
-from tests.harness.folder_tools import StraightGateway, lives
+from tests.harness.acp.driving import CLAUDE, HASTY, QUICK, Stand
+from tests.harness.folder_tools import StraightGateway, all_gone
 
 pytestmark = pytest.mark.anyio
-SHORT = Waits(start_s=0.3, session_s=0.3, end_s=0.3)
+SHORT = replace(HASTY, start_s=0.3)
 
 
 async def refused(stand: Stand, *lines: str, **given: Any) -> str:
     """What a turn's failure says; nothing that was begun is left."""
     with pytest.raises(ModelError) as told:
         await stand.take(*lines, **given)
-    assert not any(lives(group) for group in stand.tools.shells)
+    await all_gone(stand.tools)
     return str(told.value)
 
 
@@ -56,7 +57,7 @@ async def test_an_agent_that_never_answers_is_waited_for_no_longer(
     if method == "session/load":
         state = (await Stand(tmp_path, ["offers", "load"]).take("say a")).state
         state["command"] = [*state["command"][:2], "silent", method, "offers", "load"]
-    quick = Waits(start_s=0.3 if method == "initialize" else 20.0, session_s=0.3, end_s=0.3)
+    quick = replace(HASTY, start_s=0.3 if method == "initialize" else 20.0, session_s=0.3)
     stand = Stand(tmp_path, ["silent", method, "offers", "load"], quick)
     assert f"did not answer to {method}" in await refused(stand, "say a", state=state)
 
@@ -122,7 +123,8 @@ async def test_a_line_without_an_end_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire, "MAX_LINE_BYTES", 1 << 20)
-    said = await refused(Stand(tmp_path), "say a", f"long {2 << 20}", "hang")
+    stand = Stand(tmp_path, waits=HASTY)
+    said = await refused(stand, "say a", f"long {2 << 20}", "hang")
     assert "a line of more than 1 MiB" in said
 
 
@@ -132,14 +134,14 @@ async def test_a_flood_waits_for_whoever_takes_it_and_comes_in_order(tmp_path: P
 
 
 async def test_an_agent_that_floods_is_stopped_at_once(tmp_path: Path) -> None:
-    stand = Stand(tmp_path)
+    stand = Stand(tmp_path, waits=HASTY)
     running = asyncio.create_task(stand.take("flood 100000000"))
     while not stand.took.of(Text):
         await asyncio.sleep(0.01)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert not any(lives(group) for group in stand.tools.shells)
+    await all_gone(stand.tools)
 
 
 async def test_calls_without_end_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +174,7 @@ async def test_a_request_after_the_turn_is_not_served(tmp_path: Path) -> None:
     wanted = {"sessionId": "$session", "path": "$repo/late.txt", "content": "late"}
     took = await stand.take(f"later fs/write_text_file {json.dumps(wanted)}", "say done")
     assert took.answer == "done"
-    assert not any(lives(group) for group in stand.tools.shells)
+    await all_gone(stand.tools)
 
 
 async def test_too_many_requests_at_once_are_refused(

@@ -19,12 +19,12 @@ from limpet.harness.events import (
 from tests.harness.acp.driving import CLAUDE, Stand
 from tests.harness.acp.installed import installed
 from tests.harness.driving import replies
-from tests.harness.folder_tools import StraightGateway, lives
+from tests.harness.folder_tools import StraightGateway, all_gone
 from tests.models.server import KEY, ScriptedModels, scripted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
 NAME, VERSION = "@agentclientprotocol/claude-agent-acp", "0.49.0"
-WAITS = Waits(start_s=120.0, session_s=120.0, end_s=5.0)
+WAITS = Waits(start_s=120.0, session_s=120.0, settle_s=2.0, end_s=5.0)
 
 
 @pytest.fixture(scope="module")
@@ -98,4 +98,4 @@ async def test_a_stop_in_the_middle_of_an_answer_ends_all_of_it(
     assert not stand.took.of(ToolFinished), json.dumps(
         [event.model_dump() for event in stand.took.of(ToolOutput)]
     )
-    assert not any(lives(group) for group in stand.tools.shells)
+    await all_gone(stand.tools)

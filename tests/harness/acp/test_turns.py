@@ -19,8 +19,8 @@ from limpet.harness.events import (
     Usage,
 )
 from limpet.harness.tools import Spent
-from tests.harness.acp.driving import CLAUDE, Stand
-from tests.harness.folder_tools import StraightGateway, lives
+from tests.harness.acp.driving import CLAUDE, HASTY, QUICK, Stand
+from tests.harness.folder_tools import StraightGateway, all_gone
 
 pytestmark = pytest.mark.anyio
 
@@ -137,7 +137,7 @@ async def test_a_killed_terminal_keeps_what_it_printed_and_takes_its_children_al
     told = answers(stand)
     assert told[4] == {"signal": "SIGKILL"}
     assert told[5]["exitStatus"] == {"signal": "SIGKILL"}
-    assert not any(lives(group) for group in stand.tools.shells)
+    await all_gone(stand.tools)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,8 @@ async def test_what_an_agent_asks_leave_for_is_allowed_once(
     stand = Stand(tmp_path)
     took = await stand.take(f"permission {offered}")
     assert json.loads(took.answer) == {"outcome": chosen}
+    [started] = took.of(ToolStarted)
+    assert (started.title, started.input) == ("Delete all", {"what": "all"})
 
 
 async def test_tool_calls_are_told_with_their_output_and_diff(tmp_path: Path) -> None:
@@ -172,6 +174,7 @@ async def test_tool_calls_are_told_with_their_output_and_diff(tmp_path: Path) ->
     made = [{"type": "diff", "path": "$repo/b.txt", "newText": "hello"}]
     took = await stand.take(
         told("tool_call", "one", title="Bash", kind="execute", status="pending", rawInput={}),
+        told("tool_call", "one", status="pending", title="Bash", rawInput={"cwd": "/"}),
         told("tool_call_update", "one", title="npm test", rawInput={"command": "npm test"}),
         told("tool_call_update", "one", status="in_progress", content=[text("a")]),
         told("tool_call_update", "one", content=[text("ab")]),
@@ -398,7 +401,7 @@ async def test_what_the_gateway_counts_is_what_the_turn_took(tmp_path: Path) -> 
 async def test_a_gateway_that_refuses_ends_the_turn_as_capped(
     lines: list[str], tmp_path: Path
 ) -> None:
-    stand = Stand(tmp_path)
+    stand = Stand(tmp_path, waits=HASTY)
     stand.tools.models = StraightGateway(**GATEWAY, refusal="This turn has cost enough.")
     with pytest.raises(CappedError, match="cost enough"):
         await stand.take(*lines, model=CLAUDE)
@@ -440,7 +443,7 @@ async def test_what_to_set_is_said_where_nobody_can_sign_in(tmp_path: Path) -> N
 async def test_a_stop_reaches_the_agent_and_ends_it_with_all_that_it_started(
     verb: str, tmp_path: Path
 ) -> None:
-    stand = Stand(tmp_path)
+    stand = Stand(tmp_path, waits=HASTY if verb == "deaf" else QUICK)
     running = asyncio.create_task(
         stand.take(asking("terminal/create", command="sleep 600"), f"say {verb}", verb)
     )
@@ -451,7 +454,7 @@ async def test_a_stop_reaches_the_agent_and_ends_it_with_all_that_it_started(
         await running
     [cancelled] = stand.noted("cancelled")
     assert cancelled["params"] == {"sessionId": "session-1"}
-    assert not any(lives(group) for group in stand.tools.shells)
+    await all_gone(stand.tools)
 
 
 async def test_an_agent_that_is_done_may_put_its_things_away(tmp_path: Path) -> None:

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 class Waits:
     """How long an agent may take, in seconds, for what is no work on the message itself.
 
-    `start_s` is long: `npx` may have to fetch the agent first. `end_s` is what it has to put its
-    things away once it was told to stop, or the turn is over; then it is killed.
+    `start_s` is long: `npx` may have to fetch the agent first. `settle_s` is what it is left in
+    peace after its answer, since agents write their sessions down a moment later, and do not say
+    when. `end_s` is what it has to end once it was told to stop, or nothing more is said to it;
+    then it is killed.
     """
 
     start_s: float = 240.0
     session_s: float = 120.0
+    settle_s: float = 1.0
     end_s: float = 2.0
 
 

@@ -25,12 +25,21 @@ _Act = Callable[[Any], Awaitable[BaseModel]]
 
 
 class Client:
-    """Answers an agent's requests; `broke` is told of what ends the run. Once `over`, none."""
+    """Answers an agent's requests, none once the turn is `over`.
+
+    `told` is given what a request for permission says of a session's tool call, as an update;
+    `broke` what ends the run.
+    """
 
     def __init__(
-        self, files: Files, terminals: Terminals, broke: Callable[[Exception], None]
+        self,
+        files: Files,
+        terminals: Terminals,
+        told: Callable[[dict[str, Any]], Awaitable[None]],
+        broke: Callable[[Exception], None],
     ) -> None:
-        self._files, self._terminals, self._broke = files, terminals, broke
+        self._files, self._terminals = files, terminals
+        self._told, self._broke = told, broke
         self.over = False
         self._acts: dict[str, tuple[type[BaseModel], _Act]] = {
             CLIENT_METHODS["session_request_permission"]: (
@@ -74,6 +83,9 @@ class Client:
         self, asked: schema.RequestPermissionRequest
     ) -> schema.RequestPermissionResponse:
         """Allowed, once where that can be chosen: 'always' may be written into the project."""
+        call = asked.tool_call.model_dump(mode="json", by_alias=True, exclude_none=True)
+        update = {"sessionUpdate": "tool_call_update", **call}
+        await self._told({"sessionId": asked.session_id, "update": update})
         options = {option.kind: option.option_id for option in reversed(asked.options)}
         chosen = options.get("allow_once") or options.get("allow_always")
         if chosen is None or self.over:

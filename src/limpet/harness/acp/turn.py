@@ -102,7 +102,7 @@ class AcpTurn:
         files = Files(self.tools, folders.repo)
         async with (
             open_terminals(self.tools, files, folders.repo, self._printed) as terminals,
-            self._connected(process, Client(files, terminals, self._broke)) as peer,
+            self._connected(process, Client(files, terminals, self._told, self._broke)) as peer,
         ):
             kept = Kept.of(self.turn.state)
             if self.turn.resumes:
@@ -127,6 +127,7 @@ class AcpTurn:
             self._hold_to_caps()
             if (words := _ENDINGS.get(answer.stop_reason)) is not None:
                 await self._emit(Notice(text=words))
+            await asyncio.sleep(self.waits.settle_s)
 
     @asynccontextmanager
     async def _connected(self, process: PipedProcess, client: Client) -> AsyncIterator[Peer]:

@@ -60,6 +60,7 @@ class _Call:
     content: Sequence[_Content] = ()
     output: Any = None
     shown: str = ""
+    whole: bool = False
     started: bool = False
     finished: bool = False
 
@@ -70,11 +71,12 @@ class _Call:
         self.input = told.raw_input or self.input
         self.content = self.content if told.content is None else told.content
         self.output = self.output if told.raw_output is None else told.raw_output
+        self.whole = self.whole or isinstance(told, schema.ToolCallProgress)
 
     @property
     def begun(self) -> bool:
-        """Whether there is enough to show: agents name a call before they know its input."""
-        return bool(self.status != "pending" or self.input or self.content)
+        """Whether there is enough to show: agents name a call before they know its whole input."""
+        return bool(self.status != "pending" or self.content or (self.input and self.whole))
 
 
 @dataclass
