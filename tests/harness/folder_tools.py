@@ -43,6 +43,7 @@ class FolderProcess:
 
     process: asyncio.subprocess.Process
     said: bytearray = field(default_factory=bytearray)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def send(self, data: bytes) -> None:
         assert self.process.stdin is not None
@@ -65,12 +66,16 @@ class FolderProcess:
         assert self.process.stderr is not None
         while piece := await self.process.stderr.read(65536):
             self.said = (self.said + piece)[-16384:]
+        self.heard.set()
 
     def errors(self) -> str:
         return self.said.decode(errors="replace")
 
     async def wait(self) -> int:
-        return await self.process.wait()
+        code = await self.process.wait()
+        with contextlib.suppress(TimeoutError):  # a child may hold it open
+            await asyncio.wait_for(self.heard.wait(), 1.0)
+        return code
 
 
 @dataclass

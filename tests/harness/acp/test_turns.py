@@ -76,6 +76,7 @@ async def test_files_are_read_and_written_below_the_repository_and_nowhere_else(
     assert second == {"content": "two\n"}
     assert long == {"content": text}
     assert "no text" in picture["message"]
+    assert none["code"] == -32002
     assert "none.txt" in none["message"]
     assert all("no absolute path below" in one["message"] for one in outside)
     assert (tmp_path / "secret.txt").read_text() == "not yours"

@@ -11,7 +11,7 @@ from acp.meta import CLIENT_METHODS
 from pydantic import BaseModel, ValidationError
 
 from limpet.errors import LimpetError
-from limpet.harness.acp.files import Files
+from limpet.harness.acp.files import Files, NoFileError
 from limpet.harness.acp.terminals import Terminals
 from limpet.harness.tools import ToolFailedError
 
@@ -19,6 +19,7 @@ CAPABILITIES: Final = schema.ClientCapabilities(
     fs=schema.FileSystemCapabilities(read_text_file=True, write_text_file=True), terminal=True
 )
 _FAILED: Final = -32603
+_NOT_FOUND: Final = -32002
 _OVER: Final = -32600
 R = TypeVar("R", bound=BaseModel)
 _Act = Callable[[Any], Awaitable[BaseModel]]
@@ -73,6 +74,8 @@ class Client:
             raise RequestError(_OVER, "The turn is over")
         try:
             return await act(request)
+        except NoFileError as error:
+            raise RequestError(_NOT_FOUND, f"Resource not found: {error}") from None
         except ToolFailedError as error:
             raise RequestError(_FAILED, str(error)) from None
         except LimpetError as error:

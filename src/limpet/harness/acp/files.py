@@ -6,6 +6,12 @@ from typing import Final
 from limpet.harness.tools import SandboxTools, ToolFailedError
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
+_MISSING: Final = 44
+_READ: Final = f'test -e "$1" || exit {_MISSING}; exec cat "$1"'
+
+
+class NoFileError(ToolFailedError):
+    """There is nothing at that path; agents go on by making it."""
 
 
 class Files:
@@ -28,13 +34,17 @@ class Files:
         whole file out of what it read: every byte counts.
         """
         data = bytearray()
-        async with self._tools.process(["cat", "--", f"./{self.relative(path)}"]) as process:
+        argv = ["sh", "-c", _READ, "sh", f"./{self.relative(path)}"]
+        async with self._tools.process(argv) as process:
             await process.end_input()
             async for piece in process.output():
                 data += piece
                 if len(data) > MAX_FILE_BYTES:
                     raise ToolFailedError(f"{path} has more than {MAX_FILE_BYTES >> 20} MiB")
-            if await process.wait() != 0:
+            code = await process.wait()
+            if code == _MISSING:
+                raise NoFileError(f"{path} does not exist")
+            if code != 0:
                 raise ToolFailedError(process.errors().strip() or f"{path} cannot be read")
         try:
             text = data.decode()

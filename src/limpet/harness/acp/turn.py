@@ -188,7 +188,7 @@ class AcpTurn:
         An agent tells what its session has cost in all; some begin anew with their process.
         """
         usage = _spent(self._gateway) if self._gateway is not None else None
-        told = answer.usage
+        told = answer.usage if answer.usage and answer.usage.total_tokens else None
         if cost_usd is not None and cost_usd >= before_usd:
             cost_usd -= before_usd
         if (usage is None or not usage.requests) and (told or cost_usd is not None):
