@@ -4,17 +4,27 @@ import asyncio
 import json
 import shlex
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from limpet.control.db import EMBEDDED_ORG, AgentRow
-from limpet.control.operations.thread_models import Thread, ThreadStop, ThreadUpdate
+from limpet.control.operations.thread_models import (
+    ModelProviderCreate,
+    Thread,
+    ThreadStop,
+    ThreadUpdate,
+)
 from limpet.control.threads.keys import NoCommandError, NoModelError
+from limpet.harness.base import Caps
 from limpet.harness.events import Notice, RunFinished, RunStarted, Text
 from tests.control.threads.conftest import OWNER, Chat
 from tests.harness.acp.driving import AGENT
+from tests.harness.driving import replies
+from tests.models.server import KEY, ScriptedModels, scripted
 
 pytestmark = pytest.mark.anyio
 COMMAND = shlex.join([sys.executable, str(AGENT), "offers", "load"])
@@ -157,3 +167,43 @@ async def test_only_an_agent_of_its_own_goes_without_a_model(chat: Chat) -> None
     thread = await chat.thread()
     with pytest.raises(NoModelError):
         await chat.send(thread, "say one")
+
+
+@asynccontextmanager
+async def scripted_model(chat: Chat, *texts: str) -> AsyncIterator[ScriptedModels]:
+    """The org's only model, and what it answers."""
+    await without_models(chat)
+    async with scripted(replies(*({"text": text} for text in texts))) as models:
+        await chat.service.parts.providers.create(
+            EMBEDDED_ORG,
+            ModelProviderCreate(
+                kind="anthropic", api_key=KEY, base_url=models.url, models=["claude-sonnet-4-6"]
+            ),
+        )
+        yield models
+
+
+async def test_the_agent_has_the_orgs_model_without_its_key(chat: Chat) -> None:
+    async with scripted_model(chat, "Hello.") as models:
+        await named(chat, COMMAND)
+        thread = await chat.thread(harness="acp")
+        await chat.ask(thread, "env ANTHROPIC_API_KEY", "say  ", "model hi")
+        [asked] = models.asked
+    said = [e.event.delta for e in await chat.events(thread) if isinstance(e.event, Text)]
+    token, answer = "".join(said).split()
+    assert answer == "Hello."
+    assert token != KEY
+    assert asked.headers["x-api-key"] == KEY
+    assert asked.body["model"] == "claude-sonnet-4-6"
+    usage = (await chat.view(thread)).usage
+    assert (usage.requests, usage.output_tokens) == (1, 100)
+
+
+async def test_a_run_ends_where_its_gateway_lets_nothing_more_through(chat: Chat) -> None:
+    async with scripted_model(chat, "One.", "Two.", "Three."):
+        await named(chat, COMMAND)
+        await chat.service.parts.caps.set(EMBEDDED_ORG, None, Caps(requests=1))
+        thread = await chat.thread(harness="acp")
+        await chat.ask(thread, "model a", "model b", "model c", "hang")
+    last = await ended(chat, thread)
+    assert last.how == "capped"

@@ -18,6 +18,7 @@ Verbs of a message:
   flood N            so many updates
   permission KINDS   may it? said which option was chosen
   env NAME, cwd      says it
+  model TEXT         asks the model of the environment as Anthropic's are asked; the answer is said
   told               says what came before the message itself
   hang               nothing more is done; session/cancel ends it, and is written to $HOME/cancelled
   deaf               the same, and session/cancel changes nothing
@@ -29,6 +30,8 @@ import json
 import os
 import signal
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +266,8 @@ class Agent:
                         "toolCallId": "c", "title": "Delete all", "rawInput": {"what": "all"}}},
                 )  # fmt: skip
                 self.say(json.dumps(told.get("result", told.get("error"))))
+            case "model":
+                self.say(asked_of_model(rest))
             case "env":
                 self.say(os.environ.get(rest, "(none)"))
             case "cwd":
@@ -302,6 +307,25 @@ class Agent:
         while deaf:
             signal.pause()
         raise SystemExit(0)
+
+
+def asked_of_model(text: str) -> str:
+    body = {
+        "model": "any", "max_tokens": 10, "stream": True,
+        "messages": [{"role": "user", "content": text}],
+    }  # fmt: skip
+    request = urllib.request.Request(
+        os.environ["ANTHROPIC_BASE_URL"] + "/v1/messages",
+        json.dumps(body).encode(),
+        {"content-type": "application/json", "x-api-key": os.environ["ANTHROPIC_API_KEY"]},
+    )
+    try:
+        with urllib.request.urlopen(request) as answer:
+            lines = answer.read().decode().splitlines()
+    except urllib.error.HTTPError as error:
+        return f"[{error.code}]"
+    events = (json.loads(line[6:]) for line in lines if line.startswith("data: "))
+    return "".join(event.get("delta", {}).get("text", "") for event in events)
 
 
 class RefusedError(Exception):

@@ -15,8 +15,10 @@ from limpet.harness.acp.files import Files, NoFileError
 from limpet.harness.acp.terminals import Terminals
 from limpet.harness.tools import ToolFailedError
 
+# Reading is answered and not offered: the agent sees the same files itself, and Gemini's CLI, which
+# asks for a file before it makes it, takes no client's word for it that there is none.
 CAPABILITIES: Final = schema.ClientCapabilities(
-    fs=schema.FileSystemCapabilities(read_text_file=True, write_text_file=True), terminal=True
+    fs=schema.FileSystemCapabilities(read_text_file=False, write_text_file=True), terminal=True
 )
 _FAILED: Final = -32603
 _NOT_FOUND: Final = -32002

@@ -42,14 +42,8 @@ def environment_of(model: ModelChoice, gateway: ModelGateway) -> dict[str, str]:
                 "OPENAI_API_KEY": token,
                 "OPENAI_MODEL": model.name,
             }
-        case "google":
-            return {
-                "GOOGLE_GEMINI_BASE_URL": url,
-                "GEMINI_API_KEY": token,
-                "GEMINI_MODEL": model.name,
-            }
-        case "bedrock":
-            return {}
+        case "google" | "bedrock":
+            return {}  # what speaks these is not handed through
 
 
 async def variables_set(tools: SandboxTools, names: Sequence[str]) -> set[str]:
