@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from limpet.control.db import MembershipRow, OrgRow, UserRow
+from limpet.harness.acp import AcpAgent
 from limpet.ids import OrgId, UserId
 from tests.control.live_app import LiveApp, live_app
 from tests.control.threads.scripted import Scripted
@@ -19,7 +20,7 @@ KEY = "sk-very-secret-4711"
 
 @pytest.fixture
 async def app(tmp_path: Path, harness: Scripted) -> AsyncIterator[LiveApp]:
-    harnesses = {"decopilot": harness}
+    harnesses = {"decopilot": harness, "acp": AcpAgent}
     async with live_app(tmp_path / "data", harnesses=harnesses, isolation="none") as made:
         yield made
 
@@ -313,3 +314,20 @@ async def test_deleting_an_agent_takes_its_threads_along(app: LiveApp) -> None:
     assert status == 200
     status, _ = await app.api("GET", f"/threads/{thread['id']}")
     assert status == 404
+
+
+async def test_a_server_says_which_harnesses_it_has_and_what_one_of_them_needs(
+    app: LiveApp,
+) -> None:
+    bearer = {"Authorization": f"Bearer {app.key}"}
+    status, _, system = await app.raw("GET", "/api/system", headers=bearer)
+    assert status == 200
+    assert system["harnesses"] == ["decopilot", "acp"]
+    agent = await app.agent(title="Worker")
+    wanted = {"agent_id": agent["id"], "harness": "acp"}
+    status, answer = await app.api("POST", "/threads", wanted)
+    assert (status, answer["error"]["code"]) == (400, "no_acp_command")
+    assert "acp_command" in answer["error"]["hint"]
+    await app.api("PATCH", f"/agents/{agent['id']}", {"acp_command": "opencode acp"})
+    status, thread = await app.api("POST", "/threads", wanted)
+    assert (status, thread["harness"]) == (200, "acp")

@@ -406,6 +406,7 @@ async def test_a_gateway_that_refuses_ends_the_turn_as_capped(
     stand.tools.models = StraightGateway(**GATEWAY, refusal="This turn has cost enough.")
     with pytest.raises(CappedError, match="cost enough"):
         await stand.take(*lines, model=CLAUDE)
+    assert len(stand.noted("cancelled")) == (lines == ["deaf"])
 
 
 # -- signing in -----------------------------------------------------------------------------------

@@ -220,7 +220,7 @@ class AcpTurn:
     async def _ask(
         self, peer: Peer, session: Session, blocks: list[JsonValue], telling: Telling
     ) -> schema.PromptResponse:
-        """Say it, and tell what comes until it is answered. A cancellation reaches the agent."""
+        """Say it, and tell what comes until it is answered. A stop, or a cap, reaches the agent."""
         self._listening_to = session.id
         asking = asyncio.create_task(self._asked(peer, session, blocks))
         watching = asyncio.create_task(self._watch())
@@ -228,7 +228,7 @@ class AcpTurn:
             while (heard := await self._heard.get()) is not None:
                 await self._tell(heard, telling)
             return await asking
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, CappedError):
             await self._call_off(peer, session)
             raise
         finally:
