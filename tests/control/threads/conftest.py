@@ -27,7 +27,7 @@ from limpet.control.threads.npm_programs import NpmPrograms
 from limpet.control.threads.parts import ThreadParts
 from limpet.control.threads.providers import Providers
 from limpet.control.threads.service import ThreadService
-from limpet.harness.acp import AcpAgent
+from limpet.harness.acp import AcpAgent, Waits
 from limpet.ids import UserId
 from tests.control.sandboxes import conftest as sandboxes
 from tests.control.sandboxes.conftest import Box, House
@@ -112,7 +112,7 @@ def thread_service(
             sandboxes=house.service,
             providers=Providers(house.db, SecretBox.open_for(house.settings)),
             caps=CapsBook(house.db),
-            harnesses={"decopilot": harness, "acp": AcpAgent},
+            harnesses={"decopilot": harness, "acp": lambda: AcpAgent(waits=Waits(settle_s=0.0))},
             hub=hub,
             journal=Journal(house.db, hub.wake),
             claims=Claims(house.db, owner or leases.owner, exclusive=exclusive),

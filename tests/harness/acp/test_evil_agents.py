@@ -11,6 +11,7 @@ import pytest
 from limpet.harness.acp import wire
 from limpet.harness.base import ModelError
 from limpet.harness.events import Text, ToolStarted
+from limpet.harness.tools import Folders, ToolFailedError
 from tests.harness.acp.driving import CLAUDE, HASTY, QUICK, Stand
 from tests.harness.folder_tools import StraightGateway, all_gone
 
@@ -30,6 +31,18 @@ async def test_a_program_that_is_not_there_is_said(tmp_path: Path) -> None:
     said = await refused(Stand(tmp_path), "say a", command=["no-such-agent", "acp"])
     assert "no-such-agent" in said
     assert "acp_command" in said
+
+
+async def test_a_sandbox_that_is_gone_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand = Stand(tmp_path)
+
+    async def gone() -> Folders:
+        raise ToolFailedError("The sandbox went away.")
+
+    monkeypatch.setattr(stand.tools, "folders", gone)
+    assert "The sandbox went away." in await refused(stand, "say a")
 
 
 async def test_no_command_is_said(tmp_path: Path) -> None:

@@ -85,9 +85,9 @@ class AcpTurn:
         if not turn.command:
             raise ModelError("This agent has no command of an agent to run: set its acp_command.")
         async with AsyncExitStack() as stack:
-            environment = await self._reach_model(stack)
-            folders = await tools.folders()
             try:
+                environment = await self._reach_model(stack)
+                folders = await tools.folders()
                 process = await stack.enter_async_context(
                     tools.process(turn.command, env=environment)
                 )
@@ -96,7 +96,10 @@ class AcpTurn:
                     f"The agent cannot be started: {error}. Its command is run inside the sandbox: "
                     "install it there, or change the agent's acp_command."
                 ) from None
-            await self._talk(process, folders)
+            try:
+                await self._talk(process, folders)
+            except ToolFailedError as error:
+                raise ModelError(f"The sandbox went away from the agent: {error}") from None
 
     async def _talk(self, process: PipedProcess, folders: Folders) -> None:
         files = Files(self.tools, folders.repo)
