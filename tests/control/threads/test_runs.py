@@ -277,8 +277,8 @@ async def test_a_thread_of_an_agent_without_a_source_has_a_branch_of_its_own(cha
 
 async def test_a_harness_that_is_not_there_cannot_be_chosen(chat: Chat) -> None:
     thread = await chat.thread()
-    with pytest.raises(InvalidInputError, match="no harness 'acp'"):
-        await chat.service.update(OWNER, ThreadUpdate(thread_id=thread.id, harness="acp"))
+    with pytest.raises(InvalidInputError, match="no harness 'claude-code'"):
+        await chat.service.update(OWNER, ThreadUpdate(thread_id=thread.id, harness="claude-code"))
     assert (await chat.view(thread)).harness == "decopilot"
 
 
