@@ -49,7 +49,7 @@ class ClaudeTurn:
     async def go(self, emit: Emit) -> None:
         """The whole turn, told to `emit`. Raises `CappedError`, `ModelError`, `LimpetError`."""
         self._emit = emit
-        choice = self.turn.model
+        choice = self.turn.needed_model
         if choice.provider != "anthropic":
             raise ModelError(
                 f"Claude Code speaks Anthropic's protocol, and {choice.name} is reached by another "
@@ -131,7 +131,7 @@ class ClaudeTurn:
             return await self._run(prompt, resumes=resumes)
 
     async def _run(self, prompt: str, *, resumes: bool) -> str | None:
-        model = self.turn.model.name
+        model = self.turn.needed_model.name
         argv = command.command(
             self._program,
             model=model,
@@ -143,7 +143,7 @@ class ClaudeTurn:
         env = command.environment(model=model, gateway=self._gateway, tries=self.patience.tries)
         folders = await self.tools.folders()
         server = LimpetServer(self.tools)
-        telling = Telling(self.turn.model, folders.repo)
+        telling = Telling(self.turn.needed_model, folders.repo)
         try:
             async with self.tools.process(argv, env=env) as process:
                 transport = PipeTransport(process)
@@ -225,7 +225,7 @@ class ClaudeTurn:
         if refused is not None and (not over or telling.failure is not None):
             raise CappedError(refused)
         if telling.failure is not None and (over or telling.hopeless):
-            raise ModelError(final_words(telling.failure, self.turn.model))
+            raise ModelError(final_words(telling.failure, self.turn.needed_model))
 
     async def _account(self) -> None:
         spent = self._gateway.spent()
