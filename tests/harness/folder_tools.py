@@ -90,6 +90,8 @@ class StraightGateway:
     token: str
     counts: ScriptedModels | None = None
     refuse_after: int | None = None
+    refusal: str | None = None
+    """What it says from the first request on."""
 
     def spent(self) -> Spent:
         return Spent() if self.counts is None else Spent(requests=len(self.counts.asked))
@@ -97,7 +99,7 @@ class StraightGateway:
     def refused(self) -> str | None:
         most = self.refuse_after
         if most is None or self.counts is None or len(self.counts.asked) <= most:
-            return None
+            return self.refusal
         return f"The run asked the model as often as it may: {most} times."
 
 

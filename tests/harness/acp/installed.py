@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "limpet-tests" / "npm"
+CACHE = (
+    Path(os.environ.get("LIMPET_TEST_SERVERS") or "~/.cache/limpet-test-servers").expanduser()
+    / "npm"
+)
 INSTALL_S = 600
 
 

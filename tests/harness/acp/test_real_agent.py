@@ -36,7 +36,7 @@ def stand_with(folder: Path, models: ScriptedModels) -> Stand:
     stand = Stand(folder, waits=WAITS)
     stand.tools.models = StraightGateway(models.url, KEY)
     # Requests of its own besides the conversation (a title, for one) would take a reply each.
-    stand.tools.variables["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] = "1"
+    stand.tools.environ["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] = "1"
     return stand
 
 

@@ -363,7 +363,7 @@ async def test_a_provider_that_cannot_be_handed_through_is_said(tmp_path: Path) 
 async def test_a_key_that_the_sandbox_has_goes_before_the_gateway(tmp_path: Path) -> None:
     stand = Stand(tmp_path)
     stand.tools.models = StraightGateway(**GATEWAY)
-    stand.tools.variables["ANTHROPIC_API_KEY"] = "a-secret-of-the-org"
+    stand.tools.environ["ANTHROPIC_API_KEY"] = "a-secret-of-the-org"
     took = await stand.take("env ANTHROPIC_API_KEY", "env ANTHROPIC_BASE_URL", model=CLAUDE)
     assert took.answer == "a-secret-of-the-org(none)"
 
@@ -414,7 +414,7 @@ async def test_a_gateway_that_refuses_ends_the_turn_as_capped(
 
 async def test_an_agent_is_signed_in_by_a_key_that_the_sandbox_has(tmp_path: Path) -> None:
     stand = Stand(tmp_path, ["offers", "auth-env", "SCRIPTED_KEY"])
-    stand.tools.variables["SCRIPTED_KEY"] = "k"
+    stand.tools.environ["SCRIPTED_KEY"] = "k"
     took = await stand.take("say in")
     assert took.answer == "in"
     assert [one["methodId"] for one in stand.asked("authenticate")] == ["env"]
