@@ -71,6 +71,10 @@ check-web: setup-dev
 	npm --prefix web run --silent typecheck
 	npm --prefix web run --silent knip
 	npm --prefix web run --silent test
+	$(BIN)/python -m tests.api_types --check
+
+api-types: setup-dev ## Write the web app's types of the API anew, from the server's OpenAPI
+	$(BIN)/python -m tests.api_types
 
 test-servers: setup-dev ## Install other people's store servers that the tests speak to, once a machine
 	-$(BIN)/python -m tests.stores.other_servers

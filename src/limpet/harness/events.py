@@ -13,7 +13,9 @@ HowItEnded = Literal["done", "stopped", "capped", "failed", "interrupted"]
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_serialization_defaults_required=True
+    )
 
 
 class UserMessage(_Event):

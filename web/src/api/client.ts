@@ -1,3 +1,4 @@
+import type { paths } from "./schema.ts";
 import type { Problem } from "./types.ts";
 
 /** An error that the server explained: what happened, and what to do about it. */
@@ -45,4 +46,44 @@ export async function send<T>(method: string, path: string, body?: unknown): Pro
   }
   if (!answer.ok) throw new ApiError(answer.status, await problemOf(answer));
   return (await answer.json()) as T;
+}
+
+type Method = "get" | "post" | "patch" | "delete";
+type Operation = {
+  parameters: { query?: object | undefined; path?: object | undefined };
+  requestBody?: { content: { "application/json": unknown } } | undefined;
+  responses: { 200: { content: { "application/json": unknown } } };
+};
+/** The paths that have this method, each with its operation. */
+type Operations<M extends Method> = {
+  [P in keyof paths as paths[P][M] extends Operation ? P : never]: Extract<paths[P][M], Operation>;
+};
+type Given<O extends Operation> = {
+  /** What stands in the path; the org is always the same one. */
+  path?: Omit<NonNullable<O["parameters"]["path"]>, "org">;
+  query?: NonNullable<O["parameters"]["query"]>;
+  body?: NonNullable<O["requestBody"]>["content"]["application/json"];
+};
+type Told<O extends Operation> = O["responses"][200]["content"]["application/json"];
+
+export const ORG = "local";
+
+/** The path of an operation with what stands in it, and its query; what is undefined is left out. */
+function urlOf(path: string, { path: named = {}, query = {} }: { path?: object; query?: object }) {
+  const filled: Record<string, unknown> = { org: ORG, ...named };
+  const where = path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(String(filled[name])));
+  const asked = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined && value !== null) asked.set(name, String(value));
+  }
+  return asked.size > 0 ? `${where}?${asked}` : where;
+}
+
+/** Calls an operation of the API; what it takes and answers is checked against the server's schema. */
+export function call<M extends Method, P extends keyof Operations<M> & string>(
+  method: M,
+  path: P,
+  given: Given<Operations<M>[P]> = {},
+): Promise<Told<Operations<M>[P]>> {
+  return send(method.toUpperCase(), urlOf(path, given), given.body);
 }

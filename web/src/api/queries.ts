@@ -1,5 +1,5 @@
 import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
-import { ApiError, send } from "./client.ts";
+import { ApiError, call, ORG, send } from "./client.ts";
 import type {
   Agent,
   Forked,
@@ -8,16 +8,15 @@ import type {
   SecretChanged,
   Snapshot,
   Started,
-  System,
   Template,
 } from "./types.ts";
 
-export const ORG = "local";
+export { ORG } from "./client.ts";
 export const base = `/api/${ORG}`;
 
 export const systemQuery = queryOptions({
   queryKey: ["system"],
-  queryFn: () => send<System>("GET", "/api/system"),
+  queryFn: () => call("get", "/api/system"),
   staleTime: 60_000,
   refetchInterval: ({ state }) => (state.error instanceof ApiError && state.error.status === 0 ? 3_000 : false),
 });
@@ -36,7 +35,7 @@ export const agentsQuery = queryOptions({
 export const agentQuery = (id: string) =>
   queryOptions({
     queryKey: ["agents", id],
-    queryFn: () => send<Agent>("GET", `${base}/agents/${id}`),
+    queryFn: () => call("get", "/api/{org}/agents/{agent_id}", { path: { agent_id: id } }),
   });
 
 export const sandboxesQuery = queryOptions({

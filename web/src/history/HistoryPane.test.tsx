@@ -2,30 +2,12 @@
 import { screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { expect, test } from "vitest";
-import { agent, box } from "../test/agent.ts";
+import { agent, box, snapshot } from "../test/agent.ts";
 import { type Answers, show } from "../test/app.tsx";
 import type { Snapshot } from "../api/types.ts";
 
 const PAGE = "/local/agents/agt_1?main=history";
 const ALL = "/api/local/agents/agt_1/snapshots";
-const snapshot: Snapshot = {
-  id: "20260101t120000z-aaaaaaaaaaaa",
-  agent_id: "agt_1",
-  branch: "limpet/calm-cove",
-  lineage: "main",
-  created_at: "2026-01-01T12:00:00Z",
-  reason: "idle",
-  name: null,
-  receipt: null,
-  size_bytes: 1000,
-  is_head: false,
-  side_reason: null,
-  adoptable: false,
-  made_from: null,
-  condemned_at: null,
-  condemned_because: null,
-  deleted_after: null,
-};
 const head = { ...snapshot, id: "20260102t120000z-bbbbbbbbbbbb", name: "good", is_head: true };
 const answers = (snapshots: Snapshot[]): Answers => ({
   "GET /api/system": { body: {} },

@@ -1,24 +1,6 @@
 import { expect, test } from "vitest";
-import type { Receipt } from "../api/types.ts";
+import { receipt } from "../test/agent.ts";
 import { receiptLines, receiptRemarks, receiptWords } from "./words.ts";
-
-const receipt: Receipt = {
-  entries: 1,
-  files: 12_345,
-  bytes: 3_400_000,
-  size_bytes: 4_000_000,
-  duration_ms: 1234,
-  complete: true,
-  incomplete_because: [],
-  skipped: [],
-  torn: [],
-  healed: [],
-  ignored: [],
-  dropped: {},
-  counts: {},
-  blake3: "",
-  live: true,
-};
 
 test("complete is said only of what is", () => {
   expect(receiptWords(receipt)).toBe("Complete and verified");

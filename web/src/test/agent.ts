@@ -1,28 +1,39 @@
-import type { Agent, Sandbox } from "../api/types.ts";
+import type { Agent, Receipt, Sandbox, Snapshot } from "../api/types.ts";
 
 /** An agent and its running sandbox, as the API shows them. */
 export const agent: Agent = {
   id: "agt_1",
+  org: "local",
   title: "Tide table",
   description: "",
+  icon: null,
+  status: "active",
   pinned: true,
   metadata: {
+    instructions: "",
+    github_repo: null,
     clone_url: null,
+    clone_url_has_credentials: false,
     template: "webapp",
     start_command: null,
     acp_command: null,
     ui: { layout: { default_main_view: "preview", chat_side: "right" } },
   },
+  egress: { mode: "open", hosts: [], registries: true, is_default: true },
   default_branch: "limpet/calm-cove",
   created_at: "2026-01-01T00:00:00Z",
+  updated_at: "2026-01-01T00:00:00Z",
 };
 
 export const box: Sandbox = {
   handle: "calm-cove-1",
   agent_id: "agt_1",
+  agent_title: "Tide table",
   branch: "limpet/calm-cove",
   state: "running",
   phase: "running",
+  runner_kind: "host",
+  isolation: "bubblewrap",
   preview_url: "http://calm-cove-1.localhost:1/",
   loopback_preview_url: null,
   detached: false,
@@ -34,5 +45,49 @@ export const box: Sandbox = {
   side_snapshots: [],
   restore: null,
   last_error: null,
+  created_at: "2026-01-01T00:00:00Z",
   started_at: "2026-01-01T00:00:00Z",
+};
+
+export const snapshot: Snapshot = {
+  id: "20260101t120000z-aaaaaaaaaaaa",
+  agent_id: "agt_1",
+  branch: "limpet/calm-cove",
+  lineage: "main",
+  generation: 1,
+  parent: null,
+  kind: "packed",
+  created_at: "2026-01-01T12:00:00Z",
+  reason: "idle",
+  name: null,
+  receipt: null,
+  size_bytes: 1000,
+  stored_bytes: 200,
+  is_head: false,
+  side_reason: null,
+  adoptable: false,
+  made_from: null,
+  condemned_at: null,
+  condemned_because: null,
+  deleted_after: null,
+};
+
+export const receipt: Receipt = {
+  operation: "save",
+  entries: 1,
+  files: 12_345,
+  bytes: 3_400_000,
+  size_bytes: 4_000_000,
+  blake3: "",
+  duration_ms: 1234,
+  complete: true,
+  incomplete_because: [],
+  skipped: [],
+  torn: [],
+  healed: [],
+  ignored: [],
+  dropped: {},
+  counts: {},
+  relocated: false,
+  live: true,
 };

@@ -10,6 +10,11 @@ class Input(BaseModel):
 
 
 class Output(BaseModel):
-    """What a caller gets; made from a mapping or from an object's attributes."""
+    """What a caller gets; made from a mapping or from an object's attributes.
 
-    model_config = ConfigDict(from_attributes=True)
+    The schema says that every field is there, since it is, those with a default too.
+    """
+
+    model_config = ConfigDict(
+        from_attributes=True, json_schema_serialization_defaults_required=True
+    )

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from limpet.control.operations.models import AgentIdText
+from limpet.control.operations.models import AgentIdText, Problem
 from limpet.control.operations.shapes import Input, Output
 from limpet.snapshots.retention import MAX_DAYS, MAX_HOURS, MAX_LAST, MAX_TURNS
 
@@ -14,14 +14,6 @@ class StoreStatsOf(Input):
     """`fresh` measures anew; else what is told may be some minutes old."""
 
     fresh: bool = False
-
-
-class Problem(Output):
-    """What went wrong."""
-
-    code: str
-    message: str
-    hint: str
 
 
 class Pruned(Output):
