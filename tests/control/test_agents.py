@@ -17,7 +17,7 @@ async def test_a_template_agent_opens_on_its_preview_and_is_pinned(live: LiveApp
     assert (agent["org"], agent["title"], agent["pinned"]) == ("local", "Web app", True)
     assert agent["metadata"] == {
         "instructions": INSTRUCTIONS,
-        "ui": {"layout": {"default_main_view": "preview", "chat_side": "right"}},
+        "ui": {"layout": {"default_main_view": "preview", "chat_side": "left"}},
         "github_repo": None,
         "clone_url": None,
         "clone_url_has_credentials": False,

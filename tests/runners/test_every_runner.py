@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anyio
 import pytest
 
 from limpet.errors import DaemonUnreachableError, RunnerError
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.anyio
 HANDLE = SANDBOX.handle
 NAP = f"1000.{os.getpid()}"
 """Seconds, told apart from the naps of other tests."""
+HELD_BYTES = 64_000_000
 
 
 @pytest.fixture
@@ -130,6 +132,22 @@ async def test_stop_ends_processes_that_left_the_session_and_wiped_their_environ
     await runner.stop(HANDLE)
     assert not place.running()
     assert not sleepers()
+
+
+async def test_what_all_its_processes_hold_is_told_while_it_runs(runner: AnyRunner) -> None:
+    assert await runner.memory_bytes(HANDLE) is None
+    found = await runner.ensure(SANDBOX, EnsureOptions())
+    before = await runner.memory_bytes(HANDLE)
+    assert before is not None
+    async with client_of(found) as client:
+        # tail keeps what it may have to show until its input ends, which it does not.
+        hold = f"(head -c {HELD_BYTES} /dev/zero; exec sleep {NAP}) | tail -c {HELD_BYTES}"
+        await run(client, "sh", "-c", f"({hold}) >/dev/null 2>&1 </dev/null &")
+    with anyio.fail_after(60):
+        while (await runner.memory_bytes(HANDLE) or 0) < before + HELD_BYTES:
+            await asyncio.sleep(0.05)
+    await runner.stop(HANDLE)
+    assert await runner.memory_bytes(HANDLE) is None
 
 
 def sleepers() -> list[int]:

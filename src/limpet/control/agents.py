@@ -43,7 +43,7 @@ class Agents:
         """A new agent with a default branch of its own.
 
         What is not said follows from the source: an agent with one opens on its preview, with the
-        chat docked; one from a template is pinned and knows how to work on it.
+        chat docked on its left; one from a template is pinned and knows how to work on it.
         """
         row = AgentRow(
             org_id=org, id=new_id("agt"), created_by=user, title="New agent", description=""
@@ -64,7 +64,7 @@ class Agents:
             row.description = url.display_name
             row.clone_credentials_sealed = seal_credentials(url.credentials, self._box, org)
         if row.has_source:
-            row.default_main_view = "preview"
+            row.default_main_view, row.chat_side = "preview", "left"
         _choose(row, wanted)
         async with self._database.session() as session:
             row.default_branch = await _free_branch(session, org)

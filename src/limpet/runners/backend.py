@@ -97,6 +97,10 @@ class Backend(Protocol[RecordT]):
         """The end of what the daemon has said; empty when it said nothing."""
         ...
 
+    async def memory_bytes(self, record: RecordT) -> int | None:
+        """What all processes of the sandbox hold; None where that cannot be told."""
+        ...
+
     async def end(self, handle: Handle, record: RecordT | None, *, grace_s: float) -> None:
         """End all that runs of the sandbox; without a record, whatever can be found of it.
 

@@ -159,6 +159,10 @@ class Runner(Protocol):
         """The sandbox if its daemon answers, adopted when it survived a restart of ours."""
         ...
 
+    async def memory_bytes(self, handle: Handle) -> int | None:
+        """What all processes of the sandbox hold; None where none run, or that cannot be told."""
+        ...
+
     def proxy_daemon_request(
         self,
         handle: Handle,

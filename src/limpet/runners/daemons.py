@@ -176,6 +176,12 @@ class DaemonRunner(Generic[RecordT]):
             record = None
         return None if record is None else self._provisioned(record, is_new=False)
 
+    async def memory_bytes(self, handle: Handle) -> int | None:
+        """What the sandbox's processes hold; None where none are known of, or it cannot be told."""
+        slot = self._slots.get(handle)
+        record = None if slot is None else slot.record
+        return None if record is None else await self._backend.memory_bytes(record)
+
     @asynccontextmanager
     async def proxy_daemon_request(
         self,

@@ -309,6 +309,10 @@ class DockerBackend:
             written += "\nIt was killed because the sandbox had no memory left."
         return written.strip()
 
+    async def memory_bytes(self, record: ContainerRecord) -> int | None:
+        """What the engine counts for the container, its cache of files aside."""
+        return await self._engine.memory_bytes(record.container)
+
     async def end(self, handle: Handle, record: ContainerRecord | None, *, grace_s: float) -> None:
         """End the sandbox's container, and remove it. Its volume stays."""
         if self._egress is not None:

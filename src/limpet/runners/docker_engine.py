@@ -162,6 +162,12 @@ class Engine:
                 for one in found
             ]
 
+    async def memory_bytes(self, container_id: str) -> int | None:
+        """What a container's processes hold; None where the engine does not tell."""
+        async with self._translated("A container's memory cannot be asked for") as docker:
+            told = await docker.containers.container(container_id).stats(stream=False)
+        return _held(told[0] if isinstance(told, list) and told else told)
+
     async def stop(self, container_id: str, grace_s: float) -> None:
         """Ask a container to end, and kill it after `grace_s`. One that is gone is no error."""
         with _gone_is_fine():
@@ -302,6 +308,16 @@ def _engine_error(what: str, error: DockerError, host: str) -> EngineError:
     elif "pulled" in what:
         hint = "Build it with deploy/image/build, or name another one with LIMPET_DOCKER_IMAGE."
     return EngineError(f"{what}: {said}", hint=hint, engine_status=error.status)
+
+
+def _held(stats: object) -> int | None:
+    """As `docker stats` counts it: files that can be dropped at once belong to nobody."""
+    memory = stats.get("memory_stats") if isinstance(stats, dict) else None
+    if not isinstance(memory, dict) or not isinstance(memory.get("usage"), int):
+        return None
+    more = memory.get("stats") or {}
+    droppable = more.get("inactive_file", more.get("total_inactive_file", 0))
+    return max(0, int(memory["usage"]) - int(droppable))
 
 
 @contextlib.contextmanager

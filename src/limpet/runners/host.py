@@ -32,7 +32,7 @@ from limpet.runners.egress import EgressPolicy
 from limpet.runners.egress_proxy import EgressLog
 from limpet.runners.launch import Launcher
 from limpet.runners.limits import Limiter, Limits
-from limpet.runners.processes import is_alive
+from limpet.runners.processes import held_bytes, is_alive
 from limpet.runners.readiness import said
 from limpet.runners.record import PidFiles, Record
 from limpet.runners.registries import package_registries
@@ -246,6 +246,11 @@ class HostBackend:
         """The end of the daemon's log."""
         running = self._running.get(handle)
         return "" if running is None or running.log is None else running.log.tail()
+
+    async def memory_bytes(self, record: Record) -> int | None:
+        """What the daemon, all below it and what else belongs to the root hold together."""
+        root, own = self.root(record.handle), record.processes
+        return await anyio.to_thread.run_sync(held_bytes, root, own)
 
     async def end(self, handle: Handle, record: Record | None, *, grace_s: float) -> None:
         """End every process of the sandbox."""

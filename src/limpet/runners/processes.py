@@ -135,6 +135,29 @@ def tied_to(folder: Path, table: dict[int, Process] | None = None) -> dict[Proce
     return {process: name for process, name in tied.items() if process.pid not in spared}
 
 
+def held_bytes(folder: Path, own: Iterable[ProcessId]) -> int | None:
+    """The memory of `own`, all below them, and what is tied to `folder`; None where none is told.
+
+    What processes share is counted in parts where the kernel says so (PSS of proc(5)), else whole.
+    """
+    table = process_table()
+    roots = [process for process in own if is_alive(process)]
+    found = {*roots, *descendants(table, [one.pid for one in roots]), *tied_to(folder, table)}
+    held = [size for process in found if (size := _held(process.pid)) is not None]
+    return sum(held) if held else None
+
+
+def _held(pid: int) -> int | None:
+    place = PROC / str(pid)
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        told = (place / "smaps_rollup").read_text()
+        return int(told.split("\nPss:", 1)[1].split()[0]) << 10
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = int((place / "statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
 def bubblewraps_of(folder: Path, table: dict[int, Process] | None = None) -> dict[ProcessId, str]:
     """The live bubblewrap processes that bind a root in `folder`, and the root's name there."""
     table = process_table() if table is None else table

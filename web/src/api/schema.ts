@@ -639,6 +639,52 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/{org}/sandbox-figures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What running sandboxes take: memory, and how long they have been idle
+         * @description What running sandboxes take: memory, and how long they have been idle
+         *
+         *     Of all running sandboxes of the org.
+         */
+        get: operations["SANDBOX_FIGURES"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/{org}/doctor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Look for what is missing or wrong where the server runs
+         * @description Look for what is missing or wrong where the server runs
+         *
+         *     Look for what is missing or wrong where the server runs. Nothing is changed there.
+         *
+         *         `store` also tries every operation on the snapshot store, with a scratch key.
+         */
+        post: operations["SERVER_DOCTOR"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/{org}/threads": {
         parameters: {
             query?: never;
@@ -1311,6 +1357,46 @@ export interface components {
             commit: string | null;
         };
         /**
+         * DoctorFinding
+         * @description One thing that was looked at: what was found and, unless it is fine, what to do.
+         */
+        DoctorFinding: {
+            /** What */
+            what: string;
+            /**
+             * Verdict
+             * @enum {string}
+             */
+            verdict: "ok" | "warning" | "failed";
+            /** Found */
+            found: string;
+            /** Remedy */
+            remedy: string;
+        };
+        /**
+         * DoctorOf
+         * @description Look for what is missing or wrong where the server runs. Nothing is changed there.
+         *
+         *     `store` also tries every operation on the snapshot store, with a scratch key.
+         */
+        DoctorOf: {
+            /**
+             * Store
+             * @default false
+             */
+            store: boolean;
+        };
+        /**
+         * DoctorReport
+         * @description `ok` unless something must be mended; warnings are none of that.
+         */
+        DoctorReport: {
+            /** Ok */
+            ok: boolean;
+            /** Findings */
+            findings: components["schemas"]["DoctorFinding"][];
+        };
+        /**
          * EgressChoice
          * @description `open`: everything but what no sandbox may reach. `listed`: `hosts`, with `registries` those
          *     that package managers install from, and the clone URL's own. `closed`: nothing.
@@ -1391,6 +1477,14 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
+        };
+        /**
+         * FiguresList
+         * @description Running sandboxes, in the order in which they are listed.
+         */
+        FiguresList: {
+            /** Figures */
+            figures: components["schemas"]["SandboxFigures"][];
         };
         /**
          * Health
@@ -2114,6 +2208,18 @@ export interface components {
             status: string | null;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * SandboxFigures
+         * @description What a running sandbox takes now. Null: this runner, or this machine, does not tell.
+         */
+        SandboxFigures: {
+            /** Handle */
+            handle: string;
+            /** Memory Bytes */
+            memory_bytes: number | null;
+            /** Idle Ms */
+            idle_ms: number | null;
         };
         /**
          * SandboxList
@@ -4522,6 +4628,90 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Retention"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    SANDBOX_FIGURES: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                org: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FiguresList"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    SERVER_DOCTOR: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                org: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["DoctorOf"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DoctorReport"];
                 };
             };
             /** @description Refused */

@@ -3,6 +3,7 @@
 from limpet.control.operations import (
     agents,
     inside,
+    machine,
     model_providers,
     sandboxes,
     secrets,
@@ -19,6 +20,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     *snapshots.OPERATIONS,
     *inside.OPERATIONS,
     *store.OPERATIONS,
+    *machine.OPERATIONS,
     *threads.OPERATIONS,
     *model_providers.OPERATIONS,
 )
