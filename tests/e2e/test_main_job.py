@@ -42,7 +42,7 @@ def test_one_click_makes_a_web_app_that_survives_everything(page: Page, live: Li
     live.start()
     assert live.sign_in_url is not None
     page.goto(live.sign_in_url)
-    page.get_by_role("link", name=re.compile("Web app")).click()
+    page.get_by_role("main").get_by_role("link", name=re.compile("Web app")).click()
     preview = page.frame_locator('iframe[title="Live preview"]')
     expect(preview.get_by_role("heading", level=1)).to_have_text("Edited on disk.", timeout=60_000)
     assert live.sandbox(agent)["restore"]["outcome"] == "restored"

@@ -3,22 +3,31 @@ import {
   createRootRoute,
   createRoute,
   createRouter,
+  type ErrorComponentProps,
+  lazyRouteComponent,
   Link,
   Outlet,
   type RouterHistory,
 } from "@tanstack/react-router";
-import { AgentPage, VIEWS, type View } from "./agent/AgentPage.tsx";
+import { AgentPage } from "./agent/AgentPage.tsx";
+import { type View, viewCalled } from "./agent/views.ts";
 import { ApiError } from "./api/client.ts";
 import { systemQuery } from "./api/queries.ts";
+import { Frame } from "./frame/Frame.tsx";
 import { HomePage } from "./home/HomePage.tsx";
 import { SignInNeeded } from "./home/SignInNeeded.tsx";
+import { Button, buttonLook } from "./ui/Button.tsx";
 import { Mark } from "./ui/Mark.tsx";
 
 function Root() {
   const { error } = useQuery(systemQuery);
   if (error instanceof ApiError && error.status === 401) return <SignInNeeded />;
   if (error instanceof ApiError && error.status === 0) return <ServerAway error={error} />;
-  return <Outlet />;
+  return (
+    <Frame>
+      <Outlet />
+    </Frame>
+  );
 }
 
 /** Nothing answers; it is asked again by itself. */
@@ -28,6 +37,26 @@ function ServerAway({ error }: { error: ApiError }) {
       <Mark className="tide size-14" />
       <h1 className="mt-4 font-display text-2xl font-semibold">{error.message}</h1>
       <p className="text-muted">{error.hint}</p>
+    </main>
+  );
+}
+
+/** A page that broke: what was done is on the server, and nothing of it is lost. */
+function Broken({ error }: ErrorComponentProps) {
+  return (
+    <main className="grid h-full place-content-center gap-3 p-8 text-center">
+      <h1 className="font-display text-2xl font-semibold">This page broke</h1>
+      <p className="max-w-md text-pretty text-muted">
+        Nothing on the server is lost by that. It said: <span className="font-mono text-sm">{String(error)}</span>
+      </p>
+      <p className="flex justify-center gap-2">
+        <Button look="main" onClick={() => location.reload()}>
+          Load it anew
+        </Button>
+        <a href="/" className={buttonLook("plain")}>
+          Home
+        </a>
+      </p>
     </main>
   );
 }
@@ -45,21 +74,27 @@ function NotFound() {
   );
 }
 
-const root = createRootRoute({ component: Root, notFoundComponent: NotFound });
+const root = createRootRoute({ component: Root, notFoundComponent: NotFound, errorComponent: Broken });
 const home = createRoute({ getParentRoute: () => root, path: "/", component: HomePage });
 const agent = createRoute({
   getParentRoute: () => root,
   path: "/$org/agents/$agentId",
   component: AgentPage,
   validateSearch: (search): { main?: View; branch?: string; thread?: string } => {
-    const main = VIEWS.find((view) => view === search.main);
+    const main = viewCalled(search.main);
     const branch = typeof search.branch === "string" && search.branch ? search.branch : undefined;
     const thread = typeof search.thread === "string" && search.thread ? search.thread : undefined;
     return { ...(main && { main }), ...(branch && { branch }), ...(thread && { thread }) };
   },
 });
 
-const routeTree = root.addChildren([home, agent]);
+const admin = createRoute({
+  getParentRoute: () => root,
+  path: "/admin",
+  component: lazyRouteComponent(() => import("./admin/AdminPage.tsx"), "AdminPage"),
+});
+
+const routeTree = root.addChildren([home, agent, admin]);
 
 /** The app's pages; `history` says where its addresses live, by default in the browser's. */
 export const makeRouter = (history?: RouterHistory) => createRouter({ routeTree, history });

@@ -1,38 +1,30 @@
-import { Link, useNavigate } from "@tanstack/react-router";
-import { useState } from "react";
-import { useDeleteAgent } from "../api/queries.ts";
+import { useChangeAgent } from "../api/queries.ts";
 import type { Agent } from "../api/types.ts";
-import { SecretsDialog } from "../secrets/SecretsDialog.tsx";
+import { SidebarButton } from "../frame/SidebarButton.tsx";
 import { Button } from "../ui/Button.tsx";
-import { Asking, Confirm } from "../ui/Confirm.tsx";
+import { Confirm } from "../ui/Confirm.tsx";
 import { Icon } from "../ui/Icon.tsx";
-import { Mark } from "../ui/Mark.tsx";
 import { Menu, MenuItem } from "../ui/Menu.tsx";
-import { ThemeButton } from "../ui/ThemeButton.tsx";
 import { Branches } from "./Branches.tsx";
 import { Problem } from "./Problem.tsx";
 import { SaveStatus } from "./SaveStatus.tsx";
 import { StateDot } from "./StateDot.tsx";
 import { stateWords } from "./stateWords.ts";
 import type { SandboxView } from "./useSandbox.ts";
+import type { View } from "./views.ts";
 
-type Props = { agent: Agent; home: string; view: SandboxView; onHistory: () => void };
+type Props = { agent: Agent; home: string; view: SandboxView; onShow: (view: View) => void };
 
 /** Whose sandbox this is, how it is, and what can be done with it. */
-export function AgentHeader({ agent, home, view, onHistory }: Props) {
+export function AgentHeader({ agent, home, view, onShow }: Props) {
   const { box, live } = view;
-  const remove = useDeleteAgent();
-  const navigate = useNavigate();
-  const [deleting, setDeleting] = useState(false);
-  const [secrets, setSecrets] = useState(false);
+  const change = useChangeAgent(agent.id);
   const state = stateWords(box, live.lifecycle);
   const running = box?.state === "running";
   return (
     <header className="px-3 pt-2.5 pb-1 sm:px-4">
       <div className="flex flex-wrap items-center gap-x-3 gap-y-1">
-        <Link to="/" aria-label="Home" title="Home" className="rounded-full">
-          <Mark className="size-9" />
-        </Link>
+        <SidebarButton />
         <div className="min-w-0 flex-1 basis-44">
           <h1 className="truncate font-display text-lg leading-tight font-semibold">{agent.title}</h1>
           <p className="flex items-center gap-1.5 text-xs text-muted">
@@ -47,7 +39,7 @@ export function AgentHeader({ agent, home, view, onHistory }: Props) {
           </p>
         </div>
         <div className="flex min-w-0 items-center gap-1 max-sm:w-full">
-          <SaveStatus box={box} onOpen={onHistory} />
+          <SaveStatus box={box} onOpen={() => onShow("history")} />
           {running || view.stopping ? (
             <Confirm
               label={
@@ -70,16 +62,15 @@ export function AgentHeader({ agent, home, view, onHistory }: Props) {
               <Icon name="play" className="size-4" /> Start
             </Button>
           )}
-          <ThemeButton />
           <Menu label="More">
+            <MenuItem onSelect={() => change.mutate({ pinned: !agent.pinned })}>
+              <Icon name="pin" className="size-4" /> {agent.pinned ? "Unpin" : "Pin to the sidebar"}
+            </MenuItem>
             <MenuItem onSelect={() => void navigator.clipboard.writeText(agent.id)}>
               <Icon name="copy" className="size-4" /> Copy the agent's id
             </MenuItem>
-            <MenuItem onSelect={() => setSecrets(true)}>
-              <Icon name="key" className="size-4" /> Secrets…
-            </MenuItem>
-            <MenuItem dangerous disabled={remove.isPending} onSelect={() => setDeleting(true)}>
-              <Icon name="cross" className="size-4" /> Delete…
+            <MenuItem onSelect={() => onShow("settings")}>
+              <Icon name="gear" className="size-4" /> Settings and secrets
             </MenuItem>
           </Menu>
         </div>
@@ -98,17 +89,7 @@ export function AgentHeader({ agent, home, view, onHistory }: Props) {
           />
         </Problem>
       )}
-      {remove.error && <Problem error={remove.error} title="It could not be deleted" />}
-      <SecretsDialog agent={agent} open={secrets} onClose={() => setSecrets(false)} />
-      <Asking
-        open={deleting}
-        onClose={() => setDeleting(false)}
-        title={`Delete ${agent.title}?`}
-        explanation="Its sandbox ends, its files go, and its snapshots are deleted after a grace. This cannot be undone here."
-        action="Delete it"
-        dangerous
-        onConfirm={() => remove.mutate(agent.id, { onSuccess: () => navigate({ to: "/" }) })}
-      />
+      {change.error && <Problem error={change.error} title="It could not be changed" />}
     </header>
   );
 }

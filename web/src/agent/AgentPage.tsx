@@ -1,30 +1,21 @@
 import * as Tabs from "@radix-ui/react-tabs";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
-import { useState } from "react";
+import { Suspense, useState } from "react";
 import { ApiError } from "../api/client.ts";
 import { agentQuery } from "../api/queries.ts";
 import type { Agent } from "../api/types.ts";
-import { HistoryPane } from "../history/HistoryPane.tsx";
-import { LogsPane } from "../logs/LogsPane.tsx";
 import { Chat } from "../chat/Chat.tsx";
 import { ChatDock } from "../chat/ChatDock.tsx";
-import { PreviewPane } from "../preview/PreviewPane.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
 import { AgentHeader } from "./AgentHeader.tsx";
 import { Banners } from "./Banners.tsx";
+import { PANES } from "./panes.tsx";
 import { StoreDialog } from "./StoreDialog.tsx";
 import { useSandbox } from "./useSandbox.ts";
+import { type View, VIEWS, viewCalled } from "./views.ts";
 import { useWide } from "../ui/useWide.ts";
 
-export const VIEWS = ["preview", "history", "logs", "chat"] as const;
-export type View = (typeof VIEWS)[number];
-const labels: Record<View, string> = {
-  preview: "Preview",
-  history: "History",
-  logs: "Logs",
-  chat: "Chat",
-};
 const pane = "min-h-0 flex-1 outline-none data-[state=inactive]:hidden";
 
 const route = getRouteApi("/$org/agents/$agentId");
@@ -56,7 +47,7 @@ export function AgentPage() {
 
 /** The agent as the page of one of its branches shows it: that branch is the one to work on. */
 function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
-  const { main = "preview" } = route.useSearch();
+  const asked = route.useSearch().main;
   const navigate = route.useNavigate();
   const show = (view: View) =>
     void navigate({ search: (now) => ({ ...now, main: view }), replace: true });
@@ -64,9 +55,10 @@ function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
   const agent = home ? whole : { ...whole, default_branch: branch };
   const view = useSandbox(agent, home ? agent.id : `${agent.id} ${branch}`);
   const [putOff, setPutOff] = useState<Error | null>(null);
-  const { chat_side: chat } = agent.metadata.ui.layout;
+  const { chat_side: chat, default_main_view: first } = agent.metadata.ui.layout;
   // The chat is in one place only: beside the rest where there is room, else a view of its own.
   const docked = useWide() && chat !== "none";
+  const main = asked ?? viewCalled(first) ?? "preview";
   const shown = docked && main === "chat" ? "preview" : main;
   const [wanted, setWanted] = useState<string | null>(null);
   const panel = (
@@ -81,7 +73,7 @@ function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
   return (
     <div className="flex h-full flex-col">
       <title>{`${agent.title} · Limpet`}</title>
-      <AgentHeader agent={agent} home={whole.default_branch} view={view} onHistory={() => show("history")} />
+      <AgentHeader agent={agent} home={whole.default_branch} view={view} onShow={show} />
       <Banners agent={agent} view={view} onHistory={() => show("history")} />
       <div className={`flex min-h-0 flex-1 ${chat === "left" ? "flex-row-reverse" : ""}`}>
         <Tabs.Root
@@ -91,32 +83,37 @@ function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
           activationMode="manual"
         >
           <main className="flex min-w-0 flex-1 flex-col">
-            <Tabs.List aria-label="Views" className="flex gap-1 px-3 py-1.5 sm:px-4">
-              {VIEWS.filter((name) => name !== "chat" || !docked).map((name) => (
+            <Tabs.List aria-label="Views" className="flex gap-1 overflow-x-auto px-3 py-1.5 sm:px-4">
+              {VIEWS.filter(({ name }) => name !== "chat" || !docked).map(({ name, label }) => (
                 <Tabs.Trigger
                   key={name}
                   value={name}
-                  className="rounded-full px-3.5 py-1.5 text-sm font-medium text-muted transition hover:text-ink focus-visible:rounded-full data-[state=active]:bg-sea-wash data-[state=active]:text-sea"
+                  className="rounded-full px-3.5 py-1.5 text-sm font-medium whitespace-nowrap text-muted transition hover:text-ink focus-visible:rounded-full focus-visible:-outline-offset-2 data-[state=active]:bg-sea-wash data-[state=active]:text-sea"
                 >
-                  {labels[name]}
+                  {label}
                 </Tabs.Trigger>
               ))}
             </Tabs.List>
             <div className="flex min-h-0 flex-1 flex-col overflow-hidden border-t border-line bg-raised sm:mx-3 sm:mb-3 sm:rounded-2xl sm:border">
-              <Tabs.Content value="preview" forceMount className={pane}>
-                <PreviewPane agent={agent} view={view} onAsk={ask} />
-              </Tabs.Content>
-              <Tabs.Content value="history" className={pane}>
-                <HistoryPane agent={agent} running={view.box?.state === "running"} />
-              </Tabs.Content>
-              <Tabs.Content value="logs" className={pane}>
-                <LogsPane logs={view.live.logs} />
-              </Tabs.Content>
-              {!docked && (
-                <Tabs.Content value="chat" className={pane}>
-                  {panel}
-                </Tabs.Content>
-              )}
+              {VIEWS.map(({ name, label }) => {
+                if (name === "chat") {
+                  return (
+                    !docked && (
+                      <Tabs.Content key={name} value={name} className={pane}>
+                        {panel}
+                      </Tabs.Content>
+                    )
+                  );
+                }
+                const { Pane, stays } = PANES[name];
+                return (
+                  <Tabs.Content key={name} value={name} forceMount={stays || undefined} className={pane}>
+                    <Suspense fallback={<p className="grid h-full place-items-center text-muted">Opening {label}…</p>}>
+                      <Pane agent={agent} home={whole.default_branch} view={view} onAsk={ask} onShow={show} />
+                    </Suspense>
+                  </Tabs.Content>
+                );
+              })}
             </div>
           </main>
         </Tabs.Root>

@@ -1,5 +1,6 @@
 import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { ApiError, call, ORG, send } from "./client.ts";
+import type { components } from "./schema.ts";
 import type {
   Agent,
   Forked,
@@ -90,16 +91,16 @@ export function useChange<In, Out>(change: (given: In) => Promise<Out>) {
   });
 }
 
-export type NewAgent = {
-  title?: string;
-  template?: string;
-  clone_url?: string;
-  clone_username?: string;
-  clone_password?: string;
-};
+export type NewAgent = components["schemas"]["AgentCreate"];
 
-export const useCreateAgent = () =>
-  useChange((wanted: NewAgent) => send<Agent>("POST", `${base}/agents`, wanted));
+export const createAgent = (body: NewAgent) => call("post", "/api/{org}/agents", { body });
+
+export type AgentChange = components["schemas"]["AgentUpdateRest"];
+
+export const useChangeAgent = (id: string) =>
+  useChange((body: AgentChange) =>
+    call("patch", "/api/{org}/agents/{agent_id}", { path: { agent_id: id }, body }),
+  );
 
 export const useDeleteAgent = () =>
   useChange((id: string) => send<{ ok: true }>("DELETE", `${base}/agents/${id}`));

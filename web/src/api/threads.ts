@@ -58,6 +58,12 @@ type SayTold = {
   onRefused: (text: string) => void;
 };
 
+/** Makes a thread and says the first thing in it. */
+export async function beginThread(fresh: NewThread, first: { id: string; text: string }) {
+  await send<Thread>("POST", `${base}/threads`, fresh);
+  return send<ThreadSent>("POST", `${threadUrl(fresh.id)}/messages`, first);
+}
+
 /** Says something in a thread, which is made first where it is not there yet.
 
 Both carry ids of ours, so that trying again neither makes two threads nor says it twice; what is

@@ -5,7 +5,7 @@ import { useForkTurn } from "../api/threads.ts";
 import { Button, buttonLook } from "../ui/Button.tsx";
 import { Dialog } from "../ui/Dialog.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
-import { field } from "./field.ts";
+import { field } from "../ui/field.ts";
 
 type Props = { thread: string; run: string; when: "before" | "after"; onClose: () => void };
 

@@ -6,14 +6,14 @@ import { Button } from "../ui/Button.tsx";
 import { Dialog } from "../ui/Dialog.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
 import { Icon } from "../ui/Icon.tsx";
-import { field } from "./field.ts";
+import { field } from "../ui/field.ts";
 import { type Kept, ProviderForm } from "./ProviderForm.tsx";
 import { ProviderRow } from "./ProviderRow.tsx";
 
-/** Where models come from: the providers that there are, and the way to add one. */
-export function ModelsDialog({ onClose }: { onClose: () => void }) {
+/** Where models come from: the providers that there are, and the way to add one; `adds`: only that. */
+export function ModelsDialog({ adds = false, onClose }: { adds?: boolean; onClose: () => void }) {
   const { data: providers, error } = useQuery(providersQuery);
-  const [adding, setAdding] = useState<"first" | "another" | "no" | null>(null);
+  const [adding, setAdding] = useState<"first" | "another" | "no" | null>(adds ? "first" : null);
   const [kept, setKept] = useState<Kept | null>(null);
   if (kept) return <Chosen kept={kept} onClose={onClose} />;
   // Where there is none yet it begins with adding one, which goes on when it is there.

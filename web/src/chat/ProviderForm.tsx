@@ -3,7 +3,7 @@ import { type ProviderFields, useDeleteProvider, useKeepProvider } from "../api/
 import type { ModelProvider, ModelProviderTested, ProviderKind } from "../api/threadTypes.ts";
 import { Button } from "../ui/Button.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
-import { field } from "./field.ts";
+import { field } from "../ui/field.ts";
 import { PROVIDER_KINDS, PROVIDERS } from "./providerKinds.ts";
 
 export type Kept = { provider: ModelProvider; tested: ModelProviderTested };

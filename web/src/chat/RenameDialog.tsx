@@ -4,7 +4,7 @@ import type { Thread } from "../api/threadTypes.ts";
 import { Button } from "../ui/Button.tsx";
 import { Dialog } from "../ui/Dialog.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
-import { field } from "./field.ts";
+import { field } from "../ui/field.ts";
 
 export function RenameDialog({ thread, onClose }: { thread: Thread; onClose: () => void }) {
   const change = useChangeThread(thread.id);

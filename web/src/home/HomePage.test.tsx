@@ -2,7 +2,9 @@
 import { screen, waitFor } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { expect, test } from "vitest";
+import { agent } from "../test/agent.ts";
 import { type Answers, show } from "../test/app.tsx";
+import { thread } from "../test/thread.ts";
 
 const system = {
   version: "1",
@@ -34,7 +36,8 @@ test("without a session the page says how to sign in", async () => {
 test("the web app comes first, and one click makes an agent and leads there", async () => {
   const { asked, router } = await show("/", {
     ...answers,
-    "POST /api/local/agents": { body: { id: "agt_1" } },
+    "POST /api/local/agents": { body: agent },
+    "GET /api/local/agents/agt_1": { body: agent },
   });
   const tile = await screen.findByRole("button", { name: /Web app/ });
   const [first] = screen.getByRole("region", { name: "Begin" }).querySelectorAll("button");
@@ -48,7 +51,7 @@ test("it says when sandboxes are not kept apart", async () => {
   const isolation = { kind: "none", reason: "bwrap is missing." };
   await show("/", { ...answers, "GET /api/system": { body: { ...system, isolation } } });
   const notice = await screen.findByRole("region", { name: "No isolation" });
-  expect(notice.textContent).toContain("bwrap is missing. limpet doctor");
+  expect(notice.textContent).toContain("Bwrap is missing. limpet doctor");
 });
 
 test("a repository's address goes with its credentials, and a refusal is shown with its hint", async () => {
@@ -57,7 +60,7 @@ test("a repository's address goes with its credentials, and a refusal is shown w
     ...answers,
     "POST /api/local/agents": { status: 400, body: { error } },
   });
-  await userEvent.click(await screen.findByRole("button", { name: /Clone a repository/ }));
+  await userEvent.click(await screen.findByRole("button", { name: /From a Git URL/ }));
   await userEvent.type(screen.getByLabelText("Address"), "https://host/a/b");
   await userEvent.click(screen.getByText("It is private"));
   await userEvent.type(screen.getByLabelText("User name"), "ada");
@@ -69,4 +72,56 @@ test("a repository's address goes with its credentials, and a refusal is shown w
     clone_username: "ada",
     clone_password: "s3cret",
   });
+});
+
+const THREADS = "POST /api/local/threads";
+const promptBox = () => screen.findByRole<HTMLTextAreaElement>("textbox", { name: "What shall we build?" });
+const made: Answers = {
+  ...answers,
+  "POST /api/local/agents": { body: agent },
+  "GET /api/local/agents/agt_1": { body: agent },
+};
+
+test("what is written in the box makes a web app and is the first message of its conversation", async () => {
+  const { asked, router } = await show("/", {
+    ...made,
+    [THREADS]: (body) => ({ body: { ...thread, id: (body as { id: string }).id } }),
+  });
+  await screen.findByRole("button", { name: /Web app/ });
+  await userEvent.type(await promptBox(), "A surf school{Shift>}{Enter}{/Shift}with prices{Enter}");
+  await waitFor(() => expect(router.state.location.pathname).toBe("/local/agents/agt_1"));
+  const [first] = asked.filter(({ what }) => what === "POST /api/local/agents");
+  expect(first?.body).toEqual({ template: "webapp" });
+  const begun = asked.find(({ what }) => what === THREADS)?.body as { id: string };
+  expect(begun).toEqual({ id: begun.id, agent_id: "agt_1", branch: "limpet/calm-cove" });
+  const messages = asked.filter(({ what }) => what === `${THREADS}/${begun.id}/messages`);
+  expect(messages.map(({ body }) => body)).toMatchObject([{ text: "A surf school\nwith prices" }]);
+});
+
+test("a message that no model takes yet stands in the agent's box", async () => {
+  const error = { code: "no_model", message: "There is no model yet", hint: "Add one." };
+  const { router } = await show(
+    "/",
+    {
+      ...made,
+      [THREADS]: { status: 409, body: { error } },
+      "GET /api/local/threads": { body: { threads: [], next: null } },
+      "GET /api/local/models": { body: { models: [] } },
+    },
+    { wide: true },
+  );
+  await screen.findByRole("button", { name: /Web app/ });
+  await userEvent.type(await promptBox(), "A surf school{Enter}");
+  await waitFor(() => expect(router.state.location.pathname).toBe("/local/agents/agt_1"));
+  const box = await screen.findByRole<HTMLTextAreaElement>("textbox", { name: "Message" });
+  expect(box.value).toBe("A surf school");
+  expect(await screen.findByText("First, a model")).toBeTruthy();
+});
+
+test("an agent that begins blank has no source", async () => {
+  const { asked } = await show("/", made);
+  await userEvent.click(await screen.findByRole("button", { name: /^Blank/ }));
+  await waitFor(() =>
+    expect(asked.find(({ what }) => what === "POST /api/local/agents")?.body).toEqual({ title: "Blank", pinned: true }),
+  );
 });

@@ -12,16 +12,14 @@ const shared: Secret = { ...own, name: "NPM_TOKEN", agent_id: null };
 const changed = { secret: own, given_to: ["calm-cove-1"], not_reached: [], note: "" };
 
 async function opened(secrets: Secret[], more: Answers = {}) {
-  const shown = await show("/local/agents/agt_1", {
+  return show("/local/agents/agt_1?main=settings", {
     "GET /api/system": { body: {} },
     "GET /api/local/agents/agt_1": { body: agent },
     "GET /api/local/sandboxes": { body: { sandboxes: [box] } },
+    "GET /api/local/retention": { body: { last: 10, hours: 24, days: 30, source: "server" } },
     [`GET ${SECRETS}`]: () => ({ body: { secrets } }),
     ...more,
   });
-  await userEvent.click(await screen.findByRole("button", { name: "More" }));
-  await userEvent.click(await screen.findByRole("menuitem", { name: "Secrets…" }));
-  return shown;
 }
 
 const sent = (asked: { what: string; body: unknown }[], what: string) =>

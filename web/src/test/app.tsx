@@ -58,6 +58,8 @@ export async function show(path: string, answers: Answers, { wide = false } = {}
     removeEventListener() {},
   }));
   vi.stubGlobal("scrollTo", () => {});
+  // jsdom lays nothing out, so there is nothing to scroll.
+  Element.prototype.scrollIntoView ??= () => {};
   const router = makeRouter(createMemoryHistory({ initialEntries: [path] }));
   render(<App router={router} />);
   /** Sends more on the streams that are open at `what`, once there is one. */

@@ -1,21 +1,16 @@
-import { useState } from "react";
 import { Button } from "./Button.tsx";
 import { Icon } from "./Icon.tsx";
-import { chooseTheme, presentTheme } from "./theme.ts";
+import { chooseTheme, useTheme } from "./theme.ts";
 
 export function ThemeButton() {
-  const [theme, setTheme] = useState(presentTheme);
-  const other = theme === "dark" ? "light" : "dark";
+  const { theme, other } = useTheme();
   return (
     <Button
       look="quiet"
       className="w-9 px-0"
       aria-label={`Switch to ${other}`}
       title={`Switch to ${other}`}
-      onClick={() => {
-        chooseTheme(other);
-        setTheme(other);
-      }}
+      onClick={() => chooseTheme(other)}
     >
       <Icon name={theme === "dark" ? "sun" : "moon"} />
     </Button>

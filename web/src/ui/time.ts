@@ -1,10 +1,6 @@
 /** "12 s ago", "5 min ago", "3 h ago", "2 d ago". */
 export function ago(moment: string, now: number): string {
-  const seconds = Math.max(0, Math.round((now - Date.parse(moment)) / 1000));
-  if (seconds < 60) return `${seconds} s ago`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ago`;
-  return `${Math.floor(seconds / 86_400)} d ago`;
+  return `${lasted(now - Date.parse(moment))} ago`;
 }
 
 /** "0:07", "12:30". */
@@ -21,4 +17,13 @@ export function size(bytes: number): string {
     amount /= 1000;
   }
   return `${amount.toFixed(1)} TB`;
+}
+
+/** "12 s", "5 min", "3 h", "2 d", of a time in milliseconds. */
+export function lasted(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
 }

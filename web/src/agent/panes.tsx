@@ -1,0 +1,28 @@
+import type { ComponentType } from "react";
+import type { Agent } from "../api/types.ts";
+import { HistoryPane } from "../history/HistoryPane.tsx";
+import { LogsPane } from "../logs/LogsPane.tsx";
+import { PreviewPane } from "../preview/PreviewPane.tsx";
+import { SettingsPane } from "../settings/SettingsPane.tsx";
+import type { View } from "./views.ts";
+import type { SandboxView } from "./useSandbox.ts";
+
+export type PaneProps = {
+  /** With the branch that is shown as its default one. */
+  agent: Agent;
+  /** The branch that is the agent's own. */
+  home: string;
+  view: SandboxView;
+  /** Puts a text into the box where the agent is spoken to. */
+  onAsk: (text: string) => void;
+  /** Shows another view. */
+  onShow: (view: View) => void;
+};
+
+/** What each view shows; the chat has a place of its own. `stays`: it is kept while another is shown. */
+export const PANES: Record<Exclude<View, "chat">, { Pane: ComponentType<PaneProps>; stays?: boolean }> = {
+  preview: { Pane: PreviewPane, stays: true },
+  history: { Pane: ({ agent, view }) => <HistoryPane agent={agent} running={view.box?.state === "running"} /> },
+  logs: { Pane: ({ view }) => <LogsPane logs={view.live.logs} /> },
+  settings: { Pane: SettingsPane },
+};

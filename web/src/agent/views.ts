@@ -1,0 +1,15 @@
+import type { IconName } from "../ui/Icon.tsx";
+
+/** The views of an agent's page, in their order. Adding a pane: a line here, and one in panes.tsx. */
+export const VIEWS = [
+  { name: "chat", label: "Chat", icon: "chat" },
+  { name: "preview", label: "Preview", icon: "window" },
+  { name: "history", label: "History", icon: "clock" },
+  { name: "logs", label: "Logs", icon: "logs" },
+  { name: "settings", label: "Settings", icon: "gear" },
+] as const satisfies readonly { name: string; label: string; icon: IconName }[];
+
+export type View = (typeof VIEWS)[number]["name"];
+
+/** The view of that name, if there is one. */
+export const viewCalled = (name: unknown): View | undefined => VIEWS.find((view) => view.name === name)?.name;

@@ -1,3 +1,0 @@
-/** How a field of a form looks. */
-export const field =
-  "mt-1.5 h-10 w-full rounded-xl border border-line bg-shore px-3.5 font-normal";
