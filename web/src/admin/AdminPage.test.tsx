@@ -15,7 +15,7 @@ const stats = {
   condemned_bytes: 0,
   quota_bytes: null,
   measured_at: "2026-01-01T00:00:00Z",
-  retention: { last: 10, hours: 24, days: 30, source: "server" },
+  retention: { last: 10, hours: 24, days: 30, turns: 200, source: "server" },
   last_prune: null,
 };
 const fine = { what: "git", verdict: "ok", found: "git version 2.39", remedy: "" };
@@ -112,6 +112,7 @@ test("retention of all agents is kept for the org", async () => {
       last: 5,
       hours: 24,
       days: 30,
+      turns: 200,
     }),
   );
 });

@@ -1,11 +1,14 @@
 import type { ComponentType } from "react";
 import type { Agent } from "../api/types.ts";
-import { HistoryPane } from "../history/HistoryPane.tsx";
 import { LogsPane } from "../logs/LogsPane.tsx";
 import { PreviewPane } from "../preview/PreviewPane.tsx";
-import { SettingsPane } from "../settings/SettingsPane.tsx";
+import { later } from "../ui/later.tsx";
 import type { View } from "./views.ts";
 import type { SandboxView } from "./useSandbox.ts";
+
+// The preview is not to wait for what is opened later.
+const HistoryPane = later(() => import("../history/HistoryPane.tsx").then((it) => it.HistoryPane));
+const SettingsPane = later(() => import("../settings/SettingsPane.tsx").then((it) => it.SettingsPane));
 
 export type PaneProps = {
   /** With the branch that is shown as its default one. */

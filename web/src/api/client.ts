@@ -69,7 +69,7 @@ type Told<O extends Operation> = O["responses"][200]["content"]["application/jso
 export const ORG = "local";
 
 /** The path of an operation with what stands in it, and its query; what is undefined is left out. */
-function urlOf(path: string, { path: named = {}, query = {} }: { path?: object; query?: object }) {
+export function urlOf(path: string, { path: named = {}, query = {} }: { path?: object; query?: object }) {
   const filled: Record<string, unknown> = { org: ORG, ...named };
   const where = path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(String(filled[name])));
   const asked = new URLSearchParams();

@@ -1940,7 +1940,8 @@ export interface components {
         /**
          * Retention
          * @description What is kept of each branch: the `last` snapshots, of the last `hours` hours one an hour, of
-         *     the last `days` days one a day; what has a name, until it is deleted. `source` says it.
+         *     the last `days` days one a day, of those before and after agents' turns the last `turns`; what
+         *     people named, until it is deleted. `source` says it.
          */
         Retention: {
             /** Last */
@@ -1949,6 +1950,8 @@ export interface components {
             hours: number;
             /** Days */
             days: number;
+            /** Turns */
+            turns: number;
             /**
              * Source
              * @enum {string}
@@ -1968,6 +1971,8 @@ export interface components {
             hours?: number | null;
             /** Days */
             days?: number | null;
+            /** Turns */
+            turns?: number | null;
             /**
              * Reset
              * @default false
@@ -2336,7 +2341,7 @@ export interface components {
         };
         /**
          * Snapshot
-         * @description One immutable state of a workspace. A *named* one is kept until it is deleted.
+         * @description One immutable state of a workspace. One that people *named* is kept until it is deleted.
          */
         Snapshot: {
             /** Id */
@@ -2362,6 +2367,7 @@ export interface components {
             reason: string;
             /** Name */
             name: string | null;
+            turn: components["schemas"]["TurnInfo"] | null;
             receipt: components["schemas"]["ReceiptInfo"] | null;
             /** Size Bytes */
             size_bytes: number;
@@ -3026,6 +3032,27 @@ export interface components {
             };
             /** Title */
             title: string;
+        };
+        /**
+         * TurnInfo
+         * @description The workspace before or after a thread's turn; turns are counted from 1.
+         */
+        TurnInfo: {
+            /**
+             * When
+             * @enum {string}
+             */
+            when: "before" | "after";
+            /** Number */
+            number: number;
+            /** Thread */
+            thread: string;
+            /** Run */
+            run: string;
+            /** Author */
+            author: string;
+            /** Commit */
+            commit: string | null;
         };
         /**
          * Usage

@@ -1,12 +1,13 @@
 import * as Dialog from "@radix-ui/react-dialog";
-import { lazy, type ReactNode, Suspense, useEffect, useMemo, useState } from "react";
+import { type ReactNode, Suspense, useEffect, useMemo, useState } from "react";
 import { keep, kept } from "../ui/kept.ts";
+import { later } from "../ui/later.tsx";
 import { useWide } from "../ui/useWide.ts";
 import { FrameContext } from "./frameContext.ts";
 import { Sidebar } from "./Sidebar.tsx";
 import { Told } from "./Told.tsx";
 
-const Palette = lazy(() => import("./Palette.tsx").then(({ Palette: shown }) => ({ default: shown })));
+const Palette = later(() => import("./Palette.tsx").then((it) => it.Palette));
 
 /** What stands around every page: the sidebar, or the way to it, and the command palette. */
 export function Frame({ children }: { children: ReactNode }) {

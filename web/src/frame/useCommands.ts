@@ -5,6 +5,7 @@ import { agentsQuery, branchesQuery, ORG, useChangeAgent, useSave } from "../api
 import { threadsQuery } from "../api/threads.ts";
 import { titleOf } from "../chat/words.ts";
 import { chooseTheme, useTheme } from "../ui/theme.ts";
+import { useWide } from "../ui/useWide.ts";
 import type { Command } from "./commands.ts";
 
 const AGENT = "/$org/agents/$agentId" as const;
@@ -17,6 +18,7 @@ export function useCommands(onDone: (words: string) => void): Command[] {
   const { agentId } = useParams({ strict: false });
   const { branch } = useSearch({ strict: false });
   const { other } = useTheme();
+  const wide = useWide();
   const { data: agents = [] } = useQuery(agentsQuery);
   const agent = agents.find(({ id }) => id === agentId);
   const here = branch ?? agent?.default_branch ?? "";
@@ -32,7 +34,9 @@ export function useCommands(onDone: (words: string) => void): Command[] {
   if (agent) {
     const params = { org: ORG, agentId: agent.id };
     const on = (name: string) => (name === agent.default_branch ? {} : { branch: name });
+    const docked = wide && agent.metadata.ui.layout.chat_side !== "none";
     for (const { name, label, icon } of VIEWS) {
+      if (name === "chat" && docked) continue;
       add("Views", name, {
         label,
         icon,

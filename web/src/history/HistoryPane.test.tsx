@@ -125,3 +125,96 @@ test("the page of another branch shows that branch's history", async () => {
   await waitFor(() => expect(sent(asked, "POST /api/local/vm/start")).toEqual([started]));
   expect(await screen.findByRole("button", { name: /^Branch trial\/one/ })).toBeTruthy();
 });
+
+const changes = {
+  before: snapshot.id,
+  after: head.id,
+  added: 1,
+  removed: 0,
+  changed: 1,
+  renamed: 0,
+  changes: [
+    { kind: "added", path: "repo/new.txt", old_path: null, type: "file", what: [], size_before: null, size_after: 12, diff: null, binary: false },
+    { kind: "changed", path: "repo/a.css", old_path: null, type: "file", what: ["content"], size_before: 5, size_after: 7, diff: null, binary: false },
+  ],
+  truncated: false,
+};
+const inside = async (row: HTMLElement) => userEvent.click(within(row).getByRole("button", { name: /^Look inside/ }));
+
+test("what changed is shown, its lines when asked for, and against any other snapshot", async () => {
+  const diff = "--- a/repo/a.css\n+++ b/repo/a.css\n@@ -1 +1 @@\n-white\n+black\n";
+  const { asked } = await show(PAGE, {
+    ...answers([head, snapshot]),
+    [`GET ${ALL}/${head.id}/diff`]: () => {
+      const { query } = asked.findLast(({ what }) => what.endsWith("/diff")) ?? { query: "" };
+      const found = query.includes("text=true") ? [{ ...changes.changes[1], diff }] : changes.changes;
+      return { body: { ...changes, changes: found } };
+    },
+  });
+  const [newest] = await rows();
+  await inside(newest as HTMLElement);
+  expect(await screen.findByText("1 added, 1 changed.")).toBeTruthy();
+  await userEvent.click(screen.getByRole("button", { name: /^changed: ?repo\/a\.css/ }));
+  const lines = await screen.findByRole("figure", { name: "Lines of repo/a.css" });
+  expect(lines.textContent).toContain("black");
+  await userEvent.selectOptions(screen.getByRole("combobox", { name: "Compared with" }), snapshot.id);
+  await waitFor(() =>
+    expect(asked.some(({ what, query }) => what.endsWith("/diff") && query.includes(`other=${snapshot.id}`))).toBe(true),
+  );
+  await userEvent.click(screen.getByRole("button", { name: "History" }));
+  await waitFor(() =>
+    expect(document.activeElement).toBe(within(newest as HTMLElement).getByRole("button", { name: /^Look inside/ })),
+  );
+});
+
+test("files are looked at and taken along without a sandbox", async () => {
+  const entry = { type: "file", size_bytes: 5, mode: "0644", modified_at: null, target: null, secret: false, raw: null };
+  const { asked } = await show(PAGE, {
+    ...answers([head, snapshot]),
+    "GET /api/local/sandboxes": { body: { sandboxes: [] } },
+    [`GET ${ALL}/${head.id}/diff`]: { body: changes },
+    [`GET ${ALL}/${head.id}/files`]: () => {
+      const path = new URLSearchParams(asked.at(-1)?.query).get("path");
+      const entries = path ? [{ ...entry, path: "repo/a.css" }] : [{ ...entry, path: "z.txt" }, { ...entry, path: "repo", type: "folder" }];
+      return { body: { snapshot: head.id, path, entries, next: null } };
+    },
+    [`GET ${ALL}/${head.id}/file`]: {
+      body: { entry: { ...entry, path: "repo/a.css" }, offset: 0, kind: "text", text: "black", base64: null, truncated: false },
+    },
+  });
+  const [newest] = await rows();
+  await inside(newest as HTMLElement);
+  await userEvent.click(await screen.findByRole("tab", { name: "Files" }));
+  const list = within(await screen.findByRole("list", { name: "Files" }));
+  expect(list.getAllByRole("button").map((one) => one.textContent)).toEqual(["repo", "z.txt5 B"]);
+  await userEvent.click(list.getByRole("button", { name: "repo" }));
+  await userEvent.click(await screen.findByRole("button", { name: /^a\.css/ }));
+  expect(await screen.findByText("black")).toBeTruthy();
+  const link = screen.getByRole<HTMLAnchorElement>("link", { name: "Download" });
+  expect(link.getAttribute("href")).toBe(
+    `${ALL}/${head.id}/download?branch=limpet%2Fcalm-cove&path=repo%2Fa.css`,
+  );
+});
+
+test("going back can be undone at once", async () => {
+  const saved = { ...snapshot, id: "20260103t120000z-dddddddddddd", reason: "before-restore" };
+  const { asked } = await show(PAGE, {
+    ...answers([head, snapshot]),
+    [`POST ${ALL}/${snapshot.id}/restore`]: { body: { head, saved_first: saved } },
+    [`POST ${ALL}/${saved.id}/restore`]: { body: { head, saved_first: null } },
+  });
+  const [, older] = await rows();
+  await userEvent.click(within(older as HTMLElement).getByRole("button", { name: "Restore" }));
+  await userEvent.click(await screen.findByRole("button", { name: "Bring it back" }));
+  await userEvent.click(await screen.findByRole("button", { name: "Undo" }));
+  await waitFor(() => expect(sent(asked, `POST ${ALL}/${saved.id}/restore`)).toEqual([{ branch: "limpet/calm-cove" }]));
+  await waitFor(() => expect(screen.queryByRole("button", { name: "Undo" })).toBeNull());
+});
+
+test("a turn's snapshots say which turn they show, and whose", async () => {
+  const turn = { when: "before" as const, number: 3, thread: "t1", run: "r1", author: "ada", commit: "0123456789abcdef" };
+  await show(PAGE, answers([head, { ...snapshot, name: "Before turn 3 of Dark hero", turn }]));
+  const [, row] = await rows();
+  expect(row?.textContent).toContain("Before turn 3");
+  expect(row?.textContent).toContain("by ada · 0123456");
+});

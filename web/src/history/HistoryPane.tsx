@@ -1,9 +1,13 @@
 import { useQuery } from "@tanstack/react-query";
 import { type Place, snapshotsQuery, useRestore } from "../api/queries.ts";
-import type { Agent } from "../api/types.ts";
+import { useRef, useState } from "react";
+import type { Agent, Snapshot } from "../api/types.ts";
+import { Button } from "../ui/Button.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
+import { Icon } from "../ui/Icon.tsx";
 import { SaveForm } from "./SaveForm.tsx";
 import { DoneAside, SideLineages } from "./SideLineages.tsx";
+import { SnapshotInside } from "./SnapshotInside.tsx";
 import { SnapshotList } from "./SnapshotList.tsx";
 
 /** What was saved, newest first; save now, go back, fork, name, delete, take it along. */
@@ -12,11 +16,30 @@ export function HistoryPane({ agent, running }: { agent: Agent; running: boolean
   const { data: snapshots, error, isPending } = useQuery(snapshotsQuery(place));
   const restore = useRestore(place);
   const all = snapshots ?? [];
-  const rows = { place, busy: restore.isPending, onRestore: restore.mutate };
+  const [inside, setInside] = useState<Snapshot | null>(null);
+  const opener = useRef<HTMLElement | null>(null);
+  function lookInside(snapshot: Snapshot) {
+    opener.current = document.activeElement as HTMLElement | null;
+    setInside(snapshot);
+  }
+  const rows = { place, busy: restore.isPending, onRestore: restore.mutate, onInside: lookInside };
   const main = all.filter(({ lineage }) => lineage === "main");
+  const before = restore.data?.saved_first;
   return (
     <div className="h-full overflow-auto p-5 sm:p-8">
-      <div className="mx-auto max-w-3xl space-y-7">
+      {inside && (
+        <SnapshotInside
+          key={inside.id}
+          place={place}
+          snapshot={inside}
+          others={all.filter(({ id }) => id !== inside.id)}
+          onClose={() => {
+            setInside(null);
+            requestAnimationFrame(() => opener.current?.focus());
+          }}
+        />
+      )}
+      <div className={`mx-auto max-w-3xl space-y-7 ${inside ? "hidden" : ""}`}>
         <SaveForm place={place} running={running} />
         <ErrorText error={error ?? restore.error} />
         {restore.isPending && (
@@ -25,10 +48,16 @@ export function HistoryPane({ agent, running }: { agent: Agent; running: boolean
           </output>
         )}
         {restore.data && !restore.isPending && (
-          <output className="block text-good">
-            It is back.{" "}
-            {restore.data.saved_first && "What was there before is in the history too."}
-          </output>
+          <div className="flex flex-wrap items-center gap-x-3 gap-y-2">
+            <output className="text-good">
+              It is back. {before && "What was there before is in the history too."}
+            </output>
+            {before && (
+              <Button onClick={() => restore.mutate(before.id)}>
+                <Icon name="undo" className="size-4" /> Undo
+              </Button>
+            )}
+          </div>
         )}
         {isPending && <p className="text-muted">Looking…</p>}
         {snapshots?.length === 0 && (

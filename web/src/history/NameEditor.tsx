@@ -3,6 +3,7 @@ import { type Place, useName } from "../api/queries.ts";
 import type { Snapshot } from "../api/types.ts";
 import { Button } from "../ui/Button.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
+import { nameOf } from "./words.ts";
 
 type Props = { place: Place; snapshot: Snapshot; onClose: () => void };
 
@@ -16,14 +17,14 @@ function begin(input: HTMLInputElement | null) {
 export function NameEditor({ place, snapshot, onClose }: Props) {
   const naming = useName(place);
   const going = snapshot.condemned_at !== null;
-  const [name, setName] = useState(snapshot.name ?? (going ? "Kept" : ""));
+  const [name, setName] = useState(nameOf(snapshot) ?? (going ? "Kept" : ""));
   const wanted = name.trim();
   const useless = wanted === "" && going;
 
   function keep(event: FormEvent) {
     event.preventDefault();
     if (useless) return;
-    if (wanted === (snapshot.name ?? "")) return onClose();
+    if (wanted === (nameOf(snapshot) ?? "")) return onClose();
     naming.mutate({ snapshot: snapshot.id, name: wanted || null }, { onSuccess: onClose });
   }
 
@@ -47,7 +48,7 @@ export function NameEditor({ place, snapshot, onClose }: Props) {
           className="h-9 min-w-0 flex-1 basis-48 rounded-full border border-line bg-raised px-4 text-sm focus-visible:rounded-full"
         />
         <Button type="submit" look="main" disabled={naming.isPending || useless}>
-          {going ? "Keep it" : wanted === "" && snapshot.name ? "Take its name away" : "Name it"}
+          {going ? "Keep it" : wanted === "" && nameOf(snapshot) ? "Take its name away" : "Name it"}
         </Button>
         <Button look="quiet" onClick={onClose}>
           Cancel

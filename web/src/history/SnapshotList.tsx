@@ -7,6 +7,8 @@ export type RowsProps = {
   snapshots: Snapshot[];
   busy: boolean;
   onRestore: (snapshot: string) => void;
+  /** Shows what is in it. */
+  onInside: (snapshot: Snapshot) => void;
 };
 
 /** Snapshots on a line, newest first. */

@@ -8,6 +8,7 @@ import { Menu, MenuItem } from "../ui/Menu.tsx";
 import { Dialog } from "../ui/Dialog.tsx";
 import { Button } from "../ui/Button.tsx";
 import { ForkDialog } from "./ForkDialog.tsx";
+import { nameOf, titleWords } from "./words.ts";
 
 type Props = { place: Place; snapshot: Snapshot; when: string; onName: () => void };
 
@@ -18,7 +19,9 @@ export function SnapshotMenu({ place, snapshot, when, onName }: Props) {
   const renaming = useRef(false);
   const close = () => setAsked(null);
   const newest = snapshot.is_head && snapshot.lineage === "main";
-  const called = snapshot.name ? `“${snapshot.name}”` : `what was saved ${when}`;
+  const name = nameOf(snapshot);
+  const turn = snapshot.turn && titleWords(snapshot).toLowerCase();
+  const called = name ? `“${name}”` : turn ? `what was saved ${turn}` : `what was saved ${when}`;
   return (
     <>
       <Menu
@@ -36,7 +39,7 @@ export function SnapshotMenu({ place, snapshot, when, onName }: Props) {
             renaming.current = true;
           }}
         >
-          <Icon name="tag" className="size-4" /> {snapshot.name ? "Rename" : "Name it"}
+          <Icon name="tag" className="size-4" /> {name ? "Rename" : "Name it"}
         </MenuItem>
         <MenuItem onSelect={() => setAsked("fork")}>
           <Icon name="branch" className="size-4" /> Fork…

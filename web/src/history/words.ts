@@ -18,6 +18,26 @@ const reasons: Record<string, string> = {
 
 export const reasonWords = (snapshot: Snapshot) => reasons[snapshot.reason] ?? snapshot.reason;
 
+/** The name that a person gave it; turns name snapshots by themselves. */
+export const nameOf = ({ name, turn }: Snapshot): string | null => (turn ? null : name);
+
+/** What a snapshot is called: its name, the turn that it shows, else why it was made. */
+export function titleWords(snapshot: Snapshot): string {
+  const { turn } = snapshot;
+  if (turn) return `${turn.when === "before" ? "Before" : "After"} turn ${turn.number}`;
+  return nameOf(snapshot) ?? reasonWords(snapshot);
+}
+
+type Counts = { added: number; removed: number; changed: number; renamed: number };
+
+/** "2 added, 1 changed", or that nothing differs. */
+export function changesWords(counts: Counts): string {
+  const told = (["added", "removed", "changed", "renamed"] as const)
+    .filter((kind) => counts[kind] > 0)
+    .map((kind) => `${number(counts[kind])} ${kind}`);
+  return told.length > 0 ? `${told.join(", ")}.` : "Nothing differs.";
+}
+
 const asides: Record<string, string> = {
   "lost-race": "Another writer saved this branch first, so this work went beside it.",
   detached: "The sandbox ran without its saved work, so what was done in it went beside that.",

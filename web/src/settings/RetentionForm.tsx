@@ -9,6 +9,7 @@ const FIELDS = [
   { name: "last", label: "The last", unit: "snapshots", least: 1 },
   { name: "hours", label: "One an hour, for", unit: "hours", least: 0 },
   { name: "days", label: "One a day, for", unit: "days", least: 0 },
+  { name: "turns", label: "Of agents' turns", unit: "the last", least: 0 },
 ] as const;
 const SOURCES = { server: "as this server has it", org: "as all agents have it", agent: "its own" };
 
@@ -21,7 +22,7 @@ export function RetentionForm({ agentId }: { agentId?: string }) {
   return (
     <SettingsForm
       // What the server says now stands in the fields, also after going back to the default.
-      key={`${kept.last} ${kept.hours} ${kept.days} ${kept.source}`}
+      key={`${kept.last} ${kept.hours} ${kept.days} ${kept.turns} ${kept.source}`}
       change={change}
       done="Kept, from the next clean-up on."
       onSave={(said) =>
@@ -29,6 +30,7 @@ export function RetentionForm({ agentId }: { agentId?: string }) {
           last: Number(textOf(said, "last")),
           hours: Number(textOf(said, "hours")),
           days: Number(textOf(said, "days")),
+          turns: Number(textOf(said, "turns")),
         })
       }
       beside={
@@ -39,7 +41,7 @@ export function RetentionForm({ agentId }: { agentId?: string }) {
         )
       }
     >
-      <div className="grid gap-4 sm:grid-cols-3">
+      <div className="grid gap-4 sm:grid-cols-2 xl:grid-cols-4">
         {FIELDS.map(({ name, label, unit, least }) => (
           <label key={name} className="block">
             {label} <span className="font-normal text-muted">({unit})</span>

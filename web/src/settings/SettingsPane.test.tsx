@@ -7,7 +7,7 @@ import { agent, box } from "../test/agent.ts";
 import { type Answers, show } from "../test/app.tsx";
 
 const PATCH = "PATCH /api/local/agents/agt_1";
-const kept = { last: 10, hours: 24, days: 30, source: "server" };
+const kept = { last: 10, hours: 24, days: 30, turns: 200, source: "server" };
 const opened = (more: Answers = {}, of: Agent = agent) =>
   show("/local/agents/agt_1?main=settings", {
     "GET /api/system": { body: { isolation: { kind: "bubblewrap", reason: "" }, store: { where: "" } } },

@@ -60,6 +60,7 @@ export const snapshot: Snapshot = {
   created_at: "2026-01-01T12:00:00Z",
   reason: "idle",
   name: null,
+  turn: null,
   receipt: null,
   size_bytes: 1000,
   stored_bytes: 200,
