@@ -99,9 +99,12 @@ test("a detached sandbox lets the user choose which work goes on", async () => {
     "POST /api/local/agents/agt_1/snapshots": { body: { id: "snap-2" } },
     "POST /api/local/agents/agt_1/snapshots/snap-2/restore": { body: {} },
   });
-  expect(await screen.findByRole("button", { name: "Bring the saved work back" })).toBeTruthy();
-  await userEvent.click(screen.getByRole("button", { name: "Go on from here" }));
-  await userEvent.click(screen.getAllByRole("button", { name: "Go on from here" }).at(-1) as HTMLElement);
+  expect(await screen.findByRole("button", { name: "Go back to the saved work" })).toBeTruthy();
+  const banner = screen.getByRole("region", { name: /^This sandbox is detached/ });
+  expect(banner.textContent).toContain("What happenedThe store was away.");
+  expect(banner.textContent).toContain("What is safeThe saved work is untouched. What you did here is saved aside.");
+  await userEvent.click(screen.getByRole("button", { name: "Use this work" }));
+  await userEvent.click(screen.getByRole("button", { name: "Use it" }));
   await waitFor(() =>
     expect(asked.map(({ what }) => what)).toContain(
       "POST /api/local/agents/agt_1/snapshots/snap-2/restore",

@@ -50,23 +50,23 @@ function Detached({ agent, box, view, onHistory }: DetachedProps) {
   const busy = view.stopping || view.starting || keepInstead.isPending;
   return (
     <Notice
-      title="This sandbox runs without its saved work"
+      title="This sandbox is detached: it runs without its saved work"
       actions={
         <>
           <Confirm
             look="main"
-            label="Bring the saved work back"
-            title="Bring the saved work back?"
+            label="Go back to the saved work"
+            title="Go back to the saved work?"
             explanation="What you did here is saved aside first and then offered to you. The sandbox ends and starts again with its saved work."
-            action="Bring it back"
+            action="Go back to it"
             disabled={busy}
             onConfirm={view.restart}
           />
           <Confirm
-            label="Go on from here"
-            title="Go on from what is here?"
+            label="Use this work"
+            title="Use the work that is here?"
             explanation="What is here now becomes the newest snapshot. The work that was saved before stays in the history, and you can go back to it."
-            action="Go on from here"
+            action="Use it"
             disabled={busy || box.state !== "running"}
             onConfirm={() => keepInstead.mutate()}
           />
@@ -78,10 +78,23 @@ function Detached({ agent, box, view, onHistory }: DetachedProps) {
         </>
       }
     >
-      {box.detached_reason ?? "What you do here is saved aside."} Nothing is overwritten.
+      <dl className="grid gap-x-3 sm:grid-cols-[auto_1fr] [&_dt]:font-medium">
+        <dt>What happened</dt>
+        <dd>{box.detached_reason ?? "It was started while its saved work could not be had."}</dd>
+        <dt>What is safe</dt>
+        <dd>
+          The saved work is untouched. {asideSafety(box)} Nothing is overwritten until you choose.
+        </dd>
+      </dl>
       <ErrorText error={keepInstead.error} />
     </Notice>
   );
+}
+
+/** Where what is done in a detached sandbox is. */
+function asideSafety({ last_save_error: failed, unsaved }: Sandbox): string {
+  if (failed) return "What you do here is in no snapshot yet; it is saved aside as soon as that works again.";
+  return unsaved ? "What you do here is saved aside, the newest of it soon." : "What you did here is saved aside.";
 }
 
 type AsideProps = { agent: Agent; aside: Snapshot; others: number; onHistory: () => void };

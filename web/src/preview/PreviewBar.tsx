@@ -1,6 +1,7 @@
 import { type FormEvent, useState } from "react";
 import { buttonLook } from "../ui/Button.tsx";
 import { Icon, type IconName } from "../ui/Icon.tsx";
+import { ShareDialog } from "./ShareDialog.tsx";
 
 export const WIDTHS = { desktop: "100%", tablet: "834px", phone: "390px" };
 export type Width = keyof typeof WIDTHS;
@@ -19,6 +20,7 @@ type Props = {
 
 /** Above the page: reload, where it is, how wide it is, and the way out into a tab. */
 export function PreviewBar({ url, path, width, logsOpen, onWidth, onReload, onGo, onLogs }: Props) {
+  const [sharing, setSharing] = useState(false);
   return (
     <div className="flex items-center gap-0.5 border-b border-line px-2 py-1.5">
       <IconButton icon="reload" label="Reload the preview" onClick={onReload} />
@@ -35,6 +37,7 @@ export function PreviewBar({ url, path, width, logsOpen, onWidth, onReload, onGo
         ))}
       </fieldset>
       <IconButton icon="logs" label="Logs below the preview" pressed={logsOpen} onClick={onLogs} />
+      <IconButton icon="share" label="Share the preview" onClick={() => setSharing(true)} />
       <a
         href={new URL(path, url).href}
         target="_blank"
@@ -45,6 +48,7 @@ export function PreviewBar({ url, path, width, logsOpen, onWidth, onReload, onGo
       >
         <Icon name="open" className="size-4.5" />
       </a>
+      {sharing && <ShareDialog address={new URL(path, url).href} onClose={() => setSharing(false)} />}
     </div>
   );
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { bootSteps, failedStep } from "./boot.ts";
+import { afterLook, bootSteps, failedStep, tookMs } from "./boot.ts";
 
 const ticks = (...given: Parameters<typeof bootSteps>) => bootSteps(...given).map((s) => s.tick);
 
@@ -37,5 +37,25 @@ describe("the boot's ticks", () => {
       "Wait for the snapshot store",
       "Clone the repository",
     ]);
+  });
+});
+
+describe("the times of the steps", () => {
+  const at = (phase: string) => bootSteps(null, { phase }, "template");
+
+  test("are those that were seen", () => {
+    const first = afterLook({}, at("idle"), 1000);
+    const second = afterLook(first, at("installing"), 4000);
+    expect(second).toEqual({ provision: 1000, install: 4000 });
+    expect(afterLook(second, at("installing"), 5000)).toBe(second);
+    const now = at("installing");
+    expect(tookMs(second, now, "provision", 9000)).toBe(3000);
+    expect(tookMs(second, now, "clone", 9000)).toBeNull();
+    expect(tookMs(second, now, "install", 9000)).toBe(5000);
+    expect(tookMs(second, now, "start", 9000)).toBeNull();
+  });
+
+  test("begin anew with another start", () => {
+    expect(afterLook({ provision: 1, install: 2 }, at("idle"), 10)).toEqual({ provision: 10 });
   });
 });

@@ -55,6 +55,30 @@ export function bootSteps(phase: Phase | null, lifecycle: Lifecycle | null, sour
   });
 }
 
+/** When each step was first seen under way, in milliseconds. */
+export type StepTimes = Partial<Record<StepName, number>>;
+
+/** The times with the step that goes on now; a step seen again after later ones begins them anew. */
+export function afterLook(times: StepTimes, steps: Step[], now: number): StepTimes {
+  const at = steps.findIndex(({ tick }) => tick === "doing");
+  const step = steps[at];
+  if (!step) return times;
+  const begunLater = steps.slice(at + 1).some(({ name }) => times[name] !== undefined);
+  if (begunLater) return { [step.name]: now };
+  return times[step.name] === undefined ? { ...times, [step.name]: now } : times;
+}
+
+/** How long a step took, or has taken so far; null where its beginning or end was not seen. */
+export function tookMs(times: StepTimes, steps: Step[], name: StepName, now: number): number | null {
+  const index = steps.findIndex((step) => step.name === name);
+  const began = times[name];
+  if (began === undefined) return null;
+  if (steps[index]?.tick === "doing") return Math.max(0, now - began);
+  const next = steps.slice(index + 1).find((step) => times[step.name] !== undefined);
+  const ended = next && times[next.name];
+  return ended === undefined ? null : ended - began;
+}
+
 export type RetryStep = "clone" | "install" | "start";
 
 /** The step that failed and can be tried again by itself. */
