@@ -3,10 +3,12 @@
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.e2e.chatting import Chatting, serving
 from tests.live import FAST_SAVER, LiveLimpet
 
 
@@ -45,3 +47,9 @@ def page(live: LiveLimpet, context: BrowserContext) -> Page:
     assert live.sign_in_url is not None
     shown.goto(live.sign_in_url)
     return shown
+
+
+@pytest.fixture
+def chatting(tmp_path: Path) -> Iterator[Chatting]:
+    with serving(tmp_path) as server:
+        yield server

@@ -1,9 +1,16 @@
-import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import {
+  type MutationState,
+  queryOptions,
+  useMutation,
+  useMutationState,
+  useQueryClient,
+} from "@tanstack/react-query";
 import { ApiError, call, ORG, send } from "./client.ts";
 import type { components } from "./schema.ts";
 import type {
   Agent,
   Forked,
+  Restored,
   Sandbox,
   Secret,
   SecretChanged,
@@ -82,9 +89,13 @@ export const snapshotsQuery = (place: Place) =>
   });
 
 /** A mutation after which everything that is shown is asked for again. */
-export function useChange<In, Out>(change: (given: In) => Promise<Out>) {
+export function useChange<In, Out>(
+  change: (given: In) => Promise<Out>,
+  kept: { mutationKey?: string[]; gcTime?: number } = {},
+) {
   const client = useQueryClient();
   return useMutation({
+    ...kept,
     mutationFn: change,
     onSettled: () =>
       client.invalidateQueries({ predicate: ({ queryKey }) => queryKey[0] !== "live" }),
@@ -123,14 +134,25 @@ export const useSave = (place: Place) =>
     }),
   );
 
+const restoreKey = ({ agentId, branch }: Place) => ["restore", agentId, branch];
+
+/** Goes back to a snapshot; how that ended is known for as long as the page is open. */
 export const useRestore = (place: Place) =>
-  useChange((snapshot: string) =>
-    send<{ head: Snapshot; saved_first: Snapshot | null }>(
-      "POST",
-      `${snapshotsUrl(place)}/${snapshot}/restore`,
-      { branch: place.branch },
-    ),
+  useChange(
+    (snapshot: string) =>
+      call("post", "/api/{org}/agents/{agent_id}/snapshots/{snapshot_id}/restore", {
+        path: { agent_id: place.agentId, snapshot_id: snapshot },
+        body: { branch: place.branch },
+      }),
+    { mutationKey: restoreKey(place), gcTime: Number.POSITIVE_INFINITY },
   );
+
+/** How the last going back went, whoever on this page asked for it. */
+export const useLastRestore = (place: Place) =>
+  useMutationState({
+    filters: { mutationKey: restoreKey(place) },
+    select: ({ state }) => state as MutationState<Restored, Error>,
+  }).at(-1);
 
 /** Makes what a detached sandbox holds now the newest snapshot of the branch. */
 export const useKeepInstead = (place: Place) =>

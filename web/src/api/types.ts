@@ -8,6 +8,7 @@ export type Forked = Schemas["SnapshotForked"];
 export type Problem = Schemas["Problem"];
 export type Receipt = Schemas["ReceiptInfo"];
 export type Remark = Schemas["RemarkInfo"];
+export type Restored = Schemas["Restored"];
 export type Sandbox = Schemas["Sandbox"];
 /** A variable that tasks have; its value is never shown. No agent: it is for all of the org. */
 export type Secret = Schemas["SecretInfo"];

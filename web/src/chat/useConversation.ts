@@ -1,6 +1,7 @@
 import { type QueryClient, queryOptions, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { follow } from "../api/follow.ts";
+import { snapshotsQuery } from "../api/queries.ts";
 import { runsQuery, threadEventsUrl, threadsChanged } from "../api/threads.ts";
 import { afterTold, type Conversation, nothingSaid } from "./conversation.ts";
 
@@ -60,6 +61,8 @@ function refreshLists(client: QueryClient, before: Conversation, after: Conversa
   if (!now || old === now) return;
   if (old?.updated_at !== now.updated_at || old.status !== now.status) {
     void client.invalidateQueries(runsQuery(now.id));
+    // What a turn names its snapshots comes after they are made.
+    void client.invalidateQueries(snapshotsQuery({ agentId: now.agent_id, branch: now.branch }));
     if (old) void threadsChanged(client, now.agent_id);
   }
 }

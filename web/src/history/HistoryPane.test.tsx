@@ -201,7 +201,7 @@ test("going back can be undone at once", async () => {
   const { asked } = await show(PAGE, {
     ...answers([head, snapshot]),
     [`POST ${ALL}/${snapshot.id}/restore`]: { body: { head, saved_first: saved } },
-    [`POST ${ALL}/${saved.id}/restore`]: { body: { head, saved_first: null } },
+    [`POST ${ALL}/${saved.id}/restore`]: { body: { head: { ...head, parent: null }, saved_first: null } },
   });
   const [, older] = await rows();
   await userEvent.click(within(older as HTMLElement).getByRole("button", { name: "Restore" }));
@@ -217,4 +217,22 @@ test("a turn's snapshots say which turn they show, and whose", async () => {
   const [, row] = await rows();
   expect(row?.textContent).toContain("Before turn 3");
   expect(row?.textContent).toContain("by ada · 0123456");
+});
+
+test("what was saved already is gone back to by its snapshot, also after a look elsewhere", async () => {
+  const { asked, router } = await show(PAGE, {
+    ...answers([head, snapshot]),
+    [`POST ${ALL}/${snapshot.id}/restore`]: { body: { head: { ...head, parent: head.id }, saved_first: null } },
+    [`POST ${ALL}/${head.id}/restore`]: { body: { head, saved_first: null } },
+  });
+  const [, older] = await rows();
+  await userEvent.click(within(older as HTMLElement).getByRole("button", { name: "Restore" }));
+  await userEvent.click(await screen.findByRole("button", { name: "Bring it back" }));
+  await screen.findByRole("button", { name: "Undo" });
+  const at = { to: "/$org/agents/$agentId", params: { org: "local", agentId: "agt_1" } } as const;
+  await router.navigate({ ...at, search: { main: "logs" } });
+  await waitFor(() => expect(screen.queryByRole("button", { name: "Undo" })).toBeNull());
+  await router.navigate({ ...at, search: { main: "history" } });
+  await userEvent.click(await screen.findByRole("button", { name: "Undo" }));
+  await waitFor(() => expect(sent(asked, `POST ${ALL}/${head.id}/restore`)).toHaveLength(1));
 });

@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { type Place, snapshotsQuery, useRestore } from "../api/queries.ts";
+import { type Place, snapshotsQuery, useLastRestore, useRestore } from "../api/queries.ts";
 import { useRef, useState } from "react";
 import type { Agent, Snapshot } from "../api/types.ts";
 import { Button } from "../ui/Button.tsx";
@@ -15,6 +15,8 @@ export function HistoryPane({ agent, running }: { agent: Agent; running: boolean
   const place: Place = { agentId: agent.id, branch: agent.default_branch };
   const { data: snapshots, error, isPending } = useQuery(snapshotsQuery(place));
   const restore = useRestore(place);
+  const last = useLastRestore(place);
+  const restoring = last?.status === "pending";
   const all = snapshots ?? [];
   const [inside, setInside] = useState<Snapshot | null>(null);
   const opener = useRef<HTMLElement | null>(null);
@@ -22,9 +24,10 @@ export function HistoryPane({ agent, running }: { agent: Agent; running: boolean
     opener.current = document.activeElement as HTMLElement | null;
     setInside(snapshot);
   }
-  const rows = { place, busy: restore.isPending, onRestore: restore.mutate, onInside: lookInside };
+  const rows = { place, busy: restoring, onRestore: restore.mutate, onInside: lookInside };
   const main = all.filter(({ lineage }) => lineage === "main");
-  const before = restore.data?.saved_first;
+  // What was there before was saved first; where nothing was unsaved, the newest snapshot has it.
+  const before = last?.data && (last.data.saved_first?.id ?? last.data.head.parent);
   return (
     <div className="h-full overflow-auto p-5 sm:p-8">
       {inside && (
@@ -41,19 +44,19 @@ export function HistoryPane({ agent, running }: { agent: Agent; running: boolean
       )}
       <div className={`mx-auto max-w-3xl space-y-7 ${inside ? "hidden" : ""}`}>
         <SaveForm place={place} running={running} />
-        <ErrorText error={error ?? restore.error} />
-        {restore.isPending && (
+        <ErrorText error={error ?? last?.error ?? null} />
+        {restoring && (
           <output className="tide block text-sea">
             Bringing it back: what is there now is saved first…
           </output>
         )}
-        {restore.data && !restore.isPending && (
+        {last?.status === "success" && (
           <div className="flex flex-wrap items-center gap-x-3 gap-y-2">
             <output className="text-good">
               It is back. {before && "What was there before is in the history too."}
             </output>
             {before && (
-              <Button onClick={() => restore.mutate(before.id)}>
+              <Button onClick={() => restore.mutate(before)}>
                 <Icon name="undo" className="size-4" /> Undo
               </Button>
             )}

@@ -1,0 +1,22 @@
+"""Whether a page keeps the rules of WCAG 2.2 AA, as axe-core finds them."""
+
+from playwright.sync_api import Page
+
+from tests.live import REPOSITORY
+
+AXE = REPOSITORY / "web" / "node_modules" / "axe-core" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def assert_accessible(page: Page) -> None:
+    """No rule is broken, in the light or in the dark; what a preview shows is its own affair."""
+    page.evaluate(AXE.read_text())
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        found = page.evaluate("tags => axe.run({ runOnly: tags, iframes: false })", RULES)
+        broken = [
+            f"{scheme}: {one['id']}: {node['html'][:200]}"
+            for one in found["violations"]
+            for node in one["nodes"]
+        ]
+        assert broken == []
