@@ -6,7 +6,7 @@ import shutil
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.live import LiveLimpet
+from tests.live import LiveLimpet, poll_until
 
 pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(420)]
 HEADLINE = "Something good starts here."
@@ -24,8 +24,15 @@ def test_one_click_makes_a_web_app_that_survives_everything(page: Page, live: Li
     box = live.wait_phase(agent, "running")
     root = live.root_of(box["handle"])
     content = root / "workspace/repo/src/content.ts"
+    before = box["last_save"]
     content.write_text(content.read_text().replace(HEADLINE, "Edited on disk."))
     expect(preview.get_by_role("heading", level=1)).to_have_text("Edited on disk.", timeout=30_000)
+
+    def edit_saved() -> bool:
+        now = live.sandbox(agent)
+        return now["last_save"] != before and now["unsaved"] is False and not now["saving"]
+
+    poll_until("the edit to be saved", edit_saved)
     expect(page.get_by_text(re.compile(r"^Saved \d+ s ago$"))).to_be_visible(timeout=60_000)
 
     preview.get_by_role("link", name="About", exact=True).first.click()
