@@ -1235,6 +1235,8 @@ export interface components {
             ui?: components["schemas"]["AgentUi-Input"] | null;
             /** Start Command */
             start_command?: string | null;
+            /** Acp Command */
+            acp_command?: string | null;
             /** @description Where its sandboxes may connect to, from their next start on; null: as the operator has set it */
             egress?: components["schemas"]["EgressChoice"] | null;
             /** Template */
@@ -1277,6 +1279,8 @@ export interface components {
             template: string | null;
             /** Start Command */
             start_command: string | null;
+            /** Acp Command */
+            acp_command: string | null;
         };
         /**
          * AgentUi
@@ -1325,6 +1329,8 @@ export interface components {
             ui?: components["schemas"]["AgentUi-Input"] | null;
             /** Start Command */
             start_command?: string | null;
+            /** Acp Command */
+            acp_command?: string | null;
             /** @description Where its sandboxes may connect to, from their next start on; null: as the operator has set it */
             egress?: components["schemas"]["EgressChoice"] | null;
             /** Status */
@@ -2660,7 +2666,7 @@ export interface components {
         };
         /**
          * SystemInfo
-         * @description What this server is, and who asks.
+         * @description What this server is, and who asks. `harnesses` are those that threads can choose.
          */
         SystemInfo: {
             /** Version */
@@ -2678,6 +2684,8 @@ export interface components {
             store: components["schemas"]["StoreInfo"];
             /** Data Dir */
             data_dir: string;
+            /** Harnesses */
+            harnesses: string[];
         };
         /**
          * TemplateInfo
