@@ -87,10 +87,13 @@ daemon-alone: setup-dev ## The wheel's daemon in an empty environment, with what
 	$(BIN)/python -m tests.daemon_alone
 
 test: check test-servers ## Everything that must hold before a commit, in under 20 minutes
-	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not fault and not engine_fault and not preview and not docker' $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not fault and not engine_fault and not preview and not docker and not agents' $(PYTEST_ARGS)
 
 runners: setup-dev ## Every behaviour of every runner: host, bubblewrap, Docker (an engine and an image of its own)
 	$(BIN)/python -m tests.runners $(PYTEST_ARGS)
+
+agents: setup-dev ## Each harness from the first message to the last undo, with what was said
+	$(BIN)/python -m tests.agents $(PYTEST_ARGS)
 
 live: setup-dev ## Scenarios against real models, for each provider whose key is set; else it says which to set
 	$(BIN)/python -m tests.models.live
