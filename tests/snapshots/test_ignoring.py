@@ -66,6 +66,34 @@ def test_what_is_left_out_is_neither_saved_nor_walked_and_the_receipt_says_so(sa
     assert ignored(saves.last.receipt) == ignored(receipt)
 
 
+LOGIN_FILES = {
+    "home/.claude/.credentials.json": b"1", "home/.netrc": b"22", "home/.codex/auth.json": b"333",
+}  # fmt: skip
+
+
+def test_logins_stay_out_and_the_sessions_beside_them_do_not(saves: Saves, tmp_path: Path) -> None:
+    make(saves.workspace, {
+        **LOGIN_FILES, "home/.claude/projects/a.jsonl": b"{}", "repo/.netrc": b"a fixture",
+        "home/.claude/.credentials.json.d/a": b"",
+    })  # fmt: skip
+    state = saves.save()
+    assert not paths(state) & set(LOGIN_FILES)
+    assert paths(state) >= {"home/.claude/projects/a.jsonl", "repo/.netrc"}
+    told = [(path, "a login, which stays out of snapshots") for path in sorted(LOGIN_FILES)]
+    assert ignored(state.receipt) == told
+    assert state.receipt.counts["ignored_bytes"] == 6
+    assert state.receipt.complete
+    assert saves.save().unchanged
+    stream = stream_tar(saves.workspace)
+    assert not set(names_in(whole(stream), tmp_path)) & set(LOGIN_FILES)
+    assert ignored(stream.receipt) == told
+
+
+def test_a_login_that_a_user_takes_in_is_saved(saves: Saves) -> None:
+    make(saves.workspace, {**LOGIN_FILES, IGNORE: b"!/home/.netrc\n*.log\n"})
+    assert paths(saves.save()) & set(LOGIN_FILES) == {"home/.netrc"}
+
+
 def test_a_tar_leaves_out_the_same_and_says_the_same(saves: Saves, tmp_path: Path) -> None:
     make(saves.workspace, {"repo/data/a": b"a", "b": b"b", "c": b"123", IGNORE: b"data\nc\n"})
     stream = stream_tar(saves.workspace)

@@ -1,4 +1,5 @@
-"""What users say is not to be saved: `.limpetignore` files, followed while a tree is walked.
+"""What is not saved: what users name in `.limpetignore` files, followed while a tree is walked,
+and the logins that programs keep in the home folder, unless a user says otherwise.
 
 The rules themselves are in ignore_rules.py, which is loaded once there is such a file. Never left
 out, unless with a whole folder above: an ignore file, whatever git keeps of a repository, and the
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
     from limpet.snapshots.ignore_rules import Rule, RuleFile
 
 IGNORE_FILE: Final = b".limpetignore"
+LOGINS: Final[Mapping[bytes, frozenset[bytes]]] = {
+    b"home": frozenset({b".git-credentials", b".netrc"}),
+    b"home/.aws": frozenset({b"credentials"}),
+    b"home/.claude": frozenset({b".credentials.json"}),
+    b"home/.codex": frozenset({b"auth.json"}),
+    b"home/.config/gcloud": frozenset({b"application_default_credentials.json", b"credentials.db"}),
+    b"home/.config/gh": frozenset({b"hosts.yml"}),
+    b"home/.gemini": frozenset({b"oauth_creds.json"}),
+    b"home/.local/share/opencode": frozenset({b"auth.json"}),
+}
+"""Files that hold a login and nothing else, by their folder: signing in makes them again."""
 MAX_FILE_BYTES: Final = 64 << 10
 MAX_RULES: Final = 1000
 """How many may be in force in one folder, of all files together."""
@@ -70,8 +82,8 @@ class Ignoring:
         """The rules in force in an open folder, and which of its entries they leave out.
 
         `above` is in force in its parent. `names` tells of each entry whether it is a folder. Need
-        not be called where nothing is in force above and there is no ignore file. Who calls tells
-        the sizes with `add_bytes`.
+        not be called where nothing is in force above, there is no ignore file, and the folder is
+        none of `LOGINS`. Who calls tells the sizes with `add_bytes`.
         """
         if above is not None and above.never:
             return above, set()
@@ -80,22 +92,26 @@ class Ignoring:
         rules = above or _NONE
         if names.get(IGNORE_FILE) is False:
             rules = self._with_file(rules, folder, fd)
-        if not rules.files:
+        logins = LOGINS.get(folder, frozenset())
+        if not rules.files and logins.isdisjoint(names):
             return rules if above else None, set()
-        found: dict[bytes, tuple[RuleFile, Rule]] = {}
+        found: dict[bytes, str] = {}
         start = folder + b"/" if folder else b""
         for name, is_folder in names.items():
             decided = _decide(rules, start + name, name, is_folder=is_folder)
-            if decided is not None and name != b".git" and (is_folder or name != IGNORE_FILE):
-                found[name] = decided
+            if decided is None:
+                if name in logins and not is_folder:
+                    found[name] = "a login, which stays out of snapshots"
+            elif not decided[1].negated and name != b".git" and (is_folder or name != IGNORE_FILE):
+                found[name] = _words(*decided)
         for name in [name for name in found if name.endswith(_LOGS)]:
             database = name.rpartition(b"-")[0]
             if not names.get(database, True) and database not in found:
                 del found[name]
         if found:
             first = heapq.nsmallest(LISTED, found)
-            self._tell(len(found), [(start + name, _words(*found[name])) for name in first])
-        return rules, set(found)
+            self._tell(len(found), [(start + name, found[name]) for name in first])
+        return rules if rules.files or above else None, set(found)
 
     def tell(self, remarks: Remarks) -> None:
         """Make remarks of what was left out, and of ignore files that could not be followed."""
@@ -145,11 +161,11 @@ class Ignoring:
 def _decide(
     rules: Rules, path: bytes, name: bytes, *, is_folder: bool
 ) -> "tuple[RuleFile, Rule] | None":
-    """The rule that leaves an entry out, and where it stands; the deepest file decides."""
+    """The rule that decides about an entry, and where it stands: that of the deepest file."""
     for file in reversed(rules.files):
         rule = file.last_match(path, name, is_folder=is_folder)
         if rule is not None:
-            return None if rule.negated else (file, rule)
+            return file, rule
     return None
 
 

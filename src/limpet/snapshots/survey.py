@@ -14,7 +14,7 @@ from typing import Final
 
 from limpet.snapshots.attributes import drops_of
 from limpet.snapshots.entry_contents import Drops
-from limpet.snapshots.ignoring import IGNORE_FILE, Ignoring, Rules
+from limpet.snapshots.ignoring import IGNORE_FILE, LOGINS, Ignoring, Rules
 from limpet.snapshots.native import pack_records, parse_records, scan_folder
 from limpet.snapshots.native.records import kinds_of, within
 from limpet.snapshots.remarks import Remarks
@@ -283,7 +283,7 @@ class _Walk:
             records = _without(records, looking.exclude_top)
         rules = parent.rules if parent is not None else None
         left_out = False
-        if (rules is not None or IGNORE_FILE in records) and not late:
+        if (rules is not None or IGNORE_FILE in records or path in LOGINS) and not late:
             rules, kept = self._follow(rules, path, fd, records)
             records, left_out = kept, kept is not records
         seen = cache.seen(path, records) if cache is not None and not errors else None

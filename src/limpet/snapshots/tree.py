@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from limpet.snapshots.ignoring import IGNORE_FILE, Ignoring, Rules
+from limpet.snapshots.ignoring import IGNORE_FILE, LOGINS, Ignoring, Rules
 
 OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NOT_SAVED: Final = frozenset({"tmp"})
@@ -218,8 +218,10 @@ def _walk(
 
 def _follow(ignoring: Ignoring | None, above: Rules | None, folder: Folder) -> Rules | None:
     """Take away what the rules that are in force leave out; gives these rules."""
-    if ignoring is None or (above is None and not _has(folder, _IGNORE_FILE)):
+    if ignoring is None:
         return above
+    if above is None and folder.path not in LOGINS and not _has(folder, _IGNORE_FILE):
+        return None
     names = {os.fsencode(entry.name): False for entry in folder.entries}
     names |= dict.fromkeys(map(os.fsencode, folder.folders), True)
     rules, left_out = ignoring.follow(above, folder.path, folder.fd, names)
