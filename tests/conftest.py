@@ -1,6 +1,11 @@
 """Fixtures that every area shares, and which files begin first."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("limpet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("limpet")
 
 
 @pytest.fixture(scope="session")

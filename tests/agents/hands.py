@@ -36,14 +36,6 @@ HANDS = {
             tool="Bash", input={"command": command, "description": "Run it", "timeout": 600_000}
         ),
     ),
-    "acp": Hands(
-        read=lambda path: Call(tool="read", input={"filePath": f"{REPO}/{path}"}),
-        replace=lambda path, old, new: Call(
-            tool="edit",
-            input={"filePath": f"{REPO}/{path}", "oldString": old, "newString": new},
-        ),
-        run=lambda command: Call(
-            tool="bash", input={"command": command, "description": "Run it", "timeout": 600_000}
-        ),
-    ),
 }
+HANDS["acp"] = HANDS["claude-code"]
+"""Its agent is Claude's adapter."""

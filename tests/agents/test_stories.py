@@ -16,10 +16,16 @@ from tests.live import poll_until
 from tests.models.server import KEY
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(600)]
+# Requests of its own besides the conversation (a title, for one) would take a reply each.
+ADAPTER = (
+    "env CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1 "
+    "npx -y @agentclientprotocol/claude-agent-acp@0.49.0"
+)
 HARNESSES = {
     "decopilot": {"harness": "decopilot", "kind": "anthropic"},
     "decopilot-openai": {"harness": "decopilot", "kind": "openai-compatible"},
     "claude-code": {"harness": "claude-code", "kind": "anthropic"},
+    "acp": {"harness": "acp", "kind": "anthropic", "command": ADAPTER},
 }
 NEW = "Made by an agent."
 

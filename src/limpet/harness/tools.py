@@ -7,7 +7,7 @@ Paths are relative to the repository's folder. A failure that the model can do s
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class ToolFailedError(Exception):
@@ -134,6 +134,9 @@ class Spent:
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cost_usd: float | None = None
+
+
+NOTHING_SPENT: Final = Spent()
 
 
 class ModelGateway(Protocol):

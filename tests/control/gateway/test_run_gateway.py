@@ -14,9 +14,10 @@ import pytest
 from aiohttp import web
 
 from limpet.control.threads.console import PreviewConsoles
+from limpet.control.threads.run_model import RunModel
 from limpet.control.threads.sandbox_tools import DaemonTools
 from limpet.harness.base import Caps, ModelChoice, ModelError
-from limpet.harness.tools import ModelGateway, Spent
+from limpet.harness.tools import NOTHING_SPENT, ModelGateway, Spent
 from tests.control.gateway.provider import provider
 from tests.control.sandboxes import conftest as sandboxes
 from tests.control.sandboxes.conftest import Box, House
@@ -63,11 +64,14 @@ async def inside() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-def tools_of(box: Box, choice: ModelChoice | None, caps: Caps | None = None) -> DaemonTools:
+def tools_of(
+    box: Box, choice: ModelChoice | None, caps: Caps | None = None, before: Spent = NOTHING_SPENT
+) -> DaemonTools:
     async def revive() -> None:
         await box.start()
 
-    return DaemonTools(box.service, box.key, PreviewConsoles(), revive, choice, caps)
+    model = RunModel(choice, caps or Caps(), before) if choice else None
+    return DaemonTools(box.service, box.key, PreviewConsoles(), revive, model)
 
 
 def anthropic(url: str, name: str = SONNET) -> ModelChoice:
@@ -358,6 +362,11 @@ async def test_a_budget_that_is_used_up_is_said_so_that_nobody_asks_again(
             }
             assert gateway.refused() == words
             assert len(models.asked) == gateway.spent().requests == 2
+        again = tools_of(box, anthropic(models.url), Caps(requests=2), Spent(requests=2))
+        async with again.gateway() as gateway:
+            assert (await post(inside, gateway, STREAMED))[0] == 400
+            assert "2 times" in (gateway.refused() or "")
+            assert gateway.spent().requests == 2
         costly = tools_of(box, anthropic(models.url), Caps(cost_usd=0.003))
         async with costly.gateway() as gateway:
             assert (await post(inside, gateway, STREAMED))[0] == 200

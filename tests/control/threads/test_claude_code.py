@@ -12,6 +12,7 @@ import pytest
 from limpet.control.threads.console import PreviewConsoles
 from limpet.control.threads.npm_install import folder_name
 from limpet.control.threads.npm_programs import NpmPrograms
+from limpet.control.threads.run_model import RunModel
 from limpet.control.threads.sandbox_tools import DaemonTools
 from limpet.harness.base import CappedError, Caps, ModelChoice
 from limpet.harness.claude_code import ClaudeCode
@@ -72,9 +73,8 @@ class Turns:
 
         box, took = self.box, took or Took()
         programs = NpmPrograms(box.house.data_dir / "tools")
-        tools = DaemonTools(
-            box.service, box.key, PreviewConsoles(), revive, self.choice, self.caps, programs
-        )
+        model = RunModel(self.choice, self.caps)
+        tools = DaemonTools(box.service, box.key, PreviewConsoles(), revive, model, programs)
         turn = turn_of(self.choice, prompt, caps=self.caps, **given)
         async with aclosing(ClaudeCode().run(turn, tools)) as events:
             async for event in events:

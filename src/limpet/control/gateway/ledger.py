@@ -8,7 +8,7 @@ import structlog
 from limpet.control.gateway.protocols import OWN_URLS, Flavor
 from limpet.harness.base import Caps, ModelChoice
 from limpet.harness.pricing import ApiFlavor, usage_of
-from limpet.harness.tools import Spent
+from limpet.harness.tools import NOTHING_SPENT, Spent
 
 log = structlog.get_logger(__name__)
 
@@ -21,17 +21,18 @@ _FLAVORS: Final[Mapping[Flavor, ApiFlavor]] = {
 
 
 class Ledger:
-    """Of one run, however often its gateway is opened."""
+    """Of one run, however often its gateway is opened. `before` is what the run took under a
+    control plane that died: caps are those of the whole run."""
 
-    def __init__(self, choice: ModelChoice, caps: Caps) -> None:
+    def __init__(self, choice: ModelChoice, caps: Caps, before: Spent = NOTHING_SPENT) -> None:
         self._choice = choice
         self._caps = caps
-        self._requests = 0
-        self._input_tokens = 0
-        self._output_tokens = 0
-        self._cache_read_tokens = 0
-        self._cost_usd = 0.0
-        self._unpriced = 0
+        self._requests = before.requests
+        self._input_tokens = before.input_tokens
+        self._output_tokens = before.output_tokens
+        self._cache_read_tokens = before.cache_read_tokens
+        self._cost_usd = before.cost_usd or 0.0
+        self._unpriced = int(before.requests > 0 and before.cost_usd is None)
         self.refused: str | None = None
         """Why a request was refused, if one was."""
 

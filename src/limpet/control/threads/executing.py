@@ -24,6 +24,7 @@ from limpet.control.threads.past import past_of
 from limpet.control.threads.portable import storable
 from limpet.control.threads.prompts import UNDONE, instructions_of, project_instructions
 from limpet.control.threads.recorder import Recorder
+from limpet.control.threads.run_model import RunModel
 from limpet.control.threads.sandbox_tools import DaemonTools
 from limpet.control.threads.views import model_of
 from limpet.errors import FencedError, LimpetError
@@ -40,6 +41,7 @@ from limpet.harness.events import (
     ToolFinished,
     ToolStarted,
 )
+from limpet.harness.tools import Spent
 from limpet.ids import AgentId
 
 log = structlog.get_logger(__name__)
@@ -192,8 +194,7 @@ class Execution:
             self._sandbox,
             parts.consoles,
             lambda: self._ensure(agent, recorder),
-            model,
-            caps,
+            RunModel(model, caps, _taken_before(run)) if model else None,
             parts.programs,
         )
         past = await past_of(parts.database, run)
@@ -324,6 +325,12 @@ class Execution:
             thread.used_at = datetime.now(UTC)
             thread.version += 1
         parts.journal.tell(key.thread)
+
+
+def _taken_before(run: RunRow) -> Spent:
+    return Spent(
+        run.requests, run.input_tokens, run.output_tokens, run.cache_read_tokens, run.cost_usd
+    )
 
 
 def _keep_checkpoint(row: RunRow, when: Literal["before", "after"], taken: Taken) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from limpet.control.gateway.protocols import dialect_of
 from limpet.control.threads.providers import TITLES
 from limpet.harness.base import Caps, ModelChoice
+from limpet.harness.tools import NOTHING_SPENT, Spent
 
 if TYPE_CHECKING:
     from limpet.control.gateway.ledger import Ledger
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
 
 
 class RunModel:
-    """The choice, the caps, and one ledger for however many gateways the run opens."""
+    """The choice, the caps, and one ledger for however many gateways the run opens.
 
-    def __init__(self, choice: ModelChoice, caps: Caps) -> None:
+    `before` is what the run took already, under a control plane that died.
+    """
+
+    def __init__(self, choice: ModelChoice, caps: Caps, before: Spent = NOTHING_SPENT) -> None:
         self._choice = choice
         self._caps = caps
+        self._before = before
         self._ledger: Ledger | None = None
 
     @asynccontextmanager
@@ -31,6 +36,6 @@ class RunModel:
         from limpet.control.gateway.ledger import Ledger
         from limpet.control.gateway.run_gateway import run_gateway
 
-        self._ledger = self._ledger or Ledger(self._choice, self._caps)
+        self._ledger = self._ledger or Ledger(self._choice, self._caps, self._before)
         async with run_gateway(self._choice, dialect, self._ledger) as gateway:
             yield gateway

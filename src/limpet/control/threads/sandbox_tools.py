@@ -40,7 +40,7 @@ from limpet.errors import (
     LimpetError,
     NotFoundError,
 )
-from limpet.harness.base import Caps, ModelChoice, ModelError
+from limpet.harness.base import ModelError
 from limpet.harness.tools import (
     Changed,
     Edit,
@@ -73,7 +73,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@
 class DaemonTools:
     """A `SandboxTools` of one sandbox. `revive` starts the sandbox again where it is gone.
 
-    Without a `model` there is no gateway; its `caps` hold over all gateways of these tools.
+    Without a `model` there is no gateway.
     """
 
     def __init__(
@@ -82,8 +82,7 @@ class DaemonTools:
         key: SandboxKey,
         consoles: PreviewConsoles,
         revive: Callable[[], Awaitable[None]],
-        model: ModelChoice | None = None,
-        caps: Caps | None = None,
+        model: RunModel | None = None,
         programs: NpmPrograms | None = None,
     ) -> None:
         self._sandboxes = sandboxes
@@ -91,7 +90,7 @@ class DaemonTools:
         self._consoles = consoles
         self._revive = revive
         self._programs = programs
-        self._model = RunModel(model, caps or Caps()) if model is not None else None
+        self._model = model
         self.handle: Handle = handle_for(key.org, key.agent, key.branch)
 
     # -- files ---------------------------------------------------------------------------------
