@@ -74,6 +74,32 @@ async def test_who_comes_back_sees_what_was_on_the_screen(http: aiohttp.ClientSe
             await shown_until(ws, "both\r\n")
 
 
+async def test_a_terminal_is_busy_while_something_runs_in_it(http: aiohttp.ClientSession) -> None:
+    async def busy() -> bool:
+        async with http.get("/_sandbox/pty") as answer:
+            found = {one["id"]: one["busy"] for one in (await answer.json())["terminals"]}
+        return bool(found[id_])
+
+    id_ = await open_terminal(http)
+    async with http.ws_connect(f"/_sandbox/pty/{id_}") as ws:
+        await ws.send_bytes(b"echo rea''dy\r")
+        await shown_until(ws, "ready\r\n")
+        assert not await busy()
+        await ws.send_bytes(b"sleep 1000 & echo beg''un\r")
+        await shown_until(ws, "begun\r\n")
+        assert await busy()
+        await ws.send_bytes(b"kill %1; wait; echo do''ne\r")
+        await shown_until(ws, "done\r\n")
+        assert not await busy()
+        await ws.send_bytes(b"exit\r")
+        await end_of(ws)
+        assert not await busy()
+    id_ = await open_terminal(http, command="sleep 1000")
+    assert await busy()
+    async with http.post(f"/_sandbox/tasks/{id_}/kill") as answer:
+        assert answer.status == 200
+
+
 async def test_killing_the_task_ends_the_terminal(http: aiohttp.ClientSession) -> None:
     id_ = await open_terminal(http, command="sleep 1000")
     async with http.ws_connect(f"/_sandbox/pty/{id_}") as ws:

@@ -24,16 +24,25 @@ METHODS = ["GET", "POST", "PUT", "DELETE"]
 _NAME = r"[A-Za-z0-9._:@+~-]{1,200}"
 ALLOWED = re.compile(
     r"idle|events|scripts|openapi\.json|logs"
-    r"|read|write|edit|unlink|mkdir|rename|glob|grep|bash|write_from_url|upload_to_url"
+    r"|list|read|write|edit|unlink|mkdir|rename|copy|glob|grep|upload|download"
+    r"|bash|write_from_url|upload_to_url"
     rf"|exec/{_NAME}(/kill)?"
     rf"|tasks(/kill-all|/{_NAME}(/stream|/kill|/input|/resize)?)?"
-    r"|git/(status|diff|log|branches|commit|discard|publish|rebase)"
+    r"|git/(status|diff|log|branches|commit|discard|fetch|pull|push|publish|rebase)"
     r"|setup/(clone|install|start)"
     rf"|pty(/{_NAME})?"
 )
 SOCKETS = re.compile(rf"pty/{_NAME}")
 _PASSED_ON = frozenset(
-    ["accept", "content-type", "last-event-id", "x-limpet-poll", "if-none-match", "range"]
+    [
+        "accept",
+        "content-type",
+        "last-event-id",
+        "x-limpet-poll",
+        "if-match",
+        "if-none-match",
+        "range",
+    ]
 )
 _NOT_RETURNED = frozenset(
     ["connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "set-cookie",

@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from limpet.daemon.app import refuse
 from limpet.daemon.context import DaemonContext
 from limpet.daemon.paths import working_folder
+from limpet.daemon.processes import Process, process_table
 from limpet.daemon.routes import Route
 from limpet.daemon.task import Stream, Task, TaskSpec, TaskSummary
 from limpet.errors import InvalidInputError
@@ -43,10 +44,16 @@ class Opened(msgspec.Struct, rename="camel"):
     pty: bool
 
 
+class Terminal(TaskSummary, kw_only=True):
+    """A terminal. `busy`: something runs in it beside its shell, or may where nothing tells."""
+
+    busy: bool
+
+
 class TerminalList(msgspec.Struct):
     """Open ones and those that ended in the last 15 minutes."""
 
-    terminals: list[TaskSummary]
+    terminals: list[Terminal]
 
 
 async def open_terminal(ctx: DaemonContext, given: OpenInput, _: Request) -> Opened:
@@ -71,7 +78,23 @@ async def open_terminal(ctx: DaemonContext, given: OpenInput, _: Request) -> Ope
 
 async def list_terminals(ctx: DaemonContext, _: object, __: Request) -> TerminalList:
     """Terminals, open ones and those that ended lately."""
-    return TerminalList([t.summary() for t in ctx.tasks.all() if t.spec.name == NAME])
+    tasks = [task for task in ctx.tasks.all() if task.spec.name == NAME]
+    table = await asyncio.to_thread(process_table) if any(t.running for t in tasks) else {}
+    return TerminalList(
+        [
+            Terminal(**msgspec.structs.asdict(task.summary()), busy=_is_busy(task, table))
+            for task in tasks
+        ]
+    )
+
+
+def _is_busy(task: Task, table: dict[int, Process]) -> bool:
+    """Whether closing it would end more than a shell that waits."""
+    if not task.running:
+        return False
+    if isinstance(task.spec.command, str) or task.pid not in table:
+        return True
+    return any(p.session == task.pid and p.pid != task.pid and not p.dead for p in table.values())
 
 
 async def attach(ctx: DaemonContext, ws: WebSocket, rest: str) -> None:

@@ -144,10 +144,36 @@ async def test_files_and_commands_go_through_with_the_token_put_in(page: LivePag
         assert "tasks" in await answer.json()
 
 
+async def test_a_file_is_replaced_only_while_it_is_the_one_that_was_read(page: LivePage) -> None:
+    async with page.daemon("PUT", "upload?path=kept.txt", data=b"one") as answer:
+        assert answer.status == 200
+    async with page.daemon(
+        "GET", "download?path=kept.txt", headers={"Range": "bytes=0-99"}
+    ) as read:
+        assert (read.status, await read.read()) == (206, b"one")
+        assert read.headers["Content-Range"] == "bytes 0-2/3"
+        etag = read.headers["ETag"]
+    async with page.daemon("POST", "write", json={"path": "kept.txt", "content": "two"}) as answer:
+        assert answer.status == 200
+    stale = {"If-Match": etag}
+    async with page.daemon("PUT", "upload?path=kept.txt", data=b"3", headers=stale) as refused:
+        assert refused.status == 412
+        there = (await refused.json())["etag"]
+    known = {"If-None-Match": there}
+    async with page.daemon("GET", "download?path=kept.txt", headers=known) as same:
+        assert same.status == 304
+    fresh = {"If-Match": there}
+    async with page.daemon("PUT", "upload?path=kept.txt", data=b"three", headers=fresh) as answer:
+        assert answer.status == 200
+    async with page.daemon("POST", "list", json={}) as listed:
+        sizes = {one["name"]: one["size"] for one in (await listed.json())["entries"]}
+    assert sizes["kept.txt"] == 5
+
+
 @pytest.mark.parametrize(
     "route",
     ["config", "snapshot/create", "snapshot/restore", "snapshot/origin", "", ".", "tasks/..",
-     "tasks//kill", "exec/../config", "nothing", "idle/", "git/push"],
+     "tasks//kill", "exec/../config", "nothing", "idle/", "git/stash"],
 )  # fmt: skip
 async def test_routes_off_the_list_are_not_found(page: LivePage, route: str) -> None:
     with pytest.raises(NotFoundError):
