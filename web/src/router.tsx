@@ -74,17 +74,20 @@ function NotFound() {
   );
 }
 
+/** What an agent's page shows: the branch, the conversation, the file, the terminal. */
+const TEXTS = ["branch", "thread", "file", "terminal"] as const;
+type Shown = { main?: View } & { [name in (typeof TEXTS)[number]]?: string };
+
 const root = createRootRoute({ component: Root, notFoundComponent: NotFound, errorComponent: Broken });
 const home = createRoute({ getParentRoute: () => root, path: "/", component: HomePage });
 const agent = createRoute({
   getParentRoute: () => root,
   path: "/$org/agents/$agentId",
   component: AgentPage,
-  validateSearch: (search): { main?: View; branch?: string; thread?: string } => {
+  validateSearch: (search): Shown => {
     const main = viewCalled(search.main);
-    const branch = typeof search.branch === "string" && search.branch ? search.branch : undefined;
-    const thread = typeof search.thread === "string" && search.thread ? search.thread : undefined;
-    return { ...(main && { main }), ...(branch && { branch }), ...(thread && { thread }) };
+    const texts = TEXTS.filter((name) => typeof search[name] === "string" && search[name]);
+    return { ...(main && { main }), ...Object.fromEntries(texts.map((name) => [name, search[name]])) };
   },
 });
 

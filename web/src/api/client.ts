@@ -21,30 +21,46 @@ const unreachable: Problem = {
   hint: "Is `limpet serve` still running on this machine?",
 };
 
+type Refusal = { error: Problem | string; code?: string; hint?: string };
+
 async function problemOf(answer: Response): Promise<Problem> {
   try {
-    const told = (await answer.json()) as { error: Problem | string };
-    if (typeof told.error === "string") return { code: "daemon", message: told.error, hint: "" };
-    return told.error;
+    const { error, code = "daemon", hint = "" } = (await answer.json()) as Refusal;
+    return typeof error === "string" ? { code, message: error, hint } : error;
   } catch {
     return { code: "unknown", message: `The server answered ${answer.status}`, hint: "" };
   }
 }
 
-/** The JSON answer of a request, or an `ApiError`. */
-export async function send<T>(method: string, path: string, body?: unknown): Promise<T> {
+/** The answer to a request of any kind, or an `ApiError`; `fine` are further statuses that are none. */
+export async function request(path: string, init: RequestInit, fine: number[] = []): Promise<Response> {
   let answer: Response;
   try {
-    answer = await fetch(path, {
-      method,
-      credentials: "same-origin",
-      headers: body === undefined ? {} : { "Content-Type": "application/json" },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
-  } catch {
+    answer = await fetch(path, { credentials: "same-origin", ...init });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
     throw new ApiError(0, unreachable);
   }
-  if (!answer.ok) throw new ApiError(answer.status, await problemOf(answer));
+  if (!answer.ok && !fine.includes(answer.status)) {
+    throw new ApiError(answer.status, await problemOf(answer));
+  }
+  return answer;
+}
+
+/** The JSON answer of a request, or an `ApiError`. */
+export async function send<T>(
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Record<string, string> = {},
+): Promise<T> {
+  const json: Record<string, string> =
+    body === undefined ? {} : { "Content-Type": "application/json" };
+  const answer = await request(path, {
+    method,
+    headers: { ...json, ...headers },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
   return (await answer.json()) as T;
 }
 

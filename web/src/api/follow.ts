@@ -86,7 +86,7 @@ async function read(
 }
 
 /** Waits, but not on when the network or the reader comes back. */
-function pauseOrWake(ms: number, stop: AbortSignal): Promise<void> {
+export function pauseOrWake(ms: number, stop: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);

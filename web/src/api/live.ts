@@ -93,7 +93,8 @@ function pageLogOf(live: Live): Record<string, string> {
   return page ? { [PAGE_LOG]: page } : {};
 }
 
-function json(data: string): unknown {
+/** What an event carries; nothing when it is no JSON. */
+export function json(data: string): unknown {
   try {
     return JSON.parse(data) as unknown;
   } catch {

@@ -1,6 +1,7 @@
 import { type QueryClient, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { follow } from "./follow.ts";
+import { Refresher, touchedBy } from "./insideEvents.ts";
 import { afterEvents, afterOpening, type Live, nothingYet, PAGE_LOG, sandboxAmong, withLog } from "./live.ts";
 import { eventsUrl, sandboxOfQuery, snapshotsQuery } from "./queries.ts";
 import type { Sandbox } from "./types.ts";
@@ -12,6 +13,10 @@ export function useLive(agentId: string, branch: string): Live {
   const client = useQueryClient();
   useEffect(() => {
     const stop = new AbortController();
+    const refresher = new Refresher(
+      client,
+      () => client.getQueryData(sandboxOfQuery(agentId, branch).queryKey)?.handle,
+    );
     const update = (change: (live: Live) => Live) =>
       client.setQueryData<Live>(keyOf(agentId, branch), (live) => change(live ?? nothingYet));
     void follow(
@@ -20,11 +25,13 @@ export function useLive(agentId: string, branch: string): Live {
         onOpen: (resumed) => {
           update((live) => afterOpening(live, resumed));
           void client.invalidateQueries(sandboxOfQuery(agentId, branch));
+          if (!resumed) refresher.tell("everything");
         },
         onEvents: (events) => {
           const box = sandboxAmong(events);
           if (box) tellSandbox(client, box);
           update((live) => afterEvents(live, events));
+          refresher.tell(touchedBy(events));
         },
         onLost: () => update((live) => ({ ...live, connected: false })),
         onRefused: (refused) => {
@@ -34,7 +41,10 @@ export function useLive(agentId: string, branch: string): Live {
       },
       stop.signal,
     );
-    return () => stop.abort();
+    return () => {
+      stop.abort();
+      refresher.stop();
+    };
   }, [client, agentId, branch]);
   const { data } = useQuery({
     queryKey: keyOf(agentId, branch),

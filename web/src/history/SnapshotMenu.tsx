@@ -2,6 +2,7 @@ import { useRef, useState } from "react";
 import { exportUrl, type Place, useDeleteSnapshot } from "../api/queries.ts";
 import type { Snapshot } from "../api/types.ts";
 import { Asking } from "../ui/Confirm.tsx";
+import { download } from "../ui/download.ts";
 import { ErrorText } from "../ui/ErrorText.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { Menu, MenuItem } from "../ui/Menu.tsx";
@@ -75,11 +76,4 @@ export function SnapshotMenu({ place, snapshot, when, onName }: Props) {
       </Dialog>
     </>
   );
-}
-
-function download(url: string, name: string) {
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
 }

@@ -1,4 +1,4 @@
-import { createServer, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createMemoryHistory } from "@tanstack/react-router";
 import { cleanup, render, waitFor } from "@testing-library/react";
@@ -6,9 +6,12 @@ import { afterEach, vi } from "vitest";
 import { App } from "../App.tsx";
 import { makeRouter } from "../router.tsx";
 
-type Answer = { status?: number; body: unknown };
+/** With `headers` a text is sent as it is, else JSON. */
+type Answer = { status?: number; body: unknown; headers?: Record<string, string> };
+/** What was asked of the server; a body that is no JSON is text. */
+export type Asked = { what: string; query: string; body: unknown; headers: IncomingHttpHeaders };
 /** `"POST /api/local/vm/start"` and what is answered to it; a function sees the request's body. */
-export type Answers = Record<string, Answer | ((body: unknown) => Answer)>;
+export type Answers = Record<string, Answer | ((body: unknown, asked: Asked) => Answer)>;
 
 const open: Server[] = [];
 afterEach(() => {
@@ -23,7 +26,7 @@ afterEach(() => {
 /** Shows the app at `path`, on a real server on loopback that gives these answers; `wide`: with
 room for two things side by side. */
 export async function show(path: string, answers: Answers, { wide = false } = {}) {
-  const asked: { what: string; query: string; body: unknown }[] = [];
+  const asked: Asked[] = [];
   const streams: { what: string; stream: ServerResponse }[] = [];
   const server = createServer((request, answer) => {
     const pieces: Buffer[] = [];
@@ -32,8 +35,11 @@ export async function show(path: string, answers: Answers, { wide = false } = {}
       const { pathname, search } = new URL(request.url ?? "/", "http://x");
       const what = `${request.method} ${pathname}`;
       const text = Buffer.concat(pieces).toString();
-      const body: unknown = text ? JSON.parse(text) : undefined;
-      asked.push({ what, query: search, body });
+      const { headers } = request;
+      const isJson = headers["content-type"] === "application/json";
+      const body: unknown = text && isJson ? JSON.parse(text) : text || undefined;
+      const one: Asked = { what, query: search, body, headers };
+      asked.push(one);
       const given = answers[what];
       if (/\/(vm-)?events$/.test(what) && !isRefusal(given)) {
         answer.writeHead(200, { "Content-Type": "text/event-stream" });
@@ -42,9 +48,9 @@ export async function show(path: string, answers: Answers, { wide = false } = {}
         return;
       }
       const missing = { error: { code: "not_found", message: `nothing at ${what}`, hint: "" } };
-      const found = (typeof given === "function" ? given(body) : given) ?? { status: 404, body: missing };
-      answer.writeHead(found.status ?? 200, { "Content-Type": "application/json" });
-      answer.end(JSON.stringify(found.body));
+      const found = (typeof given === "function" ? given(body, one) : given) ?? { status: 404, body: missing };
+      answer.writeHead(found.status ?? 200, { "Content-Type": "application/json", ...found.headers });
+      answer.end(found.headers && typeof found.body === "string" ? found.body : JSON.stringify(found.body));
     });
   });
   await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
