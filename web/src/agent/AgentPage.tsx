@@ -83,7 +83,7 @@ function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
           activationMode="manual"
         >
           <main className="flex min-w-0 flex-1 flex-col">
-            <Tabs.List aria-label="Views" className="flex gap-1 overflow-x-auto px-3 py-1.5 sm:px-4">
+            <Tabs.List aria-label="Views" className="flex shrink-0 gap-1 overflow-x-auto px-3 py-1.5 sm:px-4">
               {VIEWS.filter(({ name }) => name !== "chat" || !docked).map(({ name, label }) => (
                 <Tabs.Trigger
                   key={name}

@@ -4,6 +4,9 @@ import type { IconName } from "../ui/Icon.tsx";
 export const VIEWS = [
   { name: "chat", label: "Chat", icon: "chat" },
   { name: "preview", label: "Preview", icon: "window" },
+  { name: "code", label: "Code", icon: "code" },
+  { name: "terminal", label: "Terminal", icon: "terminal" },
+  { name: "changes", label: "Changes", icon: "diff" },
   { name: "history", label: "History", icon: "clock" },
   { name: "logs", label: "Logs", icon: "logs" },
   { name: "settings", label: "Settings", icon: "gear" },
