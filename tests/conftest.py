@@ -1,11 +1,16 @@
 """Fixtures that every area shares, and which files begin first."""
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("limpet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("limpet")
+
+# Pictures of previews are taken by the tests of pictures alone.
+os.environ["LIMPET_BROWSER"] = "off"
 
 
 @pytest.fixture(scope="session")

@@ -92,6 +92,7 @@ class LiveLimpet:
             **own,
             "LIMPET_DATA_DIR": str(self.data_dir),
             "LIMPET_PORT": "0",
+            "LIMPET_BROWSER": "off",
             "NO_COLOR": "1",
             "BROWSER": "true",
             **self.environ,

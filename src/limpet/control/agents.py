@@ -1,5 +1,7 @@
 """Agents: making, finding and changing them."""
 
+from datetime import datetime
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -162,7 +164,12 @@ class Agents:
         return url.authenticated if url else None
 
 
-def agent_of(row: AgentRow, org_slug: str, default_egress: EgressMode) -> Agent:
+def agent_of(
+    row: AgentRow,
+    org_slug: str,
+    default_egress: EgressMode,
+    thumbnail_at: datetime | None = None,
+) -> Agent:
     """The agent as the API shows it: without secrets."""
     return Agent(
         id=row.id,
@@ -188,6 +195,7 @@ def agent_of(row: AgentRow, org_slug: str, default_egress: EgressMode) -> Agent:
         ),
         egress=egress_of(row, default_egress),
         default_branch=row.default_branch,
+        thumbnail_at=thumbnail_at,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

@@ -38,6 +38,10 @@ from limpet.control.operations.catalog import OPERATIONS
 from limpet.control.operations.rest import rest_router
 from limpet.control.operations.services import Services
 from limpet.control.orgs import ensure_embedded_org
+from limpet.control.pictures.finding import choose_browser
+from limpet.control.pictures.routes import thumbnail_router
+from limpet.control.pictures.taking import Pictures
+from limpet.control.pictures.thumbnails import Thumbnails
 from limpet.control.preview_hosts import PreviewHosts
 from limpet.control.pruner import Pruner
 from limpet.control.runner_choice import open_runner
@@ -100,9 +104,11 @@ class Limpet:
             stack.push_async_callback(database.close)
             await migrate(database)
             await ensure_embedded_org(database, box)
-            services, saver = await _open_services(stack, settings, database, box, harnesses)
-            previews = PreviewHosts(services.sandboxes, settings.previews)
+            services, saver, previews = await _open_services(
+                stack, settings, database, box, harnesses
+            )
             await stack.enter_async_context(previews.listening())
+            stack.push_async_callback(services.thumbnails.close)
             mcp = McpEndpoint(OPERATIONS, services)
             await stack.enter_async_context(mcp.running())
             gate = ShutdownGate(previews.wrap(_guarded(_routes(services, mcp), services)))
@@ -117,6 +123,7 @@ class Limpet:
         """Refuse new work, end every stream with `bye`, and save every sandbox."""
         self._gate.closed = True
         await self.services.threads.close()
+        await self.services.thumbnails.close()
         await _end(self._saver, self._saving)
         await self.services.sandboxes.save_all_and_close()
 
@@ -127,7 +134,7 @@ async def _open_services(
     database: Database,
     box: SecretBox,
     harnesses: Harnesses,
-) -> tuple[Services, Saver]:
+) -> tuple[Services, Saver, PreviewHosts]:
     store = _opened_store(settings)
     learning = asyncio.create_task(_learn(store), name="store-conditions")
     stack.push_async_callback(_cancelled, learning)
@@ -157,6 +164,16 @@ async def _open_services(
     stack.push_async_callback(sandboxes.close)
     await runner.sweep()
     await sandboxes.adopt_at_boot()
+    previews = PreviewHosts(sandboxes, settings.previews)
+    pictures = await stack.enter_async_context(
+        Pictures.opened(
+            choose_browser(settings.browser),
+            previews.serving_unwatched,
+            settings.previews.local,
+            denied=settings.networks.denied,
+        )
+    )
+    thumbnails = Thumbnails(store, sandboxes, pictures)
     services = Services(
         settings=settings,
         database=database,
@@ -175,10 +192,11 @@ async def _open_services(
             lambda: sandboxes.parts.template_builds.in_use(templates.list()),
         ),
         usage=usage,
-        threads=_threads(database, box, sandboxes, settings, harnesses),
+        threads=_threads(database, box, sandboxes, settings, harnesses, pictures),
+        thumbnails=thumbnails,
     )
     rules = SaverRules(idle_s=settings.idle_s, max_unsaved_s=settings.max_unsaved_s)
-    return services, Saver(sandboxes, rules, poll_s=settings.poll_s)
+    return services, Saver(sandboxes, rules, poll_s=settings.poll_s), previews
 
 
 def _threads(
@@ -187,6 +205,7 @@ def _threads(
     sandboxes: SandboxService,
     settings: Settings,
     harnesses: Harnesses,
+    pictures: Pictures,
 ) -> ThreadService:
     hub = ThreadHub(database)
     owner = sandboxes.parts.leases.owner
@@ -204,6 +223,7 @@ def _threads(
                 settings.data_dir / TOOLS,
                 given={"claude-code": str(settings.claude_code)} if settings.claude_code else {},
             ),
+            pictures=pictures,
         )
     )
 
@@ -252,6 +272,7 @@ def _routes(services: Services, mcp: McpEndpoint) -> FastAPI:
     app.include_router(vm_events_router(services.sandboxes))
     app.include_router(thread_events_router(services.threads))
     app.include_router(transfers_router(services.sandboxes))
+    app.include_router(thumbnail_router(services))
     app.router.routes.append(Route("/mcp", mcp, methods=["GET", "POST", "DELETE"]))
     app.router.routes.append(Route("/{path:path}", WebApp().answer, methods=["GET"]))
     _without_422(app)

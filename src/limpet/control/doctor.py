@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from limpet.control.data_folder import network_file_system
+from limpet.control.pictures.trying import try_browser
 from limpet.control.settings import Settings
 from limpet.errors import LimpetError
 from limpet.runners.bubblewrap import probe_isolation
@@ -51,6 +52,7 @@ def look_at_machine(environ: Mapping[str, str], folder: Path) -> list[Finding]:
         lambda: _tool("git", "Debian: apt install git."),
         _ripgrep,
         _docker if environ.get("LIMPET_RUNNER") == "docker" else (lambda: _isolation(environ)),
+        lambda: _browser(environ),
         lambda: _folder(folder),
     ]
     return [look() for look in looks]
@@ -140,6 +142,26 @@ def _isolation(environ: Mapping[str, str]) -> Finding:
             f"Sandboxes can read and change what you can. {mend}",
         )
     return Finding("isolation", "ok", isolation.kind)
+
+
+def _browser(environ: Mapping[str, str]) -> Finding:
+    """Whether previews can be pictured, and how far their pages are shut in then."""
+    trial = try_browser(environ.get("LIMPET_BROWSER") or None)
+    if not trial.works:
+        return Finding(
+            "browser",
+            "warning",
+            trial.found,
+            "Without one there are no screenshots and thumbnails. Debian: apt install chromium.",
+        )
+    if not trial.shut_in:
+        return Finding(
+            "browser",
+            "warning",
+            trial.found,
+            "Its sandbox and its network are taken from user namespaces: allow them here.",
+        )
+    return Finding("browser", "ok", trial.found)
 
 
 def _docker() -> Finding:

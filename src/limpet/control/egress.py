@@ -27,6 +27,12 @@ def egress_of(agent: AgentRow, default: EgressMode) -> EgressInfo:
     return EgressInfo(**agent.egress, is_default=False)
 
 
+def policy_for_pages(agent: AgentRow, default: EgressMode) -> EgressPolicy:
+    """The agent's policy for its app's pages, which install nothing."""
+    info = egress_of(agent, default)
+    return EgressPolicy.of(info.mode, info.hosts, registries=False)
+
+
 def policy_for_start(agent: AgentRow, default: EgressMode) -> EgressPolicy:
     """The agent's policy with the host that it is cloned from, which a list need not name."""
     info = egress_of(agent, default)

@@ -65,13 +65,15 @@ class Site:
 class Asked:
     """What a request for a preview is for: a sandbox, perhaps one of its ports, under a site.
 
-    `scheme` and `host` are those that the browser sees.
+    `scheme` and `host` are those that the browser sees. `watched` is whether anybody looks: only
+    then it is an activity.
     """
 
     handle: str
     port: int | None
     site: Site
     host: str
+    watched: bool = True
 
     @property
     def scheme(self) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import re
 import socket
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from html import escape
 from typing import Final
 
@@ -72,6 +73,29 @@ class PreviewHosts:
         return by_host
 
     @contextlib.asynccontextmanager
+    async def serving_unwatched(self, listener: socket.socket) -> AsyncIterator[None]:
+        """Serve previews, and nothing else, to what looks at them on nobody's behalf.
+
+        Such looks are no activity of the sandbox.
+        """
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] in {"http", "websocket"}:
+                asked = self._addresses.asked(HTTPConnection(scope))
+                if asked is None:
+                    await _misdirected(scope, receive, send)
+                else:
+                    await self._answer(replace(asked, watched=False), scope, receive, send)
+
+        server = _server(app)
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="unwatched-previews")
+        try:
+            yield
+        finally:
+            server.should_exit = server.force_exit = True
+            await asyncio.gather(serving, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """While this is open, every running sandbox has a loopback port of its own."""
         following = asyncio.create_task(self._follow(), name="loopback-previews")
@@ -110,13 +134,7 @@ class PreviewHosts:
 
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
-        server = _Quiet(
-            uvicorn.Config(
-                app, lifespan="off", log_config=None, access_log=False, server_header=False,
-                proxy_headers=False, ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
-                timeout_graceful_shutdown=1,
-            )
-        )  # fmt: skip
+        server = _server(app)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"preview-{handle}")
         self._listeners[handle] = (server, serving)
         port = listener.getsockname()[1]
@@ -197,6 +215,8 @@ class PreviewHosts:
             ("X-Limpet-Ports-At", asked.site.url(asked.handle, "{port}").rstrip("/")),
             ("X-Limpet-Token", token),
         ]
+        if not asked.watched:
+            headers.append(("X-Limpet-Poll", "1"))
         if asked.port is not None:
             headers.append(("X-Limpet-Port", str(asked.port)))
         return headers
@@ -209,6 +229,16 @@ class _Quiet(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Signals are the control plane's."""
         yield
+
+
+def _server(app: ASGIApp) -> _Quiet:
+    return _Quiet(
+        uvicorn.Config(
+            app, lifespan="off", log_config=None, access_log=False, server_header=False,
+            proxy_headers=False, ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
+            timeout_graceful_shutdown=1,
+        )
+    )  # fmt: skip
 
 
 async def _misdirected(scope: Scope, receive: Receive, send: Send) -> None:

@@ -123,6 +123,8 @@ class Settings(BaseSettings):
     """Whether a template that was used is installed once more, aside, for all that come after."""
     max_request_bytes: int = Field(default=4 * 1024 * 1024, gt=0)
     """Of a JSON request's body; streams (imports, file transfers) have limits of their own."""
+    browser: str | None = None
+    """The Chromium or Chrome that takes pictures of previews, `off` for none; None: one in PATH."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
     """`auto`: text on a terminal, JSON lines elsewhere."""

@@ -123,7 +123,7 @@ class PreviewProxy:
             ws,
             _origin("ws", target) + request_target(ws),
             self._headers(ws, target, trusted=trusted, is_page=False),
-            on_message=_Frames(self._ctx).seen,
+            on_message=None if _is_idle_request(ws) else _Frames(self._ctx).seen,
         )
 
     @property
@@ -417,12 +417,12 @@ def _is_navigation(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "")
 
 
-def _by_our_page(request: Request) -> bool:
+def _by_our_page(request: HTTPConnection) -> bool:
     """Whether one of our own pages looks whether there is something to show by now."""
     return "x-limpet-page" in request.headers
 
 
-def _is_idle_request(request: Request) -> bool:
+def _is_idle_request(request: HTTPConnection) -> bool:
     """Whether a request is a client's own polling and nobody's work."""
     if request.headers.get("x-limpet-poll") == "1" or _by_our_page(request):
         return True

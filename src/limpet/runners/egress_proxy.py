@@ -89,22 +89,27 @@ class EgressLog:
 
 
 class EgressProxy:
-    """Serves one sandbox. `registries` are asked for when a policy that lists hosts needs them."""
+    """Serves one sandbox. `registries` are asked for when a policy that lists hosts needs them.
+
+    What `served` gives a socket's path for is served there, whatever policy and addresses say.
+    """
 
     def __init__(
         self,
         policy: EgressPolicy,
         refusals: Refusals,
-        log: EgressLog,
+        log: EgressLog | None,
         *,
-        registries: Callable[[], Sequence[HostRule]],
+        registries: Callable[[], Sequence[HostRule]] = tuple,
         upstream: Upstream | None = None,
+        served: Callable[[Target], Path | None] = lambda _target: None,
     ) -> None:
         self._policy = policy
         self._refusals = refusals
         self._log = log
         self._registries = registries
         self._upstream = upstream
+        self._served = served
         self._connections: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -130,6 +135,8 @@ class EgressProxy:
             await self._serve(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # the client went, or said nothing
+        except asyncio.CancelledError:
+            pass  # by the end of `serving`, which waits for this; asyncio would log it as broken
         finally:
             self._connections.discard(task)
             writer.close()
@@ -162,15 +169,21 @@ class EgressProxy:
             _log.info("egress refused: %s:%d: %s", target.host, target.port, why)
             await _answer(writer, refused)
         finally:
-            self._log.write(
-                host=target.host, port=target.port, allowed=not why, why=why,
-                sent=sent, received=received, seconds=round(time.monotonic() - began, 3),
-            )  # fmt: skip
+            if self._log is not None:
+                self._log.write(
+                    host=target.host, port=target.port, allowed=not why, why=why,
+                    sent=sent, received=received, seconds=round(time.monotonic() - began, 3),
+                )  # fmt: skip
 
     async def _connect(
         self, target: Target
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bool]:
         """Connect where the target is, or to the upstream proxy; whether it is the latter."""
+        if (served_at := self._served(target)) is not None:
+            try:
+                return (*await asyncio.open_unix_connection(served_at), False)
+            except OSError as error:
+                raise _RefusedError(502, f"{target.host} is not served any more: {error}") from None
         listed = self._policy.mode == "listed" and self._policy.registries
         registries = await asyncio.to_thread(self._registries) if listed else ()
         if not self._policy.allows(target.host, target.port, registries):

@@ -62,6 +62,7 @@ class Agent(TypedDict):
     metadata: Metadata
     egress: Egress
     default_branch: str
+    thumbnail_at: str | None
     created_at: str
     updated_at: str
 

@@ -111,6 +111,16 @@ def name_key(org: OrgId, agent: AgentId, branch: Branch, snapshot: SnapshotId) -
     return f"{branch_names_prefix(org, agent, branch)}{snapshot}"
 
 
+def thumbnails_prefix(org: OrgId) -> str:
+    """What the keys of all thumbnails of the org's agents begin with."""
+    return f"v1/{safe_org(org)}/thumbnails/"
+
+
+def thumbnail_key(org: OrgId, agent: AgentId) -> str:
+    """Where the small picture of an agent's preview lies."""
+    return f"{thumbnails_prefix(org)}{safe_name(agent)}"
+
+
 def condemned_prefix(org: OrgId) -> str:
     """What the keys of all records of what is to be deleted begin with."""
     return f"v1/{safe_org(org)}/condemned/"

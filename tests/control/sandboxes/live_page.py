@@ -101,7 +101,9 @@ class Events:
 
 
 @contextlib.asynccontextmanager
-async def live_page(folder: Path, server_js: str | None = None) -> AsyncIterator[LivePage]:
+async def live_page(
+    folder: Path, server_js: str | None = None, **settings: Any
+) -> AsyncIterator[LivePage]:
     """Serve; make the agent; wait until its page is shown; end everything afterwards.
 
     `server_js` is another dev server than the usual one.
@@ -113,7 +115,7 @@ async def live_page(folder: Path, server_js: str | None = None) -> AsyncIterator
         (template / name).write_text(text)
     (template / "template.json").write_text('{"title": "Node", "description": "A node server"}')
     async with live_app(
-        folder / "data", templates_dir=folder / "templates", isolation="none"
+        folder / "data", templates_dir=folder / "templates", isolation="none", **settings
     ) as app:
         agent = (await app.agent(title="Node", template="node"))["id"]
         status, started = await app.api("POST", "/vm/start", {"virtualMcpId": agent})

@@ -1,5 +1,8 @@
 """Operations on agents and templates."""
 
+from collections.abc import Mapping
+from datetime import datetime
+
 from limpet.control.agents import agent_of
 from limpet.control.db import AgentRow
 from limpet.control.operations.models import (
@@ -15,30 +18,32 @@ from limpet.control.operations.models import (
 )
 from limpet.control.operations.registry import Call, Operation
 from limpet.ids import AgentId
+from limpet.stores.keys import thumbnail_key
 
 
 async def create(call: Call, wanted: AgentCreate) -> Agent:
     """A new agent."""
     row = await call.services.agents.create(call.identity.org, call.identity.user, wanted)
-    return _shown(call, row)
+    return _shown(call, row, {})
 
 
 async def list_all(call: Call, _wanted: Nothing) -> AgentList:
     """The org's agents."""
     rows = await call.services.agents.list(call.identity.org)
-    return AgentList(agents=[_shown(call, row) for row in rows])
+    taken = await call.services.thumbnails.taken(call.identity.org)
+    return AgentList(agents=[_shown(call, row, taken) for row in rows])
 
 
 async def get(call: Call, wanted: AgentRef) -> Agent:
     """One agent."""
     row = await call.services.agents.get(call.identity.org, AgentId(wanted.agent_id))
-    return _shown(call, row)
+    return _shown(call, row, await call.services.thumbnails.taken(call.identity.org))
 
 
 async def update(call: Call, wanted: AgentUpdate) -> Agent:
     """Change an agent."""
     row = await call.services.agents.update(call.identity.org, wanted)
-    return _shown(call, row)
+    return _shown(call, row, await call.services.thumbnails.taken(call.identity.org))
 
 
 async def delete(call: Call, wanted: AgentRef) -> Ok:
@@ -48,6 +53,7 @@ async def delete(call: Call, wanted: AgentRef) -> Ok:
     await call.services.threads.delete_agent(call.identity.org, agent)
     await call.services.sandboxes.delete_agent(call.identity.org, agent)
     await call.services.agents.forget(call.identity.org, agent)
+    await call.services.thumbnails.forget(call.identity.org, agent)
     return Ok()
 
 
@@ -61,8 +67,13 @@ async def list_templates(call: Call, _wanted: Nothing) -> TemplateList:
     )
 
 
-def _shown(call: Call, row: AgentRow) -> Agent:
-    return agent_of(row, call.identity.org_slug, call.services.settings.egress)
+def _shown(call: Call, row: AgentRow, taken: Mapping[str, datetime]) -> Agent:
+    return agent_of(
+        row,
+        call.identity.org_slug,
+        call.services.settings.egress,
+        taken.get(thumbnail_key(call.identity.org, AgentId(row.id))),
+    )
 
 
 OPERATIONS = (

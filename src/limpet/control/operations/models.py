@@ -82,6 +82,10 @@ class Agent(Output):
     metadata: AgentMetadata
     egress: EgressInfo
     default_branch: str
+    thumbnail_at: datetime | None = Field(
+        default=None,
+        description="When the picture at `.../thumbnail` was taken; null: there is none",
+    )
     created_at: datetime
     updated_at: datetime
 

@@ -6,6 +6,7 @@ from limpet.control.agents import Agents
 from limpet.control.auth import Authenticator
 from limpet.control.db import Database
 from limpet.control.env_secrets import EnvSecrets
+from limpet.control.pictures.thumbnails import Thumbnails
 from limpet.control.pruner import Pruner
 from limpet.control.sandboxes.service import SandboxService
 from limpet.control.settings import Settings
@@ -32,3 +33,4 @@ class Services:
     pruner: Pruner
     usage: OrgUsage
     threads: ThreadService
+    thumbnails: Thumbnails

@@ -33,7 +33,8 @@ class Parts:
     `lifecycle` is held by what starts, stops, deletes or restores a sandbox, `saves` by what
     reads a snapshot out of it; who needs both takes `lifecycle` first. `saving` are those with a
     save under way, `held` those that were restored and not configured yet, `stop_wanted` those
-    whose start is to give up waiting. `on_change` is told of every change that users would see.
+    whose start is to give up waiting. `on_change` is told of every change that users would see,
+    `on_saved` of every snapshot that was taken of a running sandbox; neither may raise or wait.
     """
 
     rows: SandboxRows
@@ -55,6 +56,7 @@ class Parts:
     stop_wanted: set[SandboxKey] = field(default_factory=set)
     closing: bool = False
     on_change: Callable[[SandboxKey], None] = lambda _key: None
+    on_saved: Callable[[SandboxKey], None] = lambda _key: None
 
     def refuse_when_closing(self) -> None:
         """Raise `ShuttingDownError` once the server has begun to end."""

@@ -118,7 +118,7 @@ class Saving:
             try:
                 fencing = await parts.leases.renew(key)
                 row = await self._caught_up(key)
-                return await self._save(key, row, client, reason, name, fencing)
+                head = await self._save(key, row, client, reason, name, fencing)
             except FencedError:
                 raise  # the row is another control plane's now
             except Exception as error:
@@ -127,6 +127,9 @@ class Saving:
             finally:
                 parts.saving.discard(key)
                 parts.on_change(key)
+            if head is not None:
+                parts.on_saved(key)
+            return head
 
     async def save_aside(
         self, key: SandboxKey, row: SandboxRow, client: DaemonClient, origin: Origin, why: str

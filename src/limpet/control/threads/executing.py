@@ -196,6 +196,7 @@ class Execution:
             lambda: self._ensure(agent, recorder),
             RunModel(model, caps, _taken_before(run)) if model else None,
             parts.programs,
+            parts.pictures,
         )
         past = await past_of(parts.database, run)
         prompt = f"{UNDONE}\n\n{run.prompt}" if past.undone else run.prompt

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from limpet.control.db import Database, ThreadRow
+from limpet.control.pictures.taking import Pictures
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.service import SandboxService
 from limpet.control.threads.caps import CapsBook
@@ -30,6 +31,7 @@ class ThreadParts:
     journal: Journal
     claims: Claims
     programs: NpmPrograms
+    pictures: Pictures
     consoles: PreviewConsoles = field(default_factory=PreviewConsoles)
 
 

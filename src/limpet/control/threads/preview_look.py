@@ -1,12 +1,14 @@
-"""Looking at a preview without a browser: the page as the sandbox's own proxy gives it."""
+"""Looking at a preview: the page as the sandbox's own proxy gives it, and as a browser shows it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urljoin, urlsplit
 
+from limpet.control.pictures.page import Picture
 from limpet.control.threads.reading_pages import page_text
-from limpet.errors import DaemonUnreachableError, InvalidInputError
+from limpet.errors import DaemonUnreachableError, InvalidInputError, LimpetError
 from limpet.harness.tools import PageState, ToolFailedError
 from limpet.runners.daemon_client import DaemonClient
 
@@ -17,6 +19,8 @@ NO_TAB: Final = (
     "(No browser tab has shown the preview lately: errors of scripts in the page are not known.)"
 )
 NO_SCREENSHOT: Final = "(No screenshot: this server has no browser that could take one.)"
+NO_PAGE: Final = "(No screenshot: this is no web page.)"
+STILL_LOADING: Final = "(The page was still loading when the picture was taken.)"
 _NATIVE = re.compile(r"/(?:_sandbox|_decopilot_vm)(?:/|$)|/health$")
 
 
@@ -27,10 +31,12 @@ async def look_at(
     shown_at: str,
     errors: Sequence[str] | None,
     screenshot: bool,
+    picture: Callable[[str], Awaitable[Picture]] | None = None,
 ) -> PageState:
     """The page at `path` as it is now; `errors` is what browser tabs told, None: none did.
 
-    `ToolFailedError` for what is no path of the app.
+    `picture` shows the page at a path in a browser of this server. It is asked for a screenshot,
+    and where no tab has told of errors. `ToolFailedError` for what is no path of the app.
     """
     target, status, html, kind = _target(path, "/"), 0, "", ""
     for _ in range(MAX_REDIRECTS + 1):
@@ -55,16 +61,44 @@ async def look_at(
             break
         target = _target(moved, target)
     page = page_text(html) if "html" in kind else None
-    notes = [NO_TAB] if errors is None else []
-    notes += [NO_SCREENSHOT] if screenshot else []
+    seen = _Seen(errors=errors)
+    if page is not None and (screenshot or errors is None):
+        seen = await _seen(picture, target, errors)
+    notes = [NO_TAB] if seen.errors is None else []
+    notes += [seen.note] if seen.note else []
+    if screenshot and seen.image is None and not seen.note:
+        notes.append(NO_SCREENSHOT if page is not None else NO_PAGE)
     text = page.text if page else html[:4000]
     return PageState(
         url=urljoin(shown_at, target),
         title=page.title if page else "",
         status=status,
-        console_errors=tuple(errors or ()),
+        console_errors=tuple(seen.errors or ()),
         text="\n".join([text, *notes]).strip(),
+        screenshot_png=seen.image if screenshot else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a browser saw; `errors` None: nobody can tell."""
+
+    image: bytes | None = None
+    errors: Sequence[str] | None = None
+    note: str = ""
+
+
+async def _seen(
+    picture: Callable[[str], Awaitable[Picture]] | None, target: str, errors: Sequence[str] | None
+) -> _Seen:
+    if picture is None:
+        return _Seen(errors=errors)
+    try:
+        shown = await picture(target)
+    except LimpetError as error:
+        return _Seen(errors=errors, note=f"(No screenshot: {error.message}.)")
+    heard = tuple(dict.fromkeys((*(errors or ()), *shown.console_errors)))
+    return _Seen(shown.image, heard, "" if shown.settled else STILL_LOADING)
 
 
 def _target(path: str, base: str) -> str:

@@ -21,6 +21,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+from limpet.control.egress import policy_for_pages
+from limpet.control.pictures.page import Picture
+from limpet.control.pictures.taking import Pictures
 from limpet.control.sandboxes.daemons import NotRunningError
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.keeping import checked_name
@@ -73,7 +76,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@
 class DaemonTools:
     """A `SandboxTools` of one sandbox. `revive` starts the sandbox again where it is gone.
 
-    Without a `model` there is no gateway.
+    Without a `model` there is no gateway. With `pictures` the preview is seen as a browser shows it.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class DaemonTools:
         revive: Callable[[], Awaitable[None]],
         model: RunModel | None = None,
         programs: NpmPrograms | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
         self._sandboxes = sandboxes
         self._key = key
@@ -91,6 +95,7 @@ class DaemonTools:
         self._revive = revive
         self._programs = programs
         self._model = model
+        self._pictures = pictures
         self.handle: Handle = handle_for(key.org, key.agent, key.branch)
 
     # -- files ---------------------------------------------------------------------------------
@@ -273,7 +278,9 @@ class DaemonTools:
     # -- what people see -----------------------------------------------------------------------
 
     async def preview(self, *, path: str = "/", screenshot: bool = False) -> PageState:
-        """See `SandboxTools`. Console errors are those that a browser tab has told of."""
+        """See `SandboxTools`. Console errors are those that a browser tab has told of, and those of
+        a load by this server's own browser, where it has one.
+        """
         client, _ = await self._client()
         return await look_at(
             client,
@@ -281,7 +288,15 @@ class DaemonTools:
             shown_at=self._sandboxes.looking.preview_url(self.handle) or "",
             errors=self._consoles.errors(self.handle),
             screenshot=screenshot,
+            picture=self._picture if self._pictures and self._pictures.possible else None,
         )
+
+    async def _picture(self, path: str) -> Picture:
+        assert self._pictures is not None
+        parts = self._sandboxes.parts
+        agent = await parts.rows.agent(self._key.org, self._key.agent)
+        policy = policy_for_pages(agent, parts.settings.egress)
+        return await self._pictures.take(self.handle, path, policy)
 
     async def save(self, name: str) -> str:
         """See `SandboxTools`."""
