@@ -1,3 +1,5 @@
+import { useState } from "react";
+import { ORG } from "../api/queries.ts";
 import type { Agent } from "../api/types.ts";
 
 const COLOURS = ["stroke-sea", "stroke-shell", "stroke-good", "stroke-pearl"];
@@ -9,8 +11,25 @@ function numberOf(text: string): number {
   return number;
 }
 
-/** A shell's growth lines in place of a picture of the preview: the same ones for the same agent. */
+/** A picture of the agent's preview as it was last saved; until there is one, the shell's lines. */
 export function Thumbnail({ agent }: { agent: Agent }) {
+  const [lost, setLost] = useState<string | null>(null);
+  const at = agent.thumbnail_at;
+  if (at === null || at === lost) return <Lines agent={agent} />;
+  return (
+    <img
+      src={`/api/${ORG}/agents/${agent.id}/thumbnail?at=${encodeURIComponent(at)}`}
+      alt={`The preview of ${agent.title}`}
+      loading="lazy"
+      decoding="async"
+      onError={() => setLost(at)}
+      className="block size-full bg-sunken object-cover object-top"
+    />
+  );
+}
+
+/** A shell's growth lines in place of a picture of the preview: the same ones for the same agent. */
+function Lines({ agent }: { agent: Agent }) {
   const number = numberOf(agent.id);
   const colour = COLOURS[number % COLOURS.length];
   const [x, y] = [30 + (number % 100), 20 + ((number >> 7) % 60)];

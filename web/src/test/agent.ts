@@ -21,6 +21,7 @@ export const agent: Agent = {
   },
   egress: { mode: "open", hosts: [], registries: true, is_default: true },
   default_branch: "limpet/calm-cove",
+  thumbnail_at: null,
   created_at: "2026-01-01T00:00:00Z",
   updated_at: "2026-01-01T00:00:00Z",
 };
