@@ -29,7 +29,7 @@ from limpet.runners.processes import ProcessId, descendants, identify, process_t
 from tests.control.pictures.conftest import IMPATIENT, Taking
 from tests.control.pictures.pages import HANDLE, RED, SITE, SQUARE, WHITE, Previews, pixel, size_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 OPEN = EgressPolicy()
 ENDED_WITHIN_S = 30
 
