@@ -76,7 +76,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@
 class DaemonTools:
     """A `SandboxTools` of one sandbox. `revive` starts the sandbox again where it is gone.
 
-    Without a `model` there is no gateway. With `pictures` the preview is seen as a browser shows it.
+    Without a `model` there is no gateway; with `pictures` the preview is seen as browsers show it.
     """
 
     def __init__(
