@@ -1,6 +1,7 @@
 """What a person does with an agent, from the first message to the last undo, on each harness."""
 
 import contextlib
+import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -176,13 +177,17 @@ def test_a_cap_ends_the_turn_with_words(stage: Stage) -> None:
 
 
 def test_no_key_is_in_the_sandbox_while_the_agent_works(stage: Stage) -> None:
-    stage.will(stage.hands.run("env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'; sleep 2"))
-    stage.will("Looked.")
-    run = stage.ask("Print your environment.")
+    # The pattern finds the key and not the command that looks for it.
+    pattern = f"{KEY[:-1]}[{KEY[-1]}]"
+    everywhere = f"cat /proc/*/environ /proc/*/cmdline 2>/dev/null | grep -ac '{pattern}'"
+    stage.will(stage.hands.run(f"{everywhere}; env | grep -c ="), "Looked.")
+    run = stage.ask("Look at your environment.")
     assert run["status"] == "done", run
-    told = "".join(one["output"] for one in stage.of(run["id"], "tool_finished"))
-    assert "PATH=" in told
-    assert KEY not in told
+    [looked] = stage.of(run["id"], "tool_finished")
+    key, variables = re.findall(r"^\d+$", looked["output"], re.MULTILINE)
+    assert int(key) == 0
+    assert int(variables) > 5
+    assert KEY not in json.dumps(stage.events())
     root = stage.live.root_of(stage.handle)
     found = subprocess.run(["grep", "-rlF", KEY, root], check=False, capture_output=True, text=True)
     assert found.stdout == ""

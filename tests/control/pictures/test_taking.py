@@ -73,16 +73,21 @@ async def test_what_the_console_shows_as_errors_is_told(taking: Taking) -> None:
     assert not any("fine" in error for error in errors)
 
 
-async def test_pictures_share_nothing_and_leave_nothing(taking: Taking) -> None:
+async def test_pictures_share_nothing_and_leave_nothing(
+    taking: Taking, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = "<script>console.error(document.cookie || 'none'); document.cookie = 'kept=1'</script>"
-    before = set(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
-    async with taking({"/": page}) as (pictures, _):
-        for _look in range(2):
-            assert (await pictures.take(HANDLE, "/", OPEN)).console_errors == ("none",)
-        processes = processes_of(pictures)
-        assert len(processes) > 3
-    assert await all_ended(processes)
-    assert set(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")) <= before
+    with tempfile.TemporaryDirectory() as own:
+        Path(own).chmod(0o711)  # the browser runs as another user
+        monkeypatch.setattr(tempfile, "tempdir", own)
+        async with taking({"/": page}) as (pictures, _):
+            for _look in range(2):
+                assert (await pictures.take(HANDLE, "/", OPEN)).console_errors == ("none",)
+            processes = processes_of(pictures)
+            assert len(processes) > 3
+            assert list(Path(own).glob(f"{PREFIX}*"))
+        assert await all_ended(processes)
+        assert not list(Path(own).iterdir())
 
 
 async def test_a_browser_with_nothing_to_do_is_ended(taking: Taking) -> None:

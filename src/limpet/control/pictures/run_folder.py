@@ -22,9 +22,7 @@ class RunFolder:
     def __init__(self) -> None:
         base = Path(tempfile.gettempdir())
         _sweep(base)
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-        self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.path, self._lock = _made_and_held(base)
         self.path.chmod(0o711)  # profiles are their own users' below it
 
     @property
@@ -43,6 +41,17 @@ class RunFolder:
         """Delete it with all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
+
+
+def _made_and_held(base: Path) -> tuple[Path, int]:
+    """A new folder and its lock. One that is swept before it is locked is made again."""
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (path / _LOCK).exists():
+            return path, lock
+        os.close(lock)
 
 
 def _sweep(base: Path) -> None:
