@@ -100,7 +100,7 @@ function Files({ handle, agent, box }: { handle: string; agent: Agent; box: Sand
       <Tabs.Root
         value={side}
         onValueChange={(chosen) => setSide(chosen as "files" | "search")}
-        className={`${front === "side" ? "flex" : "hidden @2xl:flex"} w-full min-w-0 flex-col border-line @2xl:w-64 @2xl:shrink-0 @2xl:border-r @4xl:w-72`}
+        className={`${front === "side" ? "flex" : "hidden @xl:flex"} w-full min-w-0 flex-col border-line @xl:w-52 @xl:shrink-0 @xl:border-r @3xl:w-64 @4xl:w-72`}
       >
         <div className="flex items-center gap-1 border-b border-line px-2 py-1">
           <Tabs.List aria-label="Find files" className="flex flex-1 gap-0.5">
@@ -124,7 +124,7 @@ function Files({ handle, agent, box }: { handle: string; agent: Agent; box: Sand
               type="button"
               aria-label="Back to the editor"
               onClick={() => setFront("editor")}
-              className="grid size-8 place-items-center rounded-full text-muted hover:bg-sunken @2xl:hidden"
+              className="grid size-8 place-items-center rounded-full text-muted hover:bg-sunken @xl:hidden"
             >
               <Icon name="close" className="size-4" />
             </button>
@@ -145,13 +145,13 @@ function Files({ handle, agent, box }: { handle: string; agent: Agent; box: Sand
           <SearchPanel handle={handle} onShow={show} />
         </Tabs.Content>
       </Tabs.Root>
-      <div className={`${front === "editor" ? "flex" : "hidden @2xl:flex"} min-w-0 flex-1 flex-col`}>
+      <div className={`${front === "editor" ? "flex" : "hidden @xl:flex"} min-w-0 flex-1 flex-col`}>
         <div className="flex items-center border-b border-line">
           <button
             type="button"
             aria-label="Files and search"
             onClick={() => setFront("side")}
-            className="ml-1 grid size-9 shrink-0 place-items-center rounded-full text-muted hover:bg-sunken @2xl:hidden"
+            className="ml-1 grid size-9 shrink-0 place-items-center rounded-full text-muted hover:bg-sunken @xl:hidden"
           >
             <Icon name="back" className="size-4.5" />
           </button>
