@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
@@ -176,6 +177,28 @@ def test_a_lost_connection_is_taken_up_again(opened: Opened) -> None:
     page.keyboard.type("echo af''ter\n")
     expect(screen.get_by_text("after", exact=True)).to_be_attached()
     assert len(sockets) == 2
+
+
+def test_a_terminal_outlives_the_control_plane(opened: Opened) -> None:
+    page = opened.show("terminal")
+    page.get_by_role("button", name="Open a terminal").click()
+    page.get_by_role("textbox", name=re.compile("^Shell 1")).focus()
+    page.keyboard.type("echo be''fore\n")
+    screen = page.locator(".xterm-rows")
+    expect(screen.get_by_text("before", exact=True)).to_be_attached(timeout=30_000)
+    [before] = opened.daemon("GET", "pty")["terminals"]
+    lost = page.get_by_text("The connection is lost; what runs goes on.")
+    live = opened.live
+    live.environ = {**live.environ, "LIMPET_PORT": str(urlsplit(live.url).port)}
+    live.kill_server()
+    expect(lost).to_be_visible()
+    live.start()
+    expect(lost).to_be_hidden(timeout=60_000)
+    expect(screen.get_by_text("before", exact=True)).to_be_attached()
+    page.keyboard.type("echo af''ter\n")
+    expect(screen.get_by_text("after", exact=True)).to_be_attached(timeout=30_000)
+    [after] = opened.daemon("GET", "pty")["terminals"]
+    assert after["id"] == before["id"]
 
 
 def test_changes_are_committed_and_discarded(opened: Opened) -> None:

@@ -29,6 +29,7 @@ export function isOld(key: readonly unknown[], { paths, git, terminals }: Touche
     case "file":
       return paths.some((path) => path === "." || path === of || String(of).startsWith(`${path}/`));
     case "names":
+    case "grep":
       return paths.length > 0;
     case "git":
       return git || paths.length > 0;
@@ -70,6 +71,14 @@ export class Refresher {
     this.#timer ??= setTimeout(() => this.#refresh(), GATHER_MS);
   }
 
+  /** Asks again for what could not be had while nobody answered. */
+  retry() {
+    const handle = this.#handle();
+    if (!handle) return;
+    const failed = ({ state }: Query) => state.status === "error";
+    void this.#client.refetchQueries({ queryKey: insideKey(handle), type: "active", predicate: failed });
+  }
+
   stop() {
     clearTimeout(this.#timer);
   }
@@ -82,7 +91,11 @@ export class Refresher {
     this.#git = this.#terminals = this.#all = false;
     const handle = this.#handle();
     if (!handle) return;
-    const predicate = ({ queryKey }: Query) => all || isOld(queryKey, touched);
-    void this.#client.invalidateQueries({ queryKey: insideKey(handle), predicate });
+    const old = ({ queryKey }: Query) => all || isOld(queryKey, touched);
+    const sought = ({ queryKey }: Query) => queryKey[2] === "grep";
+    const of = { queryKey: insideKey(handle) };
+    void this.#client.invalidateQueries({ ...of, predicate: (query) => old(query) && !sought(query) });
+    // Seeking through all files at each change would cost; it is said that they are old.
+    void this.#client.invalidateQueries({ ...of, predicate: (query) => old(query) && sought(query), refetchType: "none" });
   }
 }

@@ -25,7 +25,8 @@ export function useLive(agentId: string, branch: string): Live {
         onOpen: (resumed) => {
           update((live) => afterOpening(live, resumed));
           void client.invalidateQueries(sandboxOfQuery(agentId, branch));
-          if (!resumed) refresher.tell("everything");
+          if (resumed) refresher.retry();
+          else refresher.tell("everything");
         },
         onEvents: (events) => {
           const box = sandboxAmong(events);

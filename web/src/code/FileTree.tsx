@@ -34,7 +34,7 @@ export function FileTree(props: Props) {
 
   function folderWords(path: string): string {
     const list = lists[folders.indexOf(path)];
-    if (list?.error) return "cannot be listed";
+    if (list?.error && !list.data) return "cannot be listed";
     if (!list?.data) return "listing…";
     const { entries, total, truncated } = list.data;
     return truncated ? `${entries.length} of ${total} listed` : "";
@@ -67,7 +67,7 @@ export function FileTree(props: Props) {
     event.preventDefault();
   }
 
-  if (root?.error) {
+  if (root?.error && !root.data) {
     return (
       <div className="p-4 text-sm">
         <ErrorText error={root.error} />

@@ -52,7 +52,8 @@ function Terminals({ handle }: { handle: string }) {
     else close.mutate(terminal);
   }
 
-  if (terminals.error) {
+  // What is known of them holds while nobody answers: what is shown connects again by itself.
+  if (terminals.error && !terminals.data) {
     return (
       <div className="space-y-4 p-6">
         <ErrorText error={terminals.error} />
