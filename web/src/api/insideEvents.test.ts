@@ -23,7 +23,8 @@ test.each([
   [["file", "src/ab"], ["src/a"], false],
   [["git", "status"], ["x"], true],
   [["names"], ["x"], true],
-  [["grep", {}], ["x"], false],
+  [["grep", {}], ["x"], true],
+  [["grep", {}], [], false],
   [["terminals"], ["x"], false],
 ])("%j after a change of %j: %s", (key, paths, old) => {
   expect(isOld(["inside", "h", ...key], { ...quiet, paths })).toBe(old);

@@ -201,6 +201,25 @@ test("a search groups what it found by file, and opens it at its line", async ()
   await waitFor(() => expect(view.state.selection.main).toMatchObject({ from: 4, to: 12 }));
 });
 
+test("results that may be old say so, and are sought again when asked", async () => {
+  const { asked, tell } = await show(PAGE, {
+    ...tree,
+    [`POST ${DAEMON}/grep`]: { body: { results: "src/main.ts:2:two tide\n", matchCount: 1 } },
+  });
+  const searches = () => asked.filter(({ what }) => what.endsWith("/grep")).length;
+  await item(/^src/);
+  fireEvent.keyDown(document, { code: "KeyF", altKey: true, shiftKey: true });
+  await userEvent.type(await screen.findByRole("searchbox", { name: "Search in all files" }), "tide{Enter}");
+  await screen.findByText("1 line in 1 file.");
+  expect(screen.queryByText("Files changed since.")).toBeNull();
+  await tell(EVENTS, sse("file-changed", { path: "src/main.ts" }));
+  await screen.findByText("Files changed since.");
+  expect(searches()).toBe(1);
+  await userEvent.click(screen.getByRole("button", { name: "Search again" }));
+  await waitFor(() => expect(screen.queryByText("Files changed since.")).toBeNull());
+  expect(searches()).toBe(2);
+});
+
 test("a file opens by some letters of its path", async () => {
   const files = disk({ "src/main.ts": "found\n" });
   await show(PAGE, {

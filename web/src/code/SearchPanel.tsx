@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, type ReactNode, useState } from "react";
 import { grepQuery, type Sought } from "../api/inside.ts";
 import { Button } from "../ui/Button.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
@@ -43,7 +43,7 @@ export function SearchPanel({ handle, onShow }: Props) {
             spellCheck={false}
             className={small}
           />
-          <Button type="submit" className="w-9 px-0" aria-label="Search" title="Search">
+          <Button type="submit" size="icon" aria-label="Search" title="Search">
             <Icon name="search" className="size-4" />
           </Button>
         </div>
@@ -67,7 +67,18 @@ export function SearchPanel({ handle, onShow }: Props) {
             Looks into every file that git does not ignore. Results open at their line.
           </p>
         ) : (
-          !found.error && <Results found={found.data} sought={sought} busy={found.isFetching} onShow={onShow} />
+          !found.error && (
+            <Results found={found.data} sought={sought} busy={found.isFetching} onShow={onShow}>
+              {found.isStale && (
+                <p className="mb-2 flex flex-wrap items-center gap-x-2 text-shell">
+                  Files changed since.
+                  <Button look="quiet" size="small" onClick={() => void found.refetch()}>
+                    Search again
+                  </Button>
+                </p>
+              )}
+            </Results>
+          )
         )}
       </div>
     </div>
@@ -87,9 +98,10 @@ type ResultsProps = {
   sought: Sought;
   busy: boolean;
   onShow: Props["onShow"];
+  children: ReactNode;
 };
 
-function Results({ found, sought, busy, onShow }: ResultsProps) {
+function Results({ found, sought, busy, onShow, children }: ResultsProps) {
   if (!found) return <output className="text-muted">Searching…</output>;
   const files = byFile(found.results);
   const lines = files.reduce((sum, { hits }) => sum + hits.length, 0);
@@ -103,6 +115,7 @@ function Results({ found, sought, busy, onShow }: ResultsProps) {
             ? "Nothing was found."
             : `${found.matchCount} ${found.matchCount === 1 ? "line" : "lines"} in ${files.length} ${files.length === 1 ? "file" : "files"}.${more}`}
       </output>
+      {!busy && children}
       <ul className="space-y-3">
         {files.map((file) => (
           <FileHits key={file.path} file={file} sought={sought} onShow={onShow} />
