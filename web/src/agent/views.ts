@@ -14,5 +14,8 @@ export const VIEWS = [
 
 export type View = (typeof VIEWS)[number]["name"];
 
+/** Where the settings say which program of its own an agent has. */
+export const OWN_PROGRAM = "own-program";
+
 /** The view of that name, if there is one. */
 export const viewCalled = (name: unknown): View | undefined => VIEWS.find((view) => view.name === name)?.name;

@@ -338,11 +338,14 @@ test("where a server has one harness alone, none is to be chosen", async () => {
 });
 
 test("an agent of one's own is chosen once it has a command, and what to set is said until then", async () => {
-  await show(PAGE, answers([thread], two));
+  const { router } = await show(PAGE, answers([thread], two));
   await userEvent.click(await harnessButton());
   const missing = await screen.findByRole("menuitemradio", { name: /^Agent of your choice/ });
   expect(missing.getAttribute("aria-disabled")).toBe("true");
-  expect(missing.textContent).toContain("acp_command");
+  expect(missing.textContent).toContain("No command is set");
+  await userEvent.click(screen.getByRole("menuitem", { name: "Set its command in the settings" }));
+  await waitFor(() => expect(router.state.location.search).toMatchObject({ main: "settings" }));
+  expect(router.state.location.hash).toBe("own-program");
 });
 
 test("another harness counts for a conversation that is there, and for one that begins", async () => {

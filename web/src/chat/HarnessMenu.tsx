@@ -1,8 +1,10 @@
 import * as Radix from "@radix-ui/react-dropdown-menu";
 import { useQuery } from "@tanstack/react-query";
+import { OWN_PROGRAM } from "../agent/views.ts";
 import { systemQuery } from "../api/queries.ts";
 import type { Harness } from "../api/threadTypes.ts";
 import type { Agent } from "../api/types.ts";
+import { Link } from "@tanstack/react-router";
 import { Choice, ChoiceMenu } from "./ChoiceMenu.tsx";
 
 type Props = { agent: Agent; chosen: Harness; onHarness: (harness: Harness) => void };
@@ -13,12 +15,19 @@ const TITLES: Record<Harness, string> = {
   acp: "Agent of your choice",
 };
 
+const DETAILS: Partial<Record<Harness, string>> = {
+  decopilot: "With any model that is set up.",
+  "claude-code": "Runs in the sandbox, with a model of Anthropic's.",
+};
+
 /** Who drives the model from the next message on; nothing where the server knows of one alone. */
 export function HarnessMenu({ agent, chosen, onHarness }: Props) {
   const { data: system } = useQuery(systemQuery);
   const known = (system?.harnesses ?? []).filter(isHarness);
   if (known.length < 2) return null;
   const command = agent.metadata.acp_command;
+  const detailOf = (harness: Harness) =>
+    harness === "acp" ? (command ?? "No command is set yet.") : DETAILS[harness];
   const missing = (harness: Harness) => harness === "acp" && !command;
   return (
     <ChoiceMenu label={`Driven by ${TITLES[chosen]}; choose another`} shown={TITLES[chosen]}>
@@ -34,15 +43,23 @@ export function HarnessMenu({ agent, chosen, onHarness }: Props) {
             key={harness}
             value={harness}
             label={TITLES[harness]}
+            detail={detailOf(harness)}
             disabled={missing(harness)}
-            {...(harness === "acp" && {
-              detail:
-                command ??
-                "Set this agent's acp_command first, the command of one that speaks the Agent Client Protocol.",
-            })}
           />
         ))}
       </Radix.RadioGroup>
+      {known.some(missing) && (
+        <Radix.Item asChild>
+          <Link
+            to="."
+            search={(now) => ({ ...now, main: "settings" as const })}
+            hash={OWN_PROGRAM}
+            className="block cursor-pointer rounded-xl py-1.5 pr-3 pl-9.5 text-xs text-sea underline underline-offset-4 outline-none data-highlighted:bg-sunken"
+          >
+            Set its command in the settings
+          </Link>
+        </Radix.Item>
+      )}
     </ChoiceMenu>
   );
 }

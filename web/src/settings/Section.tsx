@@ -1,16 +1,27 @@
+import { useLocation } from "@tanstack/react-router";
 import { type FormEvent, type ReactNode, useId } from "react";
 import { Button } from "../ui/Button.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
 
-type SectionProps = { title: string; explanation?: ReactNode; children: ReactNode };
+/** The pane comes later than the address that leads into it. */
+const intoView = (section: HTMLElement | null) => section?.scrollIntoView({ block: "start" });
+
+type SectionProps = {
+  /** What an address can lead to. */
+  id?: string;
+  title: string;
+  explanation?: ReactNode;
+  children: ReactNode;
+};
 
 /** One subject of the settings. */
-export function Section({ title, explanation, children }: SectionProps) {
-  const id = useId();
+export function Section({ id, title, explanation, children }: SectionProps) {
+  const heading = useId();
+  const wanted = useLocation({ select: ({ hash }) => hash !== "" && hash === id });
   return (
-    <section aria-labelledby={id} className="grid gap-x-8 gap-y-4 border-t border-line pt-7 first:border-0 first:pt-0 lg:grid-cols-[14rem_1fr]">
+    <section id={id} ref={wanted ? intoView : undefined} aria-labelledby={heading} className="grid scroll-mt-4 gap-x-8 gap-y-4 border-t border-line pt-7 first:border-0 first:pt-0 lg:grid-cols-[14rem_1fr]">
       <div>
-        <h2 id={id} className="font-display text-lg font-semibold">
+        <h2 id={heading} className="font-display text-lg font-semibold">
           {title}
         </h2>
         {explanation && <div className="mt-1 text-sm leading-relaxed text-pretty text-muted">{explanation}</div>}

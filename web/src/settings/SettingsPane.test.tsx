@@ -47,6 +47,18 @@ test("an empty start command means the one that is found out", async () => {
   await waitFor(() => expect(sent(asked, PATCH)).toEqual([{ start_command: null }]));
 });
 
+test("an agent's own program is set and taken away", async () => {
+  const { asked } = await opened();
+  const own = await section("Agent of your choice");
+  await userEvent.type(own.getByRole("textbox", { name: "Command" }), "opencode acp");
+  await keepIt(own);
+  await waitFor(() => expect(sent(asked, PATCH)).toEqual([{ acp_command: "opencode acp" }]));
+  await own.findByText("Kept.");
+  await userEvent.clear(own.getByRole("textbox", { name: "Command" }));
+  await keepIt(own);
+  await waitFor(() => expect(sent(asked, PATCH).at(-1)).toEqual({ acp_command: null }));
+});
+
 test("hosts are listed one a line, and a refusal says which is none", async () => {
   const error = { code: "invalid", message: "egress.hosts: 'x y' is no host", hint: "" };
   const { asked } = await opened({ [PATCH]: { status: 400, body: { error } } });

@@ -1,4 +1,5 @@
 import type { PaneProps } from "../agent/panes.tsx";
+import { OWN_PROGRAM } from "../agent/views.ts";
 import { useQuery } from "@tanstack/react-query";
 import { secretsQuery, useChangeAgent } from "../api/queries.ts";
 import { SecretForm } from "../secrets/SecretForm.tsx";
@@ -20,6 +21,7 @@ export function SettingsPane({ agent }: PaneProps) {
         <AboutSection agent={agent} />
         <SourceSection agent={agent} />
         <StartSection agent={agent} />
+        <ProgramSection agent={agent} />
         <LayoutSection agent={agent} />
         <EgressSection agent={agent} />
         <SecretsSection agent={agent} />
@@ -103,6 +105,47 @@ function StartSection({ agent }: OfAgent) {
             className={`${field} font-mono text-sm`}
           />
         </label>
+      </SettingsForm>
+    </Section>
+  );
+}
+
+/** The program that answers where a conversation is driven by the agent's own. */
+function ProgramSection({ agent }: OfAgent) {
+  const change = useChangeAgent(agent.id);
+  return (
+    <Section
+      id={OWN_PROGRAM}
+      title="Agent of your choice"
+      explanation={
+        <>
+          A program in the sandbox that speaks the{" "}
+          <a href="https://agentclientprotocol.com" target="_blank" rel="noreferrer" className="underline underline-offset-4">
+            Agent Client Protocol
+          </a>
+          . Conversations choose it beside the model; it counts from the next message on.
+        </>
+      }
+    >
+      <SettingsForm
+        change={change}
+        onSave={(said) => change.mutate({ acp_command: textOf(said, "program") || null })}
+      >
+        <label className="block">
+          Command
+          <input
+            name="program"
+            maxLength={2000}
+            defaultValue={agent.metadata.acp_command ?? ""}
+            placeholder="npx -y @agentclientprotocol/claude-agent-acp"
+            spellCheck={false}
+            autoCapitalize="off"
+            className={`${field} font-mono text-sm`}
+          />
+        </label>
+        <p className="text-sm font-normal text-muted">
+          It runs without a shell, and is given the chosen model; left empty, there is none.
+        </p>
       </SettingsForm>
     </Section>
   );
