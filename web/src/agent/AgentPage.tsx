@@ -18,6 +18,9 @@ import { useWide } from "../ui/useWide.ts";
 
 const pane = "min-h-0 flex-1 outline-none data-[state=inactive]:hidden";
 
+/** Where there is no room for all tabs, the one that is shown is to be seen. */
+const intoView = (tab: HTMLElement | null) => tab?.scrollIntoView({ block: "nearest", inline: "center" });
+
 const route = getRouteApi("/$org/agents/$agentId");
 
 export function AgentPage() {
@@ -87,6 +90,7 @@ function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
               {VIEWS.filter(({ name }) => name !== "chat" || !docked).map(({ name, label }) => (
                 <Tabs.Trigger
                   key={name}
+                  ref={name === shown ? intoView : undefined}
                   value={name}
                   className="rounded-full px-3.5 py-1.5 text-sm font-medium whitespace-nowrap text-muted transition hover:text-ink focus-visible:rounded-full focus-visible:-outline-offset-2 data-[state=active]:bg-sea-wash data-[state=active]:text-sea"
                 >
