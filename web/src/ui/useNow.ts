@@ -1,14 +1,12 @@
 import { useSyncExternalStore } from "react";
 
-let now = Date.now();
+const SECOND_MS = 1000;
 
 function subscribe(tell: () => void) {
-  const timer = setInterval(() => {
-    now = Date.now();
-    tell();
-  }, 1000);
+  const timer = setInterval(tell, SECOND_MS);
   return () => clearInterval(timer);
 }
 
-/** The present time in milliseconds, once a second. */
-export const useNow = () => useSyncExternalStore(subscribe, () => now);
+/** The present time in milliseconds, in whole seconds: another one each second. */
+export const useNow = () =>
+  useSyncExternalStore(subscribe, () => Math.floor(Date.now() / SECOND_MS) * SECOND_MS);
