@@ -30,7 +30,7 @@ export function BranchLine({ handle, status, hasRemote }: Props) {
         {(hasRemote || status.base !== null) && (
           <div className="flex gap-1.5">
             {acts.map(([act, word, busy]) => (
-              <Button key={act} className="h-8! px-3!" disabled={remote.isPending} onClick={() => remote.mutate(act)}>
+              <Button key={act} size="small" disabled={remote.isPending} onClick={() => remote.mutate(act)}>
                 {remote.isPending && remote.variables === act ? busy : word}
                 {act === "push" && Boolean(status.unpushed) && !remote.isPending && ` ${status.unpushed}`}
               </Button>

@@ -51,7 +51,7 @@ export function ChatHeader({ thread, others, onList, onNew, onModels, onDeleted 
           aria-label="New conversation"
           title="New conversation"
           onClick={onNew}
-          className={`${buttonLook("quiet")} w-9 px-0`}
+          className={buttonLook("quiet", "icon")}
         >
           <Icon name="plus" className="size-4.5" />
         </button>

@@ -73,7 +73,7 @@ export function Composer({ box, children, ...props }: Props) {
           disabled={empty}
           aria-label={running ? "Send; it waits for its turn" : "Send"}
           title={running ? "Send; it waits for its turn" : "Send (Enter)"}
-          className={`${buttonLook("main")} w-9 px-0`}
+          className={buttonLook("main", "icon")}
         >
           <Icon name="send" className="size-4.5" />
         </button>

@@ -5,7 +5,7 @@ import { MenuItem } from "../ui/Menu.tsx";
 
 type Props = { queued: number; stopping: boolean; onStop: (keepQueued: boolean) => void };
 
-const look = `${buttonLook("plain")} px-3.5`;
+const look = buttonLook("plain");
 
 /** Ends the run at once; where messages wait it asks what becomes of them. */
 export function StopButton({ queued, stopping, onStop }: Props) {

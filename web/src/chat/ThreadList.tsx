@@ -39,7 +39,7 @@ export function ThreadList({ agent, shown, onOpen, onClose, onDeleted }: Props) 
           aria-label="Back to the conversation"
           title="Back"
           onClick={onClose}
-          className={`${buttonLook("quiet")} w-9 px-0`}
+          className={buttonLook("quiet", "icon")}
         >
           <Icon name="close" className="size-4.5" />
         </button>

@@ -54,7 +54,7 @@ export function TurnList({ ref, turns, undone, acts }: Props) {
         <button
           type="button"
           onClick={toEnd}
-          className={`${buttonLook("plain")} absolute bottom-2 left-1/2 h-8 -translate-x-1/2 text-xs shadow-md`}
+          className={`${buttonLook("plain", "small")} absolute bottom-2 left-1/2 -translate-x-1/2 text-xs shadow-md`}
         >
           <Icon name="down" className="size-3.5" /> To the end
         </button>

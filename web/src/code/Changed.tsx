@@ -18,14 +18,14 @@ export function Changed({ gone, onCompare, onTheirs, onMine }: Props) {
       </p>
       <div className="flex flex-wrap gap-1.5">
         {!gone && (
-          <Button className="h-8! px-3!" onClick={onCompare}>
+          <Button size="small" onClick={onCompare}>
             Compare
           </Button>
         )}
-        <Button className="h-8! px-3!" onClick={onTheirs}>
+        <Button size="small" onClick={onTheirs}>
           {gone ? "Close it" : "Take the one on disk"}
         </Button>
-        <Button className="h-8! px-3!" onClick={onMine}>
+        <Button size="small" onClick={onMine}>
           {gone ? "Save it anew" : "Keep mine"}
         </Button>
       </div>

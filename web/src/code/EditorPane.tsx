@@ -79,7 +79,8 @@ export function EditorPane({ handle, place, box, path, goto, onClose }: Props) {
         </output>
         <Button
           look={unsaved ? "main" : "quiet"}
-          className="ml-1 h-8! px-3!"
+          size="small"
+          className="ml-1"
           disabled={!unsaved || writing || open}
           title="Ctrl+S"
           onClick={() => write(undefined)}
@@ -124,7 +125,7 @@ export function EditorPane({ handle, place, box, path, goto, onClose }: Props) {
         <div className="flex items-center gap-3 bg-sea-wash py-1 pr-2 pl-4 text-sm text-sea">
           <output className="min-w-0 flex-1">{original.said}</output>
           <ErrorText error={original.error} />
-          <Button look="quiet" className="h-7! px-3!" onClick={() => setAgainst(null)}>
+          <Button look="quiet" size="small" onClick={() => setAgainst(null)}>
             Stop comparing
           </Button>
         </div>

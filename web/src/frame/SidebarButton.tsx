@@ -7,7 +7,7 @@ export function SidebarButton() {
   const { beside, openSidebar } = useFrame();
   if (beside) return null;
   return (
-    <Button look="quiet" className="w-9 px-0" aria-label="Menu" title="Menu" onClick={openSidebar}>
+    <Button look="quiet" size="icon" aria-label="Menu" title="Menu" onClick={openSidebar}>
       <Icon name="menu" />
     </Button>
   );

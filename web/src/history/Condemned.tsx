@@ -9,7 +9,7 @@ export function Condemned({ snapshot, now, onKeep }: Props) {
   return (
     <p className="mt-1 flex flex-wrap items-center gap-x-2 text-sm text-shell">
       {goesWords(snapshot, now)}
-      <Button look="quiet" className="h-7 px-3" onClick={onKeep}>
+      <Button look="quiet" size="small" onClick={onKeep}>
         Keep it
       </Button>
     </p>

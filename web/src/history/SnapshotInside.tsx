@@ -25,7 +25,7 @@ export function SnapshotInside({ place, snapshot, others, onClose }: Props) {
     >
       <header className="flex flex-wrap items-center gap-x-3 gap-y-1">
         {/* oxlint-disable-next-line jsx-a11y/no-autofocus -- it was asked for, and takes the list's place */}
-        <Button look="quiet" className="-ml-3 px-3" onClick={onClose} autoFocus>
+        <Button look="quiet" size="small" className="-ml-3" onClick={onClose} autoFocus>
           <Icon name="back" className="size-4" /> History
         </Button>
         <div className="min-w-0 flex-1 basis-56">

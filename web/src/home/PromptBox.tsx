@@ -49,7 +49,7 @@ export function PromptBox({ busy, what, onSend }: Props) {
           disabled={empty || busy}
           aria-label="Build it"
           title="Build it (Enter)"
-          className={`${buttonLook("main")} w-9 px-0`}
+          className={buttonLook("main", "icon")}
         >
           <Icon name="send" className="size-4.5" />
         </button>

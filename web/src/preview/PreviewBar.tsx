@@ -44,7 +44,7 @@ export function PreviewBar({ url, path, width, logsOpen, onWidth, onReload, onGo
         rel="noreferrer"
         aria-label="Open the preview in a tab of its own"
         title="Open in a tab"
-        className={`${buttonLook("quiet")} w-9 px-0`}
+        className={buttonLook("quiet", "icon")}
       >
         <Icon name="open" className="size-4.5" />
       </a>
@@ -84,7 +84,7 @@ function IconButton({ icon, label, pressed, onClick }: IconButtonProps) {
       title={label}
       aria-pressed={pressed}
       onClick={onClick}
-      className={`${buttonLook("quiet")} w-9 px-0 ${pressed ? "bg-sea-wash text-sea" : ""}`}
+      className={`${buttonLook("quiet", "icon")} ${pressed ? "bg-sea-wash text-sea" : ""}`}
     >
       <Icon name={icon} className="size-4.5" />
     </button>

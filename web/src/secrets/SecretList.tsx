@@ -28,7 +28,7 @@ export function SecretList({ agentId, secrets }: Props) {
             {secret.agent_id !== null && (
               <Confirm
                 look="quiet"
-                className="w-9 px-0"
+                size="icon"
                 label={
                   <>
                     <Icon name="cross" className="size-4" />

@@ -9,11 +9,20 @@ const looks = {
 
 export type Look = keyof typeof looks;
 
-export const buttonLook = (look: Look) =>
-  `inline-flex h-9 items-center justify-center gap-1.5 rounded-full px-4 text-sm font-medium whitespace-nowrap transition select-none disabled:opacity-50 focus-visible:rounded-full ${looks[look]}`;
+/** `small` stands in a line of text or in a bar, `icon` is round and holds nothing else. */
+const sizes = {
+  normal: "h-9 px-4",
+  small: "h-8 px-3",
+  icon: "size-9",
+};
 
-type Props = ButtonHTMLAttributes<HTMLButtonElement> & { look?: Look };
+export type Size = keyof typeof sizes;
 
-export function Button({ look = "plain", className = "", ...rest }: Props) {
-  return <button type="button" className={`${buttonLook(look)} ${className}`} {...rest} />;
+export const buttonLook = (look: Look, size: Size = "normal") =>
+  `inline-flex ${sizes[size]} shrink-0 items-center justify-center gap-1.5 rounded-full text-sm font-medium whitespace-nowrap transition select-none disabled:opacity-50 focus-visible:rounded-full ${looks[look]}`;
+
+type Props = ButtonHTMLAttributes<HTMLButtonElement> & { look?: Look; size?: Size };
+
+export function Button({ look = "plain", size = "normal", className = "", ...rest }: Props) {
+  return <button type="button" className={`${buttonLook(look, size)} ${className}`} {...rest} />;
 }

@@ -1,5 +1,5 @@
 import { type ReactNode, useState } from "react";
-import { Button, type Look } from "./Button.tsx";
+import { Button, type Look, type Size } from "./Button.tsx";
 import { Dialog } from "./Dialog.tsx";
 
 type Question = {
@@ -10,14 +10,14 @@ type Question = {
   onConfirm: () => void;
 };
 
-type Props = Question & { label: ReactNode; look?: Look; disabled?: boolean; className?: string };
+type Props = Question & { label: ReactNode; look?: Look; size?: Size; disabled?: boolean };
 
 /** A button that asks before it acts. */
-export function Confirm({ label, look, disabled, className, ...question }: Props) {
+export function Confirm({ label, look, size, disabled, ...question }: Props) {
   const [open, setOpen] = useState(false);
   return (
     <>
-      <Button look={look} disabled={disabled} className={className} onClick={() => setOpen(true)}>
+      <Button look={look} size={size} disabled={disabled} onClick={() => setOpen(true)}>
         {label}
       </Button>
       <Asking {...question} open={open} onClose={() => setOpen(false)} />

@@ -14,7 +14,7 @@ type Props = {
 export function Menu({ label, onClosed, children }: Props) {
   return (
     <Radix.Root>
-      <Radix.Trigger aria-label={label} className={`${buttonLook("quiet")} w-9 px-0`}>
+      <Radix.Trigger aria-label={label} className={buttonLook("quiet", "icon")}>
         <Icon name="more" />
       </Radix.Trigger>
       <Radix.Portal>
