@@ -234,6 +234,7 @@ def test_changes_are_committed_and_discarded(opened: Opened) -> None:
 def test_a_stopped_sandbox_is_started_from_a_pane_of_a_phone(opened: Opened) -> None:
     opened.page.set_viewport_size({"width": 360, "height": 740})
     page = opened.show("changes")
+    expect(page.get_by_role("tab", name="Changes")).to_be_in_viewport(ratio=1)
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_role("button", name="Save and stop").click()
     stopped = page.get_by_role("heading", name="The sandbox is not running")

@@ -12,7 +12,7 @@ import { StoreSection } from "./StoreSection.tsx";
 export function AdminPage() {
   const { data: system } = useQuery(systemQuery);
   return (
-    <main className="mx-auto max-w-6xl px-5 pt-3 pb-14 sm:px-8 lg:pt-10">
+    <main className="@container mx-auto max-w-6xl px-5 pt-3 pb-14 sm:px-8 lg:pt-10">
       <title>Admin · Limpet</title>
       <header className="mb-8 flex items-start gap-2">
         <SidebarButton />

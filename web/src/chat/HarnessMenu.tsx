@@ -54,6 +54,7 @@ export function HarnessMenu({ agent, chosen, onHarness }: Props) {
             to="."
             search={(now) => ({ ...now, main: "settings" as const })}
             hash={OWN_PROGRAM}
+            hashScrollIntoView={false}
             className="block cursor-pointer rounded-xl py-1.5 pr-3 pl-9.5 text-xs text-sea underline underline-offset-4 outline-none data-highlighted:bg-sunken"
           >
             Set its command in the settings

@@ -19,7 +19,7 @@ export function Section({ id, title, explanation, children }: SectionProps) {
   const heading = useId();
   const wanted = useLocation({ select: ({ hash }) => hash !== "" && hash === id });
   return (
-    <section id={id} ref={wanted ? intoView : undefined} aria-labelledby={heading} className="grid scroll-mt-4 gap-x-8 gap-y-4 border-t border-line pt-7 first:border-0 first:pt-0 lg:grid-cols-[14rem_1fr]">
+    <section id={id} ref={wanted ? intoView : undefined} aria-labelledby={heading} className="grid scroll-mt-4 gap-x-8 gap-y-4 border-t border-line pt-7 first:border-0 first:pt-0 @2xl:grid-cols-[14rem_1fr]">
       <div>
         <h2 id={heading} className="font-display text-lg font-semibold">
           {title}

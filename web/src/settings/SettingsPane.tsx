@@ -16,7 +16,7 @@ import { SourceSection } from "./SourceSection.tsx";
 /** All that can be said of an agent. */
 export function SettingsPane({ agent }: PaneProps) {
   return (
-    <div className="h-full overflow-auto p-5 sm:p-8">
+    <div className="@container h-full overflow-auto p-5 sm:p-8">
       <div className="mx-auto max-w-4xl space-y-8 pb-10">
         <AboutSection agent={agent} />
         <SourceSection agent={agent} />

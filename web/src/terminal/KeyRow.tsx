@@ -18,7 +18,7 @@ export function KeyRow({ ctrl, onCtrl, onKey }: Props) {
   return (
     <fieldset
       aria-label="Keys"
-      className="flex min-w-0 shrink-0 gap-1 border-t border-line bg-shore p-1.5 @2xl:hidden pointer-coarse:flex"
+      className="flex min-w-0 shrink-0 gap-1 border-t border-line bg-shore p-1.5 @xl:hidden pointer-coarse:flex"
     >
       <button
         type="button"
