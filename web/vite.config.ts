@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 
 // `npm run dev` works on a server that runs already: LIMPET_URL, by default the usual one.
 const target = process.env.LIMPET_URL ?? "http://127.0.0.1:7070";
-const proxied = { target, changeOrigin: true, headers: { origin: target } };
+const proxied = { target, changeOrigin: true, ws: true, headers: { origin: target } };
 
 export default defineConfig({
   plugins: [react(), tailwindcss()],

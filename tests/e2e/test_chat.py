@@ -3,9 +3,10 @@
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, FrameLocator, Locator, Page, expect
+from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
 
 from tests.e2e.chatting import Chatting
+from tests.e2e.conversation import say, told
 
 pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -15,17 +16,6 @@ def tab(chatting: Chatting, context: BrowserContext) -> Page:
     page = context.new_page()
     page.goto(chatting.sign_in_url)
     return chatting.open(page)
-
-
-def told(page: Page) -> Locator:
-    """What was said and done; a screen reader is told some of it elsewhere once more."""
-    return page.get_by_role("region", name="What was said")
-
-
-def say(page: Page, *lines: str) -> None:
-    box = page.get_by_role("textbox", name="Message")
-    box.fill("\n".join(lines))
-    box.press("Enter")
 
 
 def preview(page: Page) -> FrameLocator:

@@ -49,6 +49,7 @@ from limpet.control.sandboxes.service import SandboxService
 from limpet.control.saver import Saver, SaverRules
 from limpet.control.secrets import SecretBox
 from limpet.control.settings import Settings, SettingsError
+from limpet.control.streaming.route import EventConnections
 from limpet.control.system import system_router
 from limpet.control.templates import TemplateCatalog
 from limpet.control.threads.caps import CapsBook
@@ -81,6 +82,7 @@ class Limpet:
 
     app: ASGIApp
     services: Services
+    event_connections: EventConnections
     _gate: ShutdownGate
     _saver: Saver
     _saving: asyncio.Task[None]
@@ -111,17 +113,22 @@ class Limpet:
             stack.push_async_callback(services.thumbnails.close)
             mcp = McpEndpoint(OPERATIONS, services)
             await stack.enter_async_context(mcp.running())
-            gate = ShutdownGate(previews.wrap(_guarded(_routes(services, mcp), services)))
+            connections = EventConnections(
+                services.sandboxes, services.threads, services.authenticator
+            )
+            app = _routes(services, mcp, connections)
+            gate = ShutdownGate(previews.wrap(_guarded(app, services)))
             pruning = asyncio.create_task(services.pruner.run(), name="pruner")
             stack.push_async_callback(_cancelled, pruning)
             saving = asyncio.create_task(saver.run(), name="saver")
             stack.push_async_callback(_end, saver, saving)
             await stack.enter_async_context(services.threads.working())
-            yield cls(gate, services, gate, saver, saving)
+            yield cls(gate, services, connections, gate, saver, saving)
 
     async def save_all(self) -> None:
         """Refuse new work, end every stream with `bye`, and save every sandbox."""
         self._gate.closed = True
+        self.event_connections.close()
         await self.services.threads.close()
         await self.services.thumbnails.close()
         await _end(self._saver, self._saving)
@@ -252,7 +259,7 @@ async def _learn(store: DegradableStore) -> None:
         log.warning("store_unreachable", store=store.where, why=error.message, hint=error.hint)
 
 
-def _routes(services: Services, mcp: McpEndpoint) -> FastAPI:
+def _routes(services: Services, mcp: McpEndpoint, connections: EventConnections) -> FastAPI:
     app = FastAPI(
         title="Limpet",
         version=__version__,
@@ -271,6 +278,7 @@ def _routes(services: Services, mcp: McpEndpoint) -> FastAPI:
     app.include_router(daemon_proxy_router(services.sandboxes))
     app.include_router(vm_events_router(services.sandboxes))
     app.include_router(thread_events_router(services.threads))
+    app.include_router(connections.router())
     app.include_router(transfers_router(services.sandboxes))
     app.include_router(thumbnail_router(services))
     app.router.routes.append(Route("/mcp", mcp, methods=["GET", "POST", "DELETE"]))

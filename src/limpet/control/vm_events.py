@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Annotated, Any
 
 import structlog
@@ -69,7 +69,7 @@ async def sandbox_stream(
     last_event_id: str | None = None,
     *,
     keepalive_s: float = KEEPALIVE_S,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """The stream's bytes, until `bye`, or until the reader goes away."""
     frames: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
     stirred = asyncio.Event()

@@ -1,88 +1,113 @@
 // @vitest-environment node
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { afterEach, expect, test } from "vitest";
-import { follow, pauseAfter } from "./follow.ts";
+import { expect, test } from "vitest";
+import type { FromTab, Subject, ToTab } from "./eventMessages.ts";
+import { follow } from "./follow.ts";
 
-const closing: (() => void)[] = [];
-afterEach(() => closing.splice(0).forEach((close) => close()));
+const subject: Subject = { of: "sandbox", agentId: "agt_1", branch: "main" };
+type Answer = (tell: (message: Omit<ToTab, "key">) => void) => void;
 
-/** A real server on loopback that gives its answers one after the other. */
-async function server(answers: ((request: IncomingMessage, answer: ServerResponse) => void)[]) {
-  const heard: (string | undefined)[] = [];
-  const http = createServer((request, answer) => {
-    heard.push(request.headers["last-event-id"]?.toString());
-    answers[Math.min(heard.length, answers.length) - 1]?.(request, answer);
-  });
-  await new Promise<void>((ready) => http.listen(0, "127.0.0.1", ready));
-  closing.push(() => {
-    http.closeAllConnections();
-    http.close();
-  });
-  return { url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/`, heard };
+/** A hub that answers what it is asked for, one after the other. */
+function hub(answers: Answer[]) {
+  const asked: string[] = [];
+  const taken: number[] = [];
+  let key = 0;
+  const tab = {
+    follow(
+      _: Subject,
+      lastId: string,
+      handler: (message: Exclude<ToTab, { kind: "hello" }>) => void,
+    ) {
+      key += 1;
+      const own = key;
+      asked.push(lastId);
+      const answer = answers[asked.length - 1];
+      queueMicrotask(() =>
+        answer?.((message) => handler({ ...message, key: own } as Exclude<ToTab, { kind: "hello" }>)),
+      );
+      return {
+        taken: (n: Extract<FromTab, { kind: "taken" }>["n"]) => taken.push(n),
+        leave: () => asked.push("left"),
+      };
+    },
+  };
+  return { tab, asked, taken };
 }
 
-const events = (text: string) => (_: IncomingMessage, answer: ServerResponse) => {
-  answer.writeHead(200, { "Content-Type": "text/event-stream" });
-  answer.write(text);
-};
-const eventsThenEnd = (text: string) => (request: IncomingMessage, answer: ServerResponse) => {
-  events(text)(request, answer);
-  answer.end();
-};
-const failing = (status: number) => (_: IncomingMessage, answer: ServerResponse) => {
-  answer.writeHead(status).end();
-};
+const event = (n: number, name: string, id: string | null = null, data = "{}") => ({
+  kind: "event" as const,
+  n,
+  id,
+  event: name,
+  data,
+});
+const opened = { kind: "opened" as const };
 
 /** Follows until `enough` says so; gives what happened. */
-async function followed(url: string, enough: (story: string[]) => boolean) {
+async function followed(tab: ReturnType<typeof hub>["tab"], enough: (story: string[]) => boolean) {
   const story: string[] = [];
   const stop = new AbortController();
   const tell = (what: string) => {
     story.push(what);
     if (enough(story)) stop.abort();
   };
-  const pause = (ms: number) => {
-    tell(`pause ${ms}`);
-    return Promise.resolve();
-  };
   await follow(
-    url,
+    subject,
     {
       onOpen: (resumed) => tell(resumed ? "resumed" : "open"),
-      onEvents: (told) => told.forEach(({ event }) => tell(event)),
+      onEvents: (told) => told.forEach(({ event: name }) => tell(name)),
       onLost: () => tell("lost"),
       onRefused: (status) => tell(`refused ${status}`),
     },
     stop.signal,
-    pause,
+    tab,
+    (ms) => Promise.resolve(tell(`pause ${ms}`)),
   );
   return story;
 }
 
 test("a stream that breaks off goes on after its last event", async () => {
-  const { url, heard } = await server([
-    eventsThenEnd("id: b-7\nevent: log\ndata: {}\n\n"),
-    events("id: b-8\nevent: reload\ndata: {}\n\n"),
+  const { tab, asked } = hub([
+    (tell) => [opened, event(1, "log", "b-7"), event(2, "sandbox"), { kind: "ended" as const, rest: true }].forEach(tell),
+    (tell) => [opened, event(1, "reload", "b-8")].forEach(tell),
   ]);
-  const story = await followed(url, (so) => so.includes("reload"));
-  expect(story).toEqual(["open", "log", "lost", "pause 1000", "resumed", "reload"]);
-  expect(heard).toEqual([undefined, "b-7"]);
+  const story = await followed(tab, (so) => so.includes("reload"));
+  expect(story).toEqual(["open", "log", "sandbox", "lost", "pause 1000", "resumed", "reload"]);
+  expect(asked).toEqual(["", "b-7", "left"]);
 });
 
-test("a server that is down is asked again and again, more and more slowly", async () => {
-  const { url } = await server([failing(503), failing(503), failing(502), events("data: {}\n\n")]);
-  const story = await followed(url, (so) => so.includes("message"));
+test("streams that end at once are asked for more and more slowly", async () => {
+  const ends: Answer = (tell) => tell({ kind: "ended", rest: true } as never);
+  const { tab } = hub([ends, ends, ends, (tell) => [opened, event(1, "log")].forEach(tell)]);
+  const story = await followed(tab, (so) => so.includes("log"));
   expect(story.filter((what) => what.startsWith("pause"))).toEqual([
     "pause 1000",
     "pause 2000",
     "pause 4000",
   ]);
-  expect(pauseAfter(20)).toBe(30_000);
+});
+
+test("a lost connection is the hub's to pause for", async () => {
+  const { tab } = hub([
+    (tell) => tell({ kind: "ended", rest: false } as never),
+    (tell) => [opened, event(1, "log")].forEach(tell),
+  ]);
+  expect(await followed(tab, (so) => so.includes("log"))).toEqual(["lost", "open", "log"]);
 });
 
 test("a server that says no is not asked again", async () => {
-  const { url, heard } = await server([failing(401)]);
-  expect(await followed(url, () => false)).toEqual(["refused 401"]);
-  expect(heard).toHaveLength(1);
+  const { tab, asked } = hub([(tell) => tell({ kind: "refused", status: 401 } as never)]);
+  expect(await followed(tab, () => false)).toEqual(["refused 401"]);
+  expect(asked).toEqual([""]);
+});
+
+test("what was taken is told before the window is full", async () => {
+  const many = Array.from({ length: 40 }, (_, n) => event(n + 1, n === 39 ? "end" : "log"));
+  const { tab, taken } = hub([(tell) => [opened, ...many].forEach(tell)]);
+  await followed(tab, (so) => so.includes("end"));
+  expect(taken).toEqual([16, 32]);
+  const large = hub([
+    (tell) => [opened, event(1, "log", null, "x".repeat(100_000)), event(2, "end")].forEach(tell),
+  ]);
+  await followed(large.tab, (so) => so.includes("end"));
+  expect(large.taken).toEqual([1]);
 });

@@ -1,9 +1,7 @@
-import { type SseEvent, SseParser } from "./sse.ts";
-
-/** The server sends something every 15 s; after this long without a word it is gone. */
-const SILENCE_MS = 45_000;
-const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 30_000;
+import type { Subject } from "./eventMessages.ts";
+import { EventTab } from "./eventTab.ts";
+import { pauseAfter, pauseOrWake } from "./pauses.ts";
+import type { SseEvent } from "./sse.ts";
 
 type Listener = {
   /** The stream is open; `resumed` when it goes on after the last event that was read. */
@@ -14,90 +12,97 @@ type Listener = {
   onRefused: (status: number) => void;
 };
 
-/** Wait before the next try after so many failures: 1 s, doubling to 30 s. */
-export const pauseAfter = (failures: number) =>
-  Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.max(0, failures - 1));
+/** What was taken is told after so many events, or so much text. */
+const TOLD_AFTER_EVENTS = 16;
+const TOLD_AFTER_CHARACTERS = 1 << 16;
 
-/** Reads an event stream until `stop`, taking it up again where it broke off. */
+let shared: EventTab | null = null;
+
+/** Follows a stream until `stop`, taking it up again where it broke off. */
 export async function follow(
-  url: string,
+  subject: Subject,
   listener: Listener,
   stop: AbortSignal,
+  tab: Pick<EventTab, "follow"> = (shared ??= new EventTab()),
   pause: (ms: number, stop: AbortSignal) => Promise<void> = pauseOrWake,
 ): Promise<void> {
-  const parser = new SseParser();
+  let lastId = "";
   let failures = 0;
   while (!stop.aborted) {
-    const attempt = new AbortController();
-    const giveUp = () => attempt.abort();
-    stop.addEventListener("abort", giveUp);
-    try {
-      const answer = await fetch(url, {
-        headers: {
-          Accept: "text/event-stream",
-          ...(parser.lastId && { "Last-Event-ID": parser.lastId }),
-        },
-        credentials: "same-origin",
-        cache: "no-store",
-        signal: attempt.signal,
-      });
-      if (answer.status >= 400 && answer.status < 500 && answer.status !== 429) {
-        listener.onRefused(answer.status);
-        return;
-      }
-      if (answer.ok && answer.body) {
-        listener.onOpen(parser.lastId !== "");
-        await read(answer.body, parser, attempt, (events) => {
-          failures = 0;
-          listener.onEvents(events);
-        });
-      }
-    } catch {
-      // Lost, or never there: it is tried again below.
-    } finally {
-      stop.removeEventListener("abort", giveUp);
+    const end = await once(tab, subject, lastId, stop, listener, (id) => {
+      failures = 0;
+      lastId = id ?? lastId;
+    });
+    if (end === "stopped" || stop.aborted) return;
+    if (typeof end === "number") {
+      listener.onRefused(end);
+      return;
     }
-    if (stop.aborted) return;
-    failures += 1;
     listener.onLost();
-    await pause(pauseAfter(failures), stop);
-  }
-}
-
-async function read(
-  body: ReadableStream<Uint8Array>,
-  parser: SseParser,
-  attempt: AbortController,
-  onEvents: (events: SseEvent[]) => void,
-) {
-  const reader = body.getReader();
-  const text = new TextDecoder();
-  while (true) {
-    const silence = setTimeout(() => attempt.abort(), SILENCE_MS);
-    try {
-      const { done, value } = await reader.read();
-      if (done) return;
-      const events = parser.push(text.decode(value, { stream: true }));
-      if (events.length > 0) onEvents(events);
-    } finally {
-      clearTimeout(silence);
+    if (end === "rest") {
+      failures += 1;
+      await pause(pauseAfter(failures), stop);
     }
   }
 }
 
-/** Waits, but not on when the network or the reader comes back. */
-export function pauseOrWake(ms: number, stop: AbortSignal): Promise<void> {
+/** One subscription, to its end; a number is the status of a refusal. */
+function once(
+  tab: Pick<EventTab, "follow">,
+  subject: Subject,
+  lastId: string,
+  stop: AbortSignal,
+  listener: Listener,
+  onRead: (id: string | null) => void,
+): Promise<"again" | "rest" | "stopped" | number> {
   return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      globalThis.removeEventListener?.("online", done);
-      globalThis.removeEventListener?.("focus", done);
-      stop.removeEventListener("abort", done);
-      resolve();
+    let [events, characters] = [0, 0];
+    let waiting: SseEvent[] = [];
+    const flush = () => {
+      const taken = waiting;
+      waiting = [];
+      if (taken.length > 0 && !stop.aborted) listener.onEvents(taken);
     };
-    const timer = setTimeout(done, ms);
-    globalThis.addEventListener?.("online", done);
-    globalThis.addEventListener?.("focus", done);
-    stop.addEventListener("abort", done);
+    const stopped = () => {
+      stream.leave();
+      resolve("stopped");
+    };
+    const over = (how: "again" | "rest" | number) => {
+      flush();
+      stop.removeEventListener("abort", stopped);
+      resolve(how);
+    };
+    const stream = tab.follow(subject, lastId, (message) => {
+      switch (message.kind) {
+        case "opened":
+          return listener.onOpen(lastId !== "");
+        case "event":
+          onRead(message.id);
+          events += 1;
+          characters += message.data.length;
+          if (events >= TOLD_AFTER_EVENTS || characters >= TOLD_AFTER_CHARACTERS) {
+            [events, characters] = [0, 0];
+            stream.taken(message.n);
+          }
+          waiting.push({ event: message.event, data: message.data });
+          return waiting.length === 1 ? soon(flush) : undefined;
+        case "ended":
+          return over(message.rest ? "rest" : "again");
+        case "refused":
+          return over(message.status);
+      }
+    });
+    stop.addEventListener("abort", stopped, { once: true });
   });
+}
+
+/** After what has come already: messages that wait are taken in one go. Unlike a timer this is not
+held back in a tab that is hidden. */
+function soon(work: () => void) {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => {
+    port1.close();
+    work();
+  };
+  port2.postMessage(null);
 }

@@ -214,9 +214,6 @@ export const useRetryStep = (handle: string) =>
 export const exportUrl = (place: Place, snapshot: string) =>
   `${snapshotsUrl(place)}/${snapshot}/export?${new URLSearchParams({ branch: place.branch })}`;
 
-export const eventsUrl = (agentId: string, branch: string) =>
-  `${base}/vm-events?${new URLSearchParams({ virtualMcpId: agentId, branch })}`;
-
 /** Tells the server what the page in a sandbox's preview wrote to the console as errors. */
 export const tellConsole = (handle: string, body: { errors: string[]; reset: boolean }) =>
   send<unknown>("POST", `${base}/sandboxes/${handle}/console`, body);

@@ -1125,6 +1125,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/{org}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How many event connections you have, and how many you may have */
+        get: operations["EVENT_CONNECTIONS"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/{org}/agents/{agent_id}/snapshots/{snapshot_id}/export": {
         parameters: {
             query?: never;
@@ -1484,6 +1501,20 @@ export interface components {
             message: string;
             /** Hint */
             hint: string;
+        };
+        /**
+         * EventFigures
+         * @description The asker's own event connections to this server, and what runs over them.
+         */
+        EventFigures: {
+            /** Connections */
+            connections: number;
+            /** Subscriptions */
+            subscriptions: number;
+            /** Max Connections */
+            max_connections: number;
+            /** Max Subscriptions */
+            max_subscriptions: number;
         };
         /**
          * ExportedThread
@@ -5815,6 +5846,44 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    EVENT_CONNECTIONS: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventFigures"];
+                };
             };
             /** @description Refused */
             "4XX": {

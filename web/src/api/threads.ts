@@ -34,9 +34,6 @@ export const runsQuery = (thread: string) =>
     queryFn: async () => (await send<{ runs: Run[] }>("GET", `${threadUrl(thread)}/runs`)).runs,
   });
 
-export const threadEventsUrl = (thread: string, after: number) =>
-  `${threadUrl(thread)}/events${after > 0 ? `?after=${after}` : ""}`;
-
 export const exportThreadUrl = (thread: string) => `${threadUrl(thread)}/export`;
 
 /** What changes in a list when a thread does. */

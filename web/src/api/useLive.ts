@@ -3,7 +3,7 @@ import { useEffect } from "react";
 import { follow } from "./follow.ts";
 import { Refresher, touchedBy } from "./insideEvents.ts";
 import { afterEvents, afterOpening, type Live, nothingYet, PAGE_LOG, sandboxAmong, withLog } from "./live.ts";
-import { eventsUrl, sandboxOfQuery, snapshotsQuery } from "./queries.ts";
+import { sandboxOfQuery, snapshotsQuery } from "./queries.ts";
 import type { Sandbox } from "./types.ts";
 
 const keyOf = (agentId: string, branch: string) => ["live", agentId, branch];
@@ -20,7 +20,7 @@ export function useLive(agentId: string, branch: string): Live {
     const update = (change: (live: Live) => Live) =>
       client.setQueryData<Live>(keyOf(agentId, branch), (live) => change(live ?? nothingYet));
     void follow(
-      eventsUrl(agentId, branch),
+      { of: "sandbox", agentId, branch },
       {
         onOpen: (resumed) => {
           update((live) => afterOpening(live, resumed));

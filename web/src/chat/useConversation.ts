@@ -2,7 +2,7 @@ import { type QueryClient, queryOptions, useQuery, useQueryClient } from "@tanst
 import { useEffect } from "react";
 import { follow } from "../api/follow.ts";
 import { snapshotsQuery } from "../api/queries.ts";
-import { runsQuery, threadEventsUrl, threadsChanged } from "../api/threads.ts";
+import { runsQuery, threadsChanged } from "../api/threads.ts";
 import { afterTold, type Conversation, nothingSaid } from "./conversation.ts";
 
 const conversationQuery = (thread: string) =>
@@ -28,7 +28,7 @@ export function useConversation(thread: string, known: boolean): Conversation {
     const update = (change: (now: Conversation) => Conversation) =>
       client.setQueryData<Conversation>(key, (now) => change(now ?? nothingSaid));
     void follow(
-      threadEventsUrl(thread, client.getQueryData<Conversation>(key)?.seq ?? 0),
+      { of: "thread", thread, after: client.getQueryData<Conversation>(key)?.seq ?? 0 },
       {
         onOpen: () =>
           update((now) => ({ ...now, connected: true, refused: null, opened: now.opened + 1 })),

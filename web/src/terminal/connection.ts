@@ -1,5 +1,5 @@
 /** One terminal's WebSocket: taken up again where it was lost, until the terminal ends. */
-import { pauseAfter, pauseOrWake } from "../api/follow.ts";
+import { pauseAfter, pauseOrWake } from "../api/pauses.ts";
 
 export type Connection =
   | { kind: "connecting" }

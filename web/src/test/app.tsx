@@ -5,6 +5,7 @@ import { cleanup, render, waitFor } from "@testing-library/react";
 import { afterEach, vi } from "vitest";
 import { App } from "../App.tsx";
 import { makeRouter } from "../router.tsx";
+import { EventSocketOverRoutes } from "./eventSocket.ts";
 
 /** With `headers` a text is sent as it is, else JSON. */
 type Answer = { status?: number; body: unknown; headers?: Record<string, string> };
@@ -58,6 +59,7 @@ export async function show(path: string, answers: Answers, { wide = false } = {}
   const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const real = globalThis.fetch;
   vi.stubGlobal("fetch", (url: string, init: RequestInit) => real(new URL(url, base), init));
+  vi.stubGlobal("WebSocket", EventSocketOverRoutes);
   vi.stubGlobal("matchMedia", (query: string) => ({
     matches: wide && query.includes("min-width"),
     addEventListener() {},

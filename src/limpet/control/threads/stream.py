@@ -1,6 +1,6 @@
 """The stream of a thread: what had happened after a number, then everything that happens."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request
@@ -38,12 +38,7 @@ def thread_events_router(threads: ThreadService) -> APIRouter:
         identity = identity_of(request)
         begin = _number(last_event_id) if last_event_id else after
         key = ThreadKey(identity.org, thread_id)
-        follower = threads.parts.hub.follow(key)
-        try:
-            await threads.get(identity, thread_id)
-        except BaseException:
-            follower.close()
-            raise
+        follower = await follow_thread(threads, identity, key)
         return StreamingResponse(
             thread_stream(threads, identity, key, follower, begin),
             media_type="text/event-stream",
@@ -51,6 +46,17 @@ def thread_events_router(threads: ThreadService) -> APIRouter:
         )
 
     return router
+
+
+async def follow_thread(threads: ThreadService, identity: Identity, key: ThreadKey) -> Follower:
+    """Be told of the thread from now on, or `ThreadGoneError`. Close it when done."""
+    follower = threads.parts.hub.follow(key)
+    try:
+        await threads.get(identity, key.thread)
+    except BaseException:
+        follower.close()
+        raise
+    return follower
 
 
 async def thread_stream(
@@ -61,7 +67,7 @@ async def thread_stream(
     after: int,
     *,
     keepalive_s: float = KEEPALIVE_S,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """The stream's bytes, until `gone` or `bye`, or until the reader goes away.
 
     Nothing waits in memory for a slow reader: each page is read when the one before it was taken.

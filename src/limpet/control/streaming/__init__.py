@@ -1,0 +1,1 @@
+"""Many event streams over one WebSocket: what a browser with many tabs holds open."""
