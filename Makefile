@@ -87,7 +87,10 @@ daemon-alone: setup-dev ## The wheel's daemon in an empty environment, with what
 	$(BIN)/python -m tests.daemon_alone
 
 test: check test-servers ## Everything that must hold before a commit, in under 20 minutes
-	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not fault and not engine_fault and not preview and not docker and not agents' $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not fault and not engine_fault and not preview and not docker and not agents and not e2e_deep' $(PYTEST_ARGS)
+
+e2e: setup-dev ## Everything in a real browser: stories, pages, budgets, accessibility; pictures in artefacts/e2e
+	$(BIN)/python -m tests.e2e $(PYTEST_ARGS)
 
 runners: setup-dev ## Every behaviour of every runner: host, bubblewrap, Docker (an engine and an image of its own)
 	$(BIN)/python -m tests.runners $(PYTEST_ARGS)
