@@ -95,3 +95,25 @@ async def test_acp_commands_come_to_a_database_in_use_and_go_again(tmp_path: Pat
     await migrated(path, to(command.downgrade, "0005"))
     assert shape(path) == before
     assert asked(path, "SELECT title FROM agents") == [("Kept",)]
+
+
+async def test_mcp_servers_come_to_a_database_in_use_and_go_again(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    await migrated(path, to(command.upgrade, "0006"))
+    before = shape(path)
+    asked(path, f"INSERT INTO orgs VALUES ('a', 'a', 'A', NULL, '{NOW}', NULL, NULL)")
+    asked(
+        path,
+        "INSERT INTO agents (org_id, id, title, description, status, pinned, instructions, "
+        "default_main_view, chat_side, default_branch, created_by, created_at, updated_at) VALUES "
+        f"('a', 'agt', 'Kept', '', 'active', 0, '', 'chat', 'right', 'b', 'u', '{NOW}', '{NOW}')",
+    )
+    await migrated(path, to(command.upgrade, "0007"))
+    asked(
+        path,
+        "INSERT INTO mcp_servers VALUES "
+        f"('a', 'agt', 's', 'https://h/mcp', '[]', NULL, '{NOW}', 'u')",
+    )
+    await migrated(path, to(command.downgrade, "0006"))
+    assert shape(path) == before
+    assert asked(path, "SELECT title FROM agents") == [("Kept",)]

@@ -1,73 +1,24 @@
 """Other MCP servers' tools beside the sandbox's: a real server over loopback HTTP."""
 
-import asyncio
 import base64
+import re
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from mcp import types
-from mcp.server import Server, ServerRequestContext
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from pydantic_ai.toolsets import FunctionToolset
-from starlette.types import Receive, Scope, Send
 
-from limpet.harness.base import ProviderKind
+from limpet.harness.base import ProviderKind, ToolServer
 from limpet.harness.decopilot.mcp_server import McpServer
 from limpet.harness.events import Notice, ToolFinished, ToolStarted
 from tests.harness.driving import PROTOCOLS, replies, staged
 from tests.harness.test_streaming import PNG
+from tests.harness.weather import weather_server
 
 pytestmark = pytest.mark.anyio
 DONE = {"text": "Done."}
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-
-
-async def list_tools(_context: Any, _params: Any) -> types.ListToolsResult:
-    names = ["weather", "fails", "picture", "much"]
-    return types.ListToolsResult(tools=[types.Tool(name=n, input_schema=SCHEMA) for n in names])
-
-
-async def call_tool(
-    _context: ServerRequestContext[Any], params: types.CallToolRequestParams
-) -> types.CallToolResult:
-    picture = types.ImageContent(data=base64.b64encode(PNG).decode(), mime_type="image/png")
-    blocks: dict[str, list[types.ContentBlock]] = {
-        "weather": [types.TextContent(text=f"Rain in {(params.arguments or {})['city']}.")],
-        "fails": [types.TextContent(text="The weather service is down.")],
-        "picture": [types.TextContent(text="A map."), picture],
-        "much": [types.TextContent(text="x" * 500_000)],
-    }
-    return types.CallToolResult(content=blocks[params.name], is_error=params.name == "fails")
-
-
-@asynccontextmanager
-async def weather_server(token: str) -> AsyncIterator[str]:
-    manager = StreamableHTTPSessionManager(
-        Server("weather", on_list_tools=list_tools, on_call_tool=call_tool), stateless=True
-    )
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope.get("headers", []))
-        if headers.get(b"authorization") != f"Bearer {token}".encode():
-            await send({"type": "http.response.start", "status": 401, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        await manager.handle_request(scope, receive, send)
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error", workers=1))
-        async with manager.run():
-            serving = asyncio.create_task(server.serve(sockets=[listening]))
-            try:
-                yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
-            finally:
-                server.should_exit = True
-                await serving
+ODD = ("over.the/year", "over/the/year", "wind" * 30, "wind" * 30 + "s", "é")
 
 
 def call(tool: str, **given: object) -> dict[str, Any]:
@@ -86,8 +37,8 @@ async def test_another_servers_tools_are_called_beside_the_sandboxs(
         call("glob", pattern="*"),
         DONE,
     )
-    async with weather_server("its-token") as url:
-        server = McpServer("weather", url, headers={"Authorization": "Bearer its-token"})
+    async with weather_server("its-token") as weather:
+        server = McpServer("weather", weather.url, headers={"Authorization": "Bearer its-token"})
         async with staged(protocol, tmp_path, script, toolsets=[server]) as stage:
             took = await stage.take()
             took_again = await stage.take(state=took.state) if stage.models.replies else took
@@ -106,8 +57,8 @@ async def test_another_servers_tools_are_called_beside_the_sandboxs(
 
 
 async def test_a_server_that_cannot_be_entered_is_said_and_the_turn_goes_on(tmp_path: Path) -> None:
-    async with weather_server("its-token") as url:
-        wrong = McpServer("weather", url, headers={"Authorization": "Bearer wrong-token"})
+    async with weather_server("its-token") as weather:
+        wrong = McpServer("weather", weather.url, headers={"Authorization": "Bearer wrong-token"})
         away = McpServer("away", "http://127.0.0.1:1/mcp")
         async with staged("anthropic", tmp_path, replies(DONE), toolsets=[wrong, away]) as stage:
             took = await stage.take()
@@ -128,3 +79,37 @@ async def test_a_tool_that_has_a_name_of_ours_is_left_out(tmp_path: Path) -> Non
         took = await stage.take()
     assert "the name is taken" in took.of(Notice)[0].text
     assert "ours" in took.of(ToolFinished)[0].output
+
+
+async def test_odd_names_are_made_such_that_every_provider_takes_them(tmp_path: Path) -> None:
+    script = replies(call("weather_over_the_year_2", city="Lisbon"), DONE)
+    async with weather_server("its-token", *ODD) as weather:
+        server = ToolServer("weather", weather.url, {"Authorization": "Bearer its-token"})
+        async with staged("openai", tmp_path, script) as stage:
+            took = await stage.take(servers=[server])
+            asked = stage.models.asked[0].body["tools"]
+    names = [tool["name"] for tool in asked if tool["name"].startswith("weather_")]
+    assert len(names) == len(set(names)) == len(ODD)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in names)
+    [finished] = took.of(ToolFinished)
+    assert (finished.ok, finished.output) == (True, "over/the/year of Lisbon")
+
+
+async def test_what_a_server_says_of_its_headers_is_masked(tmp_path: Path) -> None:
+    script = replies(call("weather_headers", city="Lisbon"), DONE)
+    async with weather_server("its-token") as weather:
+        server = ToolServer("weather", weather.url, {"Authorization": "Bearer its-token"})
+        async with staged("anthropic", tmp_path, script) as stage:
+            took = await stage.take(servers=[server])
+    [finished] = took.of(ToolFinished)
+    assert finished.output == "You sent ***, which ends with ***."
+
+
+async def test_a_server_that_says_nothing_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/mcp"
+        server = McpServer("silent", url, greeting_s=0.2)
+        async with staged("anthropic", tmp_path, replies(DONE), toolsets=[server]) as stage:
+            took = await stage.take()
+    assert took.answer == "Done."
+    assert "cannot be used" in took.of(Notice)[0].text

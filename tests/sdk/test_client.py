@@ -72,6 +72,12 @@ Call = Callable[[Client], object]
          {"kind": "openai", "api_key": "k"}),
         ("DELETE /model-providers/p", lambda c: c.model_providers.delete("p"), None),
         ("POST /model-providers/p/test", lambda c: c.model_providers.test("p"), {}),
+        ("POST /agents/a/mcp-servers", lambda c: c.mcp_servers.set("a", "s", "u"),
+         {"name": "s", "url": "u"}),
+        ("POST /agents/a/mcp-servers", lambda c: c.mcp_servers.set("a", "s", "u", {}),
+         {"name": "s", "url": "u", "headers": {}}),
+        ("DELETE /agents/a/mcp-servers/s", lambda c: c.mcp_servers.delete("a", "s"), None),
+        ("POST /agents/a/mcp-servers/s/test", lambda c: c.mcp_servers.test("a", "s"), {}),
         ("POST /agents/a/snapshots/s/restore", lambda c: c.restore("a", "s", "b"), {"branch": "b"}),
     ],
 )  # fmt: skip
@@ -90,6 +96,7 @@ def test_an_operation_is_its_route(
     [
         ("GET /agents", lambda c: c.agents(), {"agents": [1]}, [1]),
         ("GET /templates", lambda c: c.templates(), {"templates": [2]}, [2]),
+        ("GET /agents/a/mcp-servers", lambda c: c.mcp_servers.all("a"), {"servers": [8]}, [8]),
         ("GET /sandboxes", lambda c: c.sandboxes("a"), {"sandboxes": [3]}, [3]),
         ("GET /agents/a/snapshots", lambda c: c.snapshots("a", "b"), {"snapshots": [4]}, [4]),
         ("GET /sandboxes/h/daemon/tasks", lambda c: c.tasks("h"), {"tasks": [5]}, [5]),

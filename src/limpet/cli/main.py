@@ -13,6 +13,7 @@ from limpet.cli.chat import chat
 from limpet.cli.check import check
 from limpet.cli.doctor import doctor
 from limpet.cli.egress import egress
+from limpet.cli.mcp import mcp
 from limpet.cli.models import models
 from limpet.cli.output import err
 from limpet.cli.secrets import secrets
@@ -48,6 +49,7 @@ app.command(rich_help_panel=_AGENTS)(agents.rm)
 app.command(rich_help_panel=_AGENTS)(chat)
 app.add_typer(threads, name="threads", rich_help_panel=_AGENTS)
 app.add_typer(models, name="models", rich_help_panel=_AGENTS)
+app.add_typer(mcp, name="mcp", rich_help_panel=_AGENTS)
 app.command(rich_help_panel=_AGENTS)(acp)
 app.command(rich_help_panel=_AGENTS)(egress)
 app.add_typer(secrets, name="secrets", rich_help_panel=_AGENTS)

@@ -10,6 +10,7 @@ from limpet.control.clone_url import clone_url_of, parse_clone_url, seal_credent
 from limpet.control.db import AgentRow, Database, SandboxRow
 from limpet.control.egress import egress_of, stored_egress
 from limpet.control.env_secrets import copy_secrets, forget_secrets
+from limpet.control.mcp_servers import copy_servers, forget_servers
 from limpet.control.operations.models import (
     Agent,
     AgentCreate,
@@ -82,7 +83,7 @@ class Agents:
         title: str | None = None,
         branch: Branch | None = None,
     ) -> AgentRow:
-        """A new agent with another one's settings and secrets and a default branch of its own.
+        """A new agent with another one's settings, secrets and MCP servers, on a branch of its own.
 
         `ConflictError` when `branch` is given and another agent has it.
         """
@@ -99,7 +100,9 @@ class Agents:
                 )
             row.default_branch = branch or await _free_branch(session, org)
             session.add(row)
+            await session.flush()
             await copy_secrets(session, org, agent, AgentId(row.id))
+            await copy_servers(session, org, agent, AgentId(row.id))
         return row
 
     async def list(self, org: OrgId) -> list[AgentRow]:
@@ -156,6 +159,7 @@ class Agents:
                     hint="Delete the agent once more.",
                 )
             await forget_secrets(session, org, agent)
+            await forget_servers(session, org, agent)
             await session.delete(row)
 
     def clone_url_with_credentials(self, row: AgentRow) -> str | None:

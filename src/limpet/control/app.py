@@ -27,6 +27,7 @@ from limpet.control.db.migrate import migrate
 from limpet.control.db.runner_state import SealedRunnerState
 from limpet.control.errors import CrashesAnswered, ErrorBody, install_error_handlers
 from limpet.control.mcp import McpEndpoint
+from limpet.control.mcp_servers import McpServers
 from limpet.control.middleware import (
     Authentication,
     BodyLimit,
@@ -181,12 +182,14 @@ async def _open_services(
         )
     )
     thumbnails = Thumbnails(store, sandboxes, pictures)
+    threads = _threads(database, box, sandboxes, settings, harnesses, pictures)
     services = Services(
         settings=settings,
         database=database,
         authenticator=Authenticator(database),
         agents=Agents(database, box, templates),
         env_secrets=sandboxes.parts.env_secrets,
+        mcp_servers=threads.parts.servers,
         templates=templates,
         store=store,
         runner=runner,
@@ -199,7 +202,7 @@ async def _open_services(
             lambda: sandboxes.parts.template_builds.in_use(templates.list()),
         ),
         usage=usage,
-        threads=_threads(database, box, sandboxes, settings, harnesses, pictures),
+        threads=threads,
         thumbnails=thumbnails,
     )
     rules = SaverRules(idle_s=settings.idle_s, max_unsaved_s=settings.max_unsaved_s)
@@ -221,6 +224,7 @@ def _threads(
             database=database,
             sandboxes=sandboxes,
             providers=Providers(database, box),
+            servers=McpServers(database, box),
             caps=CapsBook(database),
             harnesses=harnesses,
             hub=hub,

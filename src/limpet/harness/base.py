@@ -1,6 +1,6 @@
 """What a harness is: it drives a model through one turn, and tells what happens as it does."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -33,6 +33,18 @@ class Caps:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolServer:
+    """Another MCP server, whose tools stand beside the sandbox's.
+
+    `headers` go with every request to it; they are for the control plane alone.
+    """
+
+    name: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """A finished turn in plain words, for a harness that has no state of its own of it."""
 
@@ -48,7 +60,7 @@ class Turn:
     may have one of its own. `state` is what this harness last gave as `StateKept` in this thread;
     None at its first turn there. `resumes`: the control plane died in this very turn, `state` is
     from its middle, and `prompt` is in it already. `command` starts the agent's own program, for a
-    harness that runs one.
+    harness that runs one. `servers` are for a harness that works outside of the sandbox.
     """
 
     run: str
@@ -60,6 +72,7 @@ class Turn:
     state: JsonValue = None
     resumes: bool = False
     command: Sequence[str] = ()
+    servers: Sequence[ToolServer] = ()
 
     @property
     def needed_model(self) -> ModelChoice:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from limpet.sdk import models
 from limpet.sdk.connection import CHUNK_BYTES, ByteStream, Connection, Place, Progress, discover
 from limpet.sdk.feed import EventFeed
+from limpet.sdk.mcp_servers import McpServers
 from limpet.sdk.model_providers import ModelProviders
 from limpet.sdk.secrets import Secrets
 from limpet.sdk.store import Store
@@ -33,6 +34,8 @@ class Client:
         """Conversations with agents."""
         self.model_providers = ModelProviders(self._line)
         """Where models are to be had."""
+        self.mcp_servers = McpServers(self._line)
+        """Other MCP servers that agents have tools of."""
 
     @classmethod
     def discover(

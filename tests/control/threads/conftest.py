@@ -1,7 +1,7 @@
 """Threads over real sandboxes and a real database, with a model that does as it is told."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from limpet.control.auth import Identity
 from limpet.control.db import EMBEDDED_ORG, EMBEDDED_USER
+from limpet.control.mcp_servers import McpServers
 from limpet.control.operations.thread_models import (
     KeptEvent,
     ModelProviderCreate,
@@ -17,6 +18,10 @@ from limpet.control.operations.thread_models import (
     ThreadSend,
     ThreadSent,
 )
+from limpet.control.pictures.finding import choose_browser
+from limpet.control.pictures.page import Bounds
+from limpet.control.pictures.taking import IDLE_S, Pictures
+from limpet.control.preview_hosts import PreviewHosts
 from limpet.control.secrets import SecretBox
 from limpet.control.threads.caps import CapsBook
 from limpet.control.threads.claims import Claims
@@ -28,6 +33,7 @@ from limpet.control.threads.parts import ThreadParts
 from limpet.control.threads.providers import Providers
 from limpet.control.threads.service import ThreadService
 from limpet.harness.acp import AcpAgent, Waits
+from limpet.harness.base import Harness
 from limpet.ids import UserId
 from tests.control.sandboxes import conftest as sandboxes
 from tests.control.sandboxes.conftest import Box, House
@@ -101,7 +107,11 @@ class Chat:
 
 
 def thread_service(
-    house: House, harness: Scripted, *, owner: str | None = None, exclusive: bool = True
+    house: House,
+    harness: Callable[[], Harness],
+    *,
+    owner: str | None = None,
+    exclusive: bool = True,
 ) -> ThreadService:
     """Threads over the house's sandboxes; with an `owner` those of another control plane."""
     hub = ThreadHub(house.db)
@@ -111,12 +121,21 @@ def thread_service(
             database=house.db,
             sandboxes=house.service,
             providers=Providers(house.db, SecretBox.open_for(house.settings)),
+            servers=McpServers(house.db, SecretBox.open_for(house.settings)),
             caps=CapsBook(house.db),
             harnesses={"decopilot": harness, "acp": lambda: AcpAgent(waits=Waits(settle_s=0.0))},
             hub=hub,
             journal=Journal(house.db, hub.wake),
             claims=Claims(house.db, owner or leases.owner, exclusive=exclusive),
             programs=NpmPrograms(house.data_dir / "tools"),
+            pictures=Pictures(
+                choose_browser("off"),
+                PreviewHosts(house.service, house.settings.previews).serving_unwatched,
+                house.settings.previews.local,
+                denied=(),
+                bounds=Bounds(),
+                idle_s=IDLE_S,
+            ),
         )
     )
 

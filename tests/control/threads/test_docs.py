@@ -3,14 +3,14 @@
 import re
 from pathlib import Path
 
-from limpet.control.operations import model_providers, threads
+from limpet.control.operations import mcp_servers, model_providers, threads
 from limpet.harness.events import EVENTS
 
 PAGE = (Path(__file__).parents[3] / "docs/threads.md").read_text()
 
 
 def test_every_operation_is_documented_with_its_route() -> None:
-    for operation in (*threads.OPERATIONS, *model_providers.OPERATIONS):
+    for operation in (*threads.OPERATIONS, *model_providers.OPERATIONS, *mcp_servers.OPERATIONS):
         family, _, last = operation.name.rpartition("_")
         assert f"`{operation.name}`" in PAGE or (f"`_{last}`" in PAGE and family in PAGE)
         assert operation.path in PAGE

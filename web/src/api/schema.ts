@@ -1091,6 +1091,83 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/{org}/agents/{agent_id}/mcp-servers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the other MCP servers that an agent has tools of
+         * @description List the other MCP servers that an agent has tools of
+         *
+         *     Those of one agent. Of their headers only the names are told.
+         */
+        get: operations["MCP_SERVER_LIST"];
+        put?: never;
+        /**
+         * Add an MCP server to an agent, or change it
+         * @description Add an MCP server to an agent, or change it
+         *
+         *     Give an agent the tools of another MCP server (streamable HTTP), or change one that it has.
+         *
+         *         The control plane connects to it for runs of the harness decopilot, from the next message on;
+         *         sandboxes are given neither its address nor its headers. Headers, such as Authorization, are
+         *         sealed and never told again. All of them are replaced; left out, they stay as they are, unless
+         *         the url is another one.
+         */
+        post: operations["MCP_SERVER_SET"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/{org}/agents/{agent_id}/mcp-servers/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take an MCP server from an agent, and forget its headers
+         * @description Take an MCP server from an agent, and forget its headers
+         *
+         *     One server of one agent.
+         */
+        delete: operations["MCP_SERVER_DELETE"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/{org}/agents/{agent_id}/mcp-servers/{name}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask an MCP server for its tools, to see that it answers
+         * @description Ask an MCP server for its tools, to see that it answers
+         *
+         *     One server of one agent.
+         */
+        post: operations["MCP_SERVER_TEST"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/{org}/vm-events": {
         parameters: {
             query?: never;
@@ -1666,6 +1743,72 @@ export interface components {
             branch: string;
             /** Snapshot Id */
             snapshot_id: string;
+        };
+        /**
+         * McpServerInfo
+         * @description A server, without the values of its headers.
+         */
+        McpServerInfo: {
+            /** Name */
+            name: string;
+            /** Url */
+            url: string;
+            /** Header Names */
+            header_names: string[];
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Updated By */
+            updated_by: string;
+        };
+        /**
+         * McpServerList
+         * @description An agent's servers by name.
+         */
+        McpServerList: {
+            /** Servers */
+            servers: components["schemas"]["McpServerInfo"][];
+        };
+        /**
+         * McpServerSetRest
+         * @description Give an agent the tools of another MCP server (streamable HTTP), or change one that it has.
+         *
+         *     The control plane connects to it for runs of the harness decopilot, from the next message on;
+         *     sandboxes are given neither its address nor its headers. Headers, such as Authorization, are
+         *     sealed and never told again. All of them are replaced; left out, they stay as they are, unless
+         *     the url is another one.
+         */
+        McpServerSetRest: {
+            /**
+             * Name
+             * @description What its tools' names begin with; unique in the agent
+             */
+            name: string;
+            /**
+             * Url
+             * @description http or https, without credentials, query or fragment
+             */
+            url: string;
+            /**
+             * Headers
+             * @description Sent with every request to it, and nowhere else
+             */
+            headers?: {
+                [key: string]: string;
+            } | null;
+        };
+        /**
+         * McpServerTested
+         * @description Whether it answers, and the names of its tools as it tells them.
+         */
+        McpServerTested: {
+            /** Ok */
+            ok: boolean;
+            /** Tools */
+            tools: string[];
+            problem: components["schemas"]["Problem"] | null;
         };
         /**
          * ModelInfo
@@ -5762,6 +5905,182 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunCaps"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    MCP_SERVER_LIST: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                org: string;
+                /** @description The agent's id */
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["McpServerList"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    MCP_SERVER_SET: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                org: string;
+                /** @description The agent's id */
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["McpServerSetRest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["McpServerInfo"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    MCP_SERVER_DELETE: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                org: string;
+                /** @description The agent's id */
+                agent_id: string;
+                /** @description What its tools' names begin with; unique in the agent */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ok"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    MCP_SERVER_TEST: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                org: string;
+                /** @description The agent's id */
+                agent_id: string;
+                /** @description What its tools' names begin with; unique in the agent */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["McpServerTested"];
                 };
             };
             /** @description Refused */

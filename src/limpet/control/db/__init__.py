@@ -18,6 +18,7 @@ from limpet.control.db.models import (
     UserRow,
 )
 from limpet.control.db.thread_models import (
+    McpServerRow,
     ModelProviderRow,
     RunRow,
     ThreadEventRow,
@@ -33,6 +34,7 @@ __all__ = [
     "Database",
     "EnvSecretRow",
     "IdempotencyRow",
+    "McpServerRow",
     "MembershipRow",
     "ModelProviderRow",
     "OrgRow",

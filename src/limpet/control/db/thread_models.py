@@ -130,3 +130,22 @@ class ModelProviderRow(Base):
     is_default: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
+
+
+class McpServerRow(Base):
+    """Another MCP server that an agent has tools of.
+
+    `headers_sealed` (JSON) is opened by limpet.control.mcp_servers, for runs and tests alone;
+    `header_names` are what may be shown of it.
+    """
+
+    __tablename__ = "mcp_servers"
+    __table_args__ = (ForeignKeyConstraint(["org_id", "agent_id"], ["agents.org_id", "agents.id"]),)
+    org_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    agent_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(24), primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    header_names: Mapped[list[str]] = mapped_column(JSON)
+    headers_sealed: Mapped[bytes | None]
+    updated_at: Mapped[datetime]
+    updated_by: Mapped[str] = mapped_column(String(64))

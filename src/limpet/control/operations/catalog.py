@@ -4,6 +4,7 @@ from limpet.control.operations import (
     agents,
     inside,
     machine,
+    mcp_servers,
     model_providers,
     sandboxes,
     secrets,
@@ -23,4 +24,5 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     *machine.OPERATIONS,
     *threads.OPERATIONS,
     *model_providers.OPERATIONS,
+    *mcp_servers.OPERATIONS,
 )

@@ -6,6 +6,7 @@ from limpet.control.agents import Agents
 from limpet.control.auth import Authenticator
 from limpet.control.db import Database
 from limpet.control.env_secrets import EnvSecrets
+from limpet.control.mcp_servers import McpServers
 from limpet.control.pictures.thumbnails import Thumbnails
 from limpet.control.pruner import Pruner
 from limpet.control.sandboxes.service import SandboxService
@@ -26,6 +27,7 @@ class Services:
     authenticator: Authenticator
     agents: Agents
     env_secrets: EnvSecrets
+    mcp_servers: McpServers
     templates: TemplateCatalog
     store: SandboxStore
     runner: Runner

@@ -16,7 +16,7 @@ from limpet.control.db import AgentRow, RunRow
 from limpet.control.sandboxes.leases import LeaseHeldError
 from limpet.control.threads.checkpoints import Taken, checkpoint
 from limpet.control.threads.claims import Claimed
-from limpet.control.threads.harnesses import MODEL_OPTIONAL, command_of, harness_of
+from limpet.control.threads.harnesses import MODEL_OPTIONAL, OUTSIDE, command_of, harness_of
 from limpet.control.threads.journal import locked
 from limpet.control.threads.keys import NoModelError, ThreadGoneError
 from limpet.control.threads.parts import ThreadParts, sandbox_key
@@ -28,7 +28,7 @@ from limpet.control.threads.run_model import RunModel
 from limpet.control.threads.sandbox_tools import DaemonTools
 from limpet.control.threads.views import model_of
 from limpet.errors import FencedError, LimpetError
-from limpet.harness.base import CappedError, Caps, ModelError, Turn
+from limpet.harness.base import CappedError, Caps, ModelError, ToolServer, Turn
 from limpet.harness.events import (
     Checkpoint,
     HarnessEvent,
@@ -212,10 +212,21 @@ class Execution:
             state=run.state if run.state_is_new else past.state,
             resumes=claimed.resumes and run.state_is_new,
             command=command,
+            servers=await self._servers(agent, recorder),
         )
         async with contextlib.aclosing(_closable(harness.run(turn, tools))) as events:
             async for event in events:
                 await recorder.add(event)
+
+    async def _servers(self, agent: AgentRow, recorder: Recorder) -> list[ToolServer]:
+        """The agent's MCP servers, for a harness that keeps their headers out of the sandbox."""
+        if self._claimed.run.harness not in OUTSIDE:
+            return []
+        servers, left_out = await self._parts.servers.for_run(
+            self.key.thread.org, AgentId(agent.id)
+        )
+        await recorder.write(*(Notice(text=words) for words in left_out))
+        return servers
 
     async def _open(self, recorder: Recorder) -> None:
         run = self._claimed.run

@@ -25,6 +25,9 @@ HARNESSES: Harnesses = {
 MODEL_OPTIONAL: Final = frozenset({"acp"})
 """Harnesses whose agents may have a model of their own."""
 
+OUTSIDE: Final = frozenset({"decopilot"})
+"""Harnesses that work in the control plane: what the others have, the sandbox has too."""
+
 
 def require_harness(harnesses: Harnesses, name: str) -> Callable[[], Harness]:
     """What makes the harness; `InvalidInputError` when this server has none of that name."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from limpet.control.db import Database, ThreadRow
+from limpet.control.mcp_servers import McpServers
 from limpet.control.pictures.taking import Pictures
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.service import SandboxService
@@ -25,6 +26,7 @@ class ThreadParts:
     database: Database
     sandboxes: SandboxService
     providers: Providers
+    servers: McpServers
     caps: CapsBook
     harnesses: Harnesses
     hub: ThreadHub

@@ -38,10 +38,11 @@ class Patience:
 class Decopilot:
     """Our own harness: any provider's model with the sandbox's tools.
 
-    `toolsets` are other MCP servers' tools, entered for the length of a turn. A thread is compacted
-    once it fills `compact_at` of the model's context; `context_window` says how many tokens that is
-    where neither pydantic-ai nor its price list know, as for a local model. `thinking`: how much a
-    model that can reason does; None leaves it to the provider.
+    `toolsets` are tools of others, entered for the length of each turn, beside those of the turn's
+    own servers. A thread is compacted once it fills `compact_at` of the model's context;
+    `context_window` says how many tokens that is where neither pydantic-ai nor its price list know,
+    as for a local model. `thinking`: how much a model that can reason does; None leaves it to the
+    provider.
     """
 
     name: HarnessName = "decopilot"

@@ -12,6 +12,7 @@ from pydantic_ai.tools import RunContext, ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 from pydantic_ai.usage import RunUsage
 
+from limpet.harness.base import ToolServer
 from limpet.harness.decopilot.toolbox import Outcome
 from limpet.harness.tools import ToolFailedError
 
@@ -73,6 +74,15 @@ def _outcome(result: object) -> Outcome:
     if pictures and png is None:
         words += "\n[It gave a file that cannot be shown here.]"
     return Outcome(words or "[It gave nothing.]", png=png)
+
+
+def toolsets_of(servers: Sequence[ToolServer]) -> list[AbstractToolset[None]]:
+    """A toolset of each server. The MCP client is loaded only where there is a server."""
+    if not servers:
+        return []
+    from limpet.harness.decopilot.mcp_server import McpServer
+
+    return [McpServer(one.name, one.url, headers=one.headers) for one in servers]
 
 
 @asynccontextmanager

@@ -31,7 +31,7 @@ from limpet.harness.decopilot.compaction import (
     trimmed,
     where_to_cut,
 )
-from limpet.harness.decopilot.foreign import ForeignTools, foreign_tools
+from limpet.harness.decopilot.foreign import ForeignTools, foreign_tools, toolsets_of
 from limpet.harness.decopilot.kept import Spent, Thread
 from limpet.harness.decopilot.prompt import system_prompt
 from limpet.harness.decopilot.providers import connected
@@ -89,7 +89,8 @@ class TurnLoop:
             )
             window = self.harness.context_window or model.context_window
             self._window = window or _UNKNOWN_WINDOW
-            async with foreign_tools(self.harness.toolsets, model, BY_NAME) as foreign:
+            toolsets = [*self.harness.toolsets, *toolsets_of(self.turn.servers)]
+            async with foreign_tools(toolsets, model, BY_NAME) as foreign:
                 for words in foreign.left_out:
                     await emit(Notice(text=words))
                 self._calling = Calling(self.tools, foreign, emit)
