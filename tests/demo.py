@@ -169,15 +169,15 @@ def run(live: LiveLimpet, *source: str) -> None:
     def fresh() -> list[dict[str, Any]]:
         return [s for s in idle_saves(live, agent) if s["id"] not in earlier]
 
-    poll_until("the idle save", fresh, 90)
-    saved = fresh()[0]
-    poll_until(
-        "two more looks of the saver",
-        lambda: not live.sandbox(agent)["unsaved"] and not live.sandbox(agent)["saving"],
-    )
+    def at_rest() -> list[dict[str, Any]]:
+        box = live.sandbox(agent)
+        return [] if box["unsaved"] or box["saving"] else fresh()
+
+    settled = poll_until("the idle save", at_rest, 90)
     # That nothing more happens can only be told by letting time pass.
     Event().wait(2 * float(FAST_SAVER["LIMPET_POLL_S"]) + float(FAST_SAVER["LIMPET_IDLE_S"]))
-    assert len(fresh()) == 1, "the saver saved an idle sandbox more than once"
+    assert fresh() == settled, "the saver saved an idle sandbox more than once"
+    saved = settled[0]
     receipt = saved["receipt"]
     assert receipt["complete"], receipt
     steps.done(f"idle: saved once, {receipt['entries']} entries, {receipt['size_bytes']:,} bytes")
