@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from limpet.harness.base import HarnessName, ModelError, Turn
-from limpet.harness.decopilot.channel import events_of
+from limpet.harness.channel import events_of
 from limpet.harness.events import HarnessEvent
 from limpet.harness.tools import SandboxTools
 

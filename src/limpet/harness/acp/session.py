@@ -13,7 +13,7 @@ from limpet.harness.acp.environment import PREFIXES
 from limpet.harness.acp.kept import Kept
 from limpet.harness.acp.peer import AUTH_REQUIRED, Peer
 from limpet.harness.base import ModelChoice, ModelError, Turn
-from limpet.harness.decopilot.channel import Emit
+from limpet.harness.channel import Emit
 from limpet.harness.events import Notice
 
 MAX_ID_CHARS: Final = 500

@@ -24,7 +24,7 @@ from limpet.harness.acp.terminals import open_terminals
 from limpet.harness.acp.updates import Telling
 from limpet.harness.acp.wire import Wire
 from limpet.harness.base import CappedError, Exchange, ModelError, Turn
-from limpet.harness.decopilot.channel import Emit
+from limpet.harness.channel import Emit
 from limpet.harness.events import Notice, StateKept, Usage
 from limpet.harness.tools import (
     Folders,

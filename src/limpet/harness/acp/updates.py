@@ -11,7 +11,7 @@ from acp import schema
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from limpet.harness.base import ModelError
-from limpet.harness.decopilot.bounds import MAX_SHOWN_CHARS, cut
+from limpet.harness.bounds import MAX_SHOWN_CHARS, cut
 from limpet.harness.events import (
     HarnessEvent,
     Notice,

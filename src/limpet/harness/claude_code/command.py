@@ -9,7 +9,7 @@ from typing import Final
 
 from claude_agent_sdk import __version__ as sdk_version
 
-from limpet.harness.decopilot.bounds import cut
+from limpet.harness.bounds import cut
 from limpet.harness.tools import ModelGateway
 
 SERVER: Final = "limpet"

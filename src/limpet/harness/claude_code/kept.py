@@ -10,7 +10,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from limpet.harness.base import Exchange
-from limpet.harness.decopilot.bounds import cut
+from limpet.harness.bounds import cut
 
 _MOST_EXCHANGES: Final = 30
 _MOST_CHARS: Final = 4_000

@@ -7,9 +7,9 @@ from typing import Any, Final
 from claude_agent_sdk import McpSdkServerConfig, SdkMcpTool, create_sdk_mcp_server
 from pydantic import ValidationError
 
+from limpet.harness.bounds import cut
 from limpet.harness.claude_code.command import SERVER
-from limpet.harness.decopilot.bounds import cut
-from limpet.harness.decopilot.toolbox import BY_NAME, Tool
+from limpet.harness.toolbox import BY_NAME, Tool
 from limpet.harness.tools import SandboxTools, ToolFailedError
 
 NAMES: Final = ("preview", "start_task", "task_log", "stop_task", "save", "roll_back")

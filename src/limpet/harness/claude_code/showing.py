@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from limpet.harness.claude_code.command import SERVER
-from limpet.harness.decopilot.toolbox import BY_NAME
+from limpet.harness.toolbox import BY_NAME
 
 PREFIX: Final = f"mcp__{SERVER}__"
 _MOST_TITLE_CHARS: Final = 200

@@ -18,9 +18,9 @@ from claude_agent_sdk import (
 )
 
 from limpet.harness.base import ModelChoice
+from limpet.harness.bounds import cut
 from limpet.harness.claude_code.failures import ApiFailure, passing_words
 from limpet.harness.claude_code.showing import diff_of, short_name, title_of
-from limpet.harness.decopilot.bounds import cut
 from limpet.harness.events import (
     HarnessEvent,
     Notice,

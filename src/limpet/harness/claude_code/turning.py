@@ -12,6 +12,7 @@ import anyio
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError, ResultMessage
 
 from limpet.harness.base import CappedError, ModelError, Turn
+from limpet.harness.channel import Emit
 from limpet.harness.claude_code import Patience, command
 from limpet.harness.claude_code.failures import final_words
 from limpet.harness.claude_code.kept import Kept, going_on, rolled_back, with_earlier
@@ -19,7 +20,6 @@ from limpet.harness.claude_code.limpet_server import LimpetServer
 from limpet.harness.claude_code.pipe_transport import CliBrokeError, PipeTransport
 from limpet.harness.claude_code.release import CLAUDE_CODE
 from limpet.harness.claude_code.telling import Telling
-from limpet.harness.decopilot.channel import Emit
 from limpet.harness.events import HarnessEvent, Notice, StateKept, Usage
 from limpet.harness.tools import ModelGateway, SandboxTools, Spent, ToolFailedError
 

@@ -27,8 +27,8 @@ from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
 from limpet.harness.base import CappedError, ModelChoice, ModelError
+from limpet.harness.channel import Emit
 from limpet.harness.decopilot import Patience
-from limpet.harness.decopilot.channel import Emit
 from limpet.harness.decopilot.failures import CutOffError, Failure, failure_of
 from limpet.harness.events import HarnessEvent, Notice, Text, Thinking, ToolInput
 from limpet.harness.pricing import price_of

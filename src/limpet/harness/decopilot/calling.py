@@ -7,12 +7,12 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_ai.messages import BinaryContent, ToolCallPart, ToolReturnPart
 
 from limpet.harness.base import CappedError
-from limpet.harness.decopilot.bounds import cut
-from limpet.harness.decopilot.channel import Emit
+from limpet.harness.bounds import cut
+from limpet.harness.channel import Emit
 from limpet.harness.decopilot.foreign import ForeignTools
 from limpet.harness.decopilot.repetition import NOTICE_AT, STOP_AT, Repetition
-from limpet.harness.decopilot.toolbox import BY_NAME, Arguments, Outcome, Tool
 from limpet.harness.events import Notice, ToolFinished, ToolOutput, ToolStarted
+from limpet.harness.toolbox import BY_NAME, Arguments, Outcome, Tool
 from limpet.harness.tools import SandboxTools, ToolFailedError
 
 _OBJECT: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])

@@ -13,7 +13,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
-from limpet.harness.decopilot.bounds import cut
+from limpet.harness.bounds import cut
 
 CHARS_PER_TOKEN = 3.5
 """Of code and prose mixed; used only for what no provider has counted yet."""

@@ -13,7 +13,7 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 from pydantic_ai.usage import RunUsage
 
 from limpet.harness.base import ToolServer
-from limpet.harness.decopilot.toolbox import Outcome
+from limpet.harness.toolbox import Outcome
 from limpet.harness.tools import ToolFailedError
 
 

@@ -27,7 +27,7 @@ from pydantic_ai.messages import (
 )
 
 from limpet.harness.base import Exchange
-from limpet.harness.decopilot.bounds import showable, showable_text
+from limpet.harness.bounds import showable, showable_text
 
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
 _MOST_NAME_CHARS = 64

@@ -18,10 +18,10 @@ from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.tools import ToolDefinition
 
 from limpet.harness.base import CappedError, ModelError, Turn
+from limpet.harness.channel import Emit
 from limpet.harness.decopilot import Decopilot
 from limpet.harness.decopilot.asking import Answer, Asking, RejectedError, TooLongError
 from limpet.harness.decopilot.calling import Calling
-from limpet.harness.decopilot.channel import Emit
 from limpet.harness.decopilot.compaction import (
     CHARS_PER_TOKEN,
     SUMMARISE,
@@ -35,8 +35,8 @@ from limpet.harness.decopilot.foreign import ForeignTools, foreign_tools, toolse
 from limpet.harness.decopilot.kept import Spent, Thread
 from limpet.harness.decopilot.prompt import system_prompt
 from limpet.harness.decopilot.providers import connected
-from limpet.harness.decopilot.toolbox import BY_NAME, TOOLS
 from limpet.harness.events import Notice, StateKept, Usage
+from limpet.harness.toolbox import BY_NAME, TOOLS
 from limpet.harness.tools import SandboxTools
 
 _UNKNOWN_WINDOW = 128_000

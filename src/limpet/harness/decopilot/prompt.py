@@ -2,7 +2,7 @@
 
 import re
 
-from limpet.harness.decopilot.bounds import MAX_PROJECT_TEXT_CHARS, cut
+from limpet.harness.bounds import MAX_PROJECT_TEXT_CHARS, cut
 from limpet.harness.tools import SandboxTools, ToolFailedError
 
 _NUMBER = re.compile(r"^ *\d+\t", re.MULTILINE)

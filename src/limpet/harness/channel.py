@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import anyio
 
-from limpet.harness.decopilot.bounds import showable
+from limpet.harness.bounds import showable
 from limpet.harness.events import HarnessEvent
 
 Emit = Callable[[HarnessEvent], Awaitable[None]]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from limpet.harness.decopilot.bounds import MAX_SHOWN_CHARS, cut
+from limpet.harness.bounds import MAX_SHOWN_CHARS, cut
 from limpet.harness.tools import Changed, Edit, Ended, Said, SandboxTools, ToolFailedError
 
 Show = Callable[[str], Awaitable[None]]
