@@ -17,12 +17,15 @@ class Provider:
     handler: Handler
     url: str = ""
     asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    """Released once for each request."""
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when whoever asked has gone in the middle."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.asked.append((request.path_qs, headers, await request.read()))
+        self.arrived.release()
         try:
             return await self.handler(request)
         except (asyncio.CancelledError, ConnectionError):

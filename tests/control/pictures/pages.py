@@ -33,7 +33,8 @@ class _Quiet(uvicorn.Server):
 
 
 class Previews:
-    """Serves `pages` by path; `asked` are the paths that were asked for.
+    """Serves `pages` by path; `asked` are the paths that were asked for, `reached` says
+    that there is one.
 
     `/never` is answered at the end alone; `hung` is set once somebody waits for it. `/until-tried`
     is answered once `/tried` was asked for.
@@ -42,6 +43,7 @@ class Previews:
     def __init__(self, pages: dict[str, str]) -> None:
         self.pages = pages
         self.asked: list[str] = []
+        self.reached = asyncio.Event()
         self.hosts: set[str] = set()
         self.tried = asyncio.Event()
         self.hung = asyncio.Event()
@@ -50,6 +52,7 @@ class Previews:
     async def _answer(self, request: Request) -> Response:
         path = request.url.path
         self.asked.append(path)
+        self.reached.set()
         self.hosts.add(request.headers["host"])
         if path == "/tried":
             self.tried.set()

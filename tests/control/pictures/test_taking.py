@@ -305,8 +305,7 @@ async def main():
     previews = Previews({"/": "<script>for(;;);</script>"})
     async with Pictures.opened(choice, previews.serve, SITE) as pictures:
         taking = asyncio.create_task(pictures.take(HANDLE, "/", EgressPolicy()))
-        while not previews.asked:
-            await asyncio.sleep(0.01)
+        await previews.reached.wait()
         print(pictures._browser._process.pid, pictures._folder.path, flush=True)
         await taking
 
