@@ -23,7 +23,7 @@ async def test_system_says_what_this_server_is(live: LiveApp) -> None:
     status, _, answer = await live.raw("GET", "/api/system", headers=bearer)
     assert status == 200
     assert answer.keys() == {
-        "version", "org", "user", "isolation", "runner", "store", "data_dir",
+        "version", "org", "user", "isolation", "runner", "store", "data_dir", "harnesses",
     }  # fmt: skip
     assert answer["isolation"].keys() == {"kind", "reason", "network", "limits", "missing"}
     assert answer["store"].keys() == {"kind", "where", "mode"}
