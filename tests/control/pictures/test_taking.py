@@ -21,7 +21,7 @@ from limpet.control.pictures.errors import (
     PicturesBusyError,
 )
 from limpet.control.pictures.finding import BrowserChoice, choose_browser
-from limpet.control.pictures.page import PHONE, THUMBNAIL
+from limpet.control.pictures.page import MAX_TEXT_CHARS, PHONE, THUMBNAIL
 from limpet.control.pictures.run_folder import PREFIX, RunFolder
 from limpet.control.pictures.taking import Pictures
 from limpet.runners.egress import EgressPolicy
@@ -61,6 +61,26 @@ async def test_a_page_is_pictured_as_it_looks(taking: Taking) -> None:
         thumbnail = await pictures.take(HANDLE, "/", OPEN, THUMBNAIL)
         assert (thumbnail.image[:4], thumbnail.image[8:12]) == (b"RIFF", b"WEBP")
         assert (await pictures.take(HANDLE, "/missing", OPEN)).status == 404
+
+
+async def test_the_words_that_a_page_s_scripts_draw_are_read(taking: Taking) -> None:
+    drawn = "<div id=app></div><script>document.title = 'Drawn'; app.innerHTML = '<h1>%s</h1>'"
+    evil = "Object.defineProperty(document, 'title', { get() { for (;;); } })"
+    pages = {
+        "/": drawn % "Hello</h1><p hidden>unseen</p><p>you" + "</script>",
+        "/long": drawn % ("x" * 50_000) + "</script>",
+        "/evil": SQUARE + f"<script>{evil}</script>",
+        "/odd": drawn % "a" + "; document.body.innerText; String = () => 7</script>",
+    }
+    async with taking(pages) as (pictures, _):
+        told = await pictures.take(HANDLE, "/", OPEN)
+        assert (told.title, told.text.split()) == ("Drawn", ["Hello", "you"])
+        assert len((await pictures.take(HANDLE, "/long", OPEN)).text) == MAX_TEXT_CHARS
+        assert (await pictures.take(HANDLE, "/", OPEN, THUMBNAIL)).text == ""
+        held_up = await pictures.take(HANDLE, "/evil", OPEN)
+        assert pixel(held_up.image, 200, 200) == RED
+        assert (held_up.title, held_up.text) == ("", "")
+        assert (await pictures.take(HANDLE, "/odd", OPEN)).text == ""
 
 
 async def test_what_the_console_shows_as_errors_is_told(taking: Taking) -> None:

@@ -12,7 +12,7 @@ from limpet.control.db import AgentRow, OrgRow
 from limpet.control.pictures.thumbnails import Thumbnails
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.threads.console import PreviewConsoles
-from limpet.control.threads.preview_look import NO_SCREENSHOT, NO_TAB
+from limpet.control.threads.preview_look import NO_SCREENSHOT
 from limpet.control.threads.sandbox_tools import DaemonTools
 from limpet.ids import AgentId, Branch, OrgId
 from limpet.stores.keys import thumbnail_key
@@ -24,8 +24,9 @@ pytestmark = pytest.mark.anyio
 SERVER = """
 const http = require('http');
 const page = `<!doctype html><title>hi</title><style>body{margin:0;background:#f00}</style>
-<body>hello<script>console.error('not well'); new WebSocket('ws://' + location.host + '/talk')
-  .onopen = function () { this.send('a message of this page that is long enough to be work ' +
+<body><script>document.body.append('hello'); console.error('not well');
+  new WebSocket('ws://' + location.host + '/talk').onopen = function () {
+    this.send('a message of this page that is long enough to be work ' +
     'if anybody had typed it: ' + 'x'.repeat(100)); };</script></body>`;
 const server = http.createServer((q, r) => {
   r.writeHead(q.url === '/' ? 200 : 404, { 'content-type': 'text/html' });
@@ -144,7 +145,7 @@ async def test_an_agent_sees_the_page_and_hears_its_errors(page: LivePage) -> No
     assert pixel(seen.screenshot_png, 600, 600) == RED
     assert list(seen.console_errors) == ["not well"]
     assert NO_SCREENSHOT not in seen.text
-    assert NO_TAB not in seen.text
+    assert (seen.title, seen.text) == ("hi", "hello")
     unpictured = await tools.preview()
     assert unpictured.screenshot_png is None
     assert list(unpictured.console_errors) == ["not well"]

@@ -10,7 +10,7 @@ import pytest
 from limpet.control.threads import sandbox_tools
 from limpet.control.threads.command_output import HEAD_CHARS, SHOWN_CHARS, TAIL_CHARS
 from limpet.control.threads.console import PreviewConsoles
-from limpet.control.threads.preview_look import NO_SCREENSHOT, NO_TAB
+from limpet.control.threads.preview_look import NO_SCREENSHOT, NO_TAB, NO_WORDS
 from limpet.control.threads.reading_pages import page_text
 from limpet.control.threads.sandbox_tools import DaemonTools
 from limpet.harness.tools import Edit, Ended, Said, SandboxTools, ToolFailedError
@@ -186,7 +186,8 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.send_response(200 if self.path.startswith('/?') or self.path == '/' else 404)
         self.send_header('Content-Type', 'text/html')
         self.end_headers()
-        self.wfile.write(b'<title>My  page</title><script>no</script><h1>Hello</h1><p>you</p>')
+        said = b'' if self.path == '/drawn' else b'<h1>Hello</h1><p>you</p>'
+        self.wfile.write(b'<title>My  page</title><script>no</script>' + said)
 http.server.HTTPServer(('127.0.0.1', PORT), Page).serve_forever()
 """
 
@@ -229,6 +230,7 @@ async def test_the_preview_is_looked_at_as_it_is(
     ):
         with pytest.raises(ToolFailedError):
             await tools.preview(path=hostile)
+    assert NO_WORDS in (await tools.preview(path="/drawn")).text
     elsewhere = await tools.preview(path="http://example.com/gone")
     assert elsewhere.status == 404
 

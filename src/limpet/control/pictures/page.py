@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from limpet.control.pictures.browser import MAX_MEMORY_BYTES, Browser
 from limpet.control.pictures.devtools import DevTools, Json
-from limpet.control.pictures.errors import PictureFailedError
+from limpet.control.pictures.errors import BrowserEndedError, PictureFailedError
 from limpet.control.pictures.gate import Own
 
 MAX_ERRORS: Final = 50
@@ -28,7 +28,14 @@ MAX_EVENT_BYTES: Final = 64 << 20
 MAX_PNG_BYTES: Final = 2 << 20
 MAX_THUMBNAIL_BYTES: Final = 256 << 10
 WEBP_QUALITY: Final = 80
+MAX_TITLE_CHARS: Final = 300
+MAX_TEXT_CHARS: Final = 20_000
 _CAPTURE_TRIES: Final = 4
+_READ_MS: Final = 2000
+_WORDS: Final = (
+    "[[document.title, %d], [document.body ? document.body.innerText : '', %d]]"
+    ".map(([words, most]) => String(words).slice(0, most))"
+)
 
 
 class PageStuckError(PictureFailedError):
@@ -39,7 +46,9 @@ class PageStuckError(PictureFailedError):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What is seen of the page: a window's size, and how the picture is made of it."""
+    """What is seen of the page: a window's size, how the picture is made of it, and whether its
+    words are read.
+    """
 
     width: int = 1280
     height: int = 800
@@ -47,9 +56,10 @@ class Frame:
     kind: Literal["png", "webp"] = "png"
     scale: float = 1.0
     max_bytes: int = MAX_PNG_BYTES
+    reads: bool = False
 
 
-DESKTOP: Final = Frame()
+DESKTOP: Final = Frame(reads=True)
 PHONE: Final = Frame(390, 844, mobile=True)
 THUMBNAIL: Final = Frame(kind="webp", scale=0.5, max_bytes=MAX_THUMBNAIL_BYTES)
 
@@ -57,7 +67,8 @@ THUMBNAIL: Final = Frame(kind="webp", scale=0.5, max_bytes=MAX_THUMBNAIL_BYTES)
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A page as it was shown. `status` is that of its document, `settled` whether it had loaded and
-    become quiet, `console_errors` what it logged as errors while it loaded.
+    become quiet, `console_errors` what it logged as errors while it loaded. `title` and `text` are
+    what it shows in words, empty where they were not read.
     """
 
     image: bytes = field(repr=False)
@@ -65,6 +76,8 @@ class Picture:
     url: str
     settled: bool
     console_errors: tuple[str, ...] = ()
+    title: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +210,8 @@ class _Shooting:
         if not _is_own(own, seen.url):
             raise PictureFailedError("The page left the preview for another site")
         image = await self._captured(frame)
-        return Picture(image, seen.status, seen.url, settled, tuple(seen.errors))
+        title, text = await self._words() if frame.reads else ("", "")
+        return Picture(image, seen.status, seen.url, settled, tuple(seen.errors), title, text)
 
     async def _settled(self, url: str) -> bool:
         """Go there; whether it had loaded and become quiet when the time was over."""
@@ -234,6 +248,27 @@ class _Shooting:
                 return image
             scale /= 2
         raise PictureFailedError("The picture is too large")
+
+    async def _words(self) -> tuple[str, str]:
+        """The title and the visible text, cut; empty for a page that does not let itself be read
+        in time.
+        """
+        try:
+            told = await self._call(
+                "Runtime.evaluate",
+                expression=_WORDS % (MAX_TITLE_CHARS, MAX_TEXT_CHARS),
+                returnByValue=True,
+                timeout=_READ_MS,
+            )
+        except (PageStuckError, BrowserEndedError):
+            raise
+        except PictureFailedError:
+            return "", ""
+        match told:
+            case {"result": {"value": [str(title), str(text)]}}:
+                return title[:MAX_TITLE_CHARS], text[:MAX_TEXT_CHARS]
+            case _:
+                return "", ""
 
     async def _call(self, method: str, **params: object) -> Json:
         try:

@@ -21,6 +21,8 @@ NO_TAB: Final = (
 NO_SCREENSHOT: Final = "(No screenshot: this server has no browser that could take one.)"
 NO_PAGE: Final = "(No screenshot: this is no web page.)"
 STILL_LOADING: Final = "(The page was still loading when the picture was taken.)"
+NO_WORDS: Final = "(The document has no text of its own; what its scripts draw is not known.)"
+_EMPTY_LINES = re.compile(r"\n\s*\n")
 _NATIVE = re.compile(r"/(?:_sandbox|_decopilot_vm)(?:/|$)|/health$")
 
 
@@ -36,7 +38,8 @@ async def look_at(
     """The page at `path` as it is now; `errors` is what browser tabs told, None: none did.
 
     `picture` shows the page at a path in a browser of this server. It is asked for a screenshot,
-    and where no tab has told of errors. `ToolFailedError` for what is no path of the app.
+    where no tab has told of errors, and for the words of a page that its scripts draw.
+    `ToolFailedError` for what is no path of the app.
     """
     target, status, html, kind = _target(path, "/"), 0, "", ""
     for _ in range(MAX_REDIRECTS + 1):
@@ -62,16 +65,18 @@ async def look_at(
         target = _target(moved, target)
     page = page_text(html) if "html" in kind else None
     seen = _Seen(errors=errors)
-    if page is not None and (screenshot or errors is None):
+    if page is not None and (screenshot or errors is None or not page.text):
         seen = await _seen(picture, target, errors)
     notes = [NO_TAB] if seen.errors is None else []
     notes += [seen.note] if seen.note else []
     if screenshot and seen.image is None and not seen.note:
         notes.append(NO_SCREENSHOT if page is not None else NO_PAGE)
-    text = page.text if page else html[:4000]
+    text = seen.text or (page.text if page else html[:4000])
+    if page is not None and not text and seen.image is None:
+        notes.append(NO_WORDS)
     return PageState(
         url=urljoin(shown_at, target),
-        title=page.title if page else "",
+        title=seen.title or (page.title if page else ""),
         status=status,
         console_errors=tuple(seen.errors or ()),
         text="\n".join([text, *notes]).strip(),
@@ -86,6 +91,8 @@ class _Seen:
     image: bytes | None = None
     errors: Sequence[str] | None = None
     note: str = ""
+    title: str = ""
+    text: str = ""
 
 
 async def _seen(
@@ -98,7 +105,9 @@ async def _seen(
     except LimpetError as error:
         return _Seen(errors=errors, note=f"(No screenshot: {error.message}.)")
     heard = tuple(dict.fromkeys((*(errors or ()), *shown.console_errors)))
-    return _Seen(shown.image, heard, "" if shown.settled else STILL_LOADING)
+    text = _EMPTY_LINES.sub("\n", shown.text).strip()
+    note = "" if shown.settled else STILL_LOADING
+    return _Seen(shown.image, heard, note, shown.title, text)
 
 
 def _target(path: str, base: str) -> str:
