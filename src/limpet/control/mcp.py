@@ -35,8 +35,6 @@ class McpEndpoint:
     def __init__(self, operations: Iterable[AnyOperation], services: Services) -> None:
         self._operations = {operation.name: operation for operation in operations}
         self._services = services
-        self._tools = [_tool(operation) for operation in self._operations.values()]
-        self._schemas = {tool.name: tool.input_schema for tool in self._tools}
         server: Server[dict[str, Any]] = Server(
             "limpet",
             version=__version__,
@@ -44,7 +42,7 @@ class McpEndpoint:
             instructions=INSTRUCTIONS,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
-            get_tool_input_schema=self._schemas.get,
+            get_tool_input_schema=self._input_schema,
         )
         self._manager = StreamableHTTPSessionManager(
             server,
@@ -68,7 +66,12 @@ class McpEndpoint:
         _context: ServerRequestContext[dict[str, Any]],
         _params: types.PaginatedRequestParams | None,
     ) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=self._tools)
+        tools = [_tool(operation) for operation in self._operations.values()]
+        return types.ListToolsResult(tools=tools)
+
+    def _input_schema(self, name: str) -> dict[str, Any] | None:
+        operation = self._operations.get(name)
+        return operation.input_schema if operation else None
 
     async def _call_tool(
         self, context: ServerRequestContext[dict[str, Any]], params: types.CallToolRequestParams
@@ -101,8 +104,8 @@ def _tool(operation: AnyOperation) -> types.Tool:
         name=operation.name,
         title=operation.summary,
         description=operation.description,
-        input_schema=operation.input.model_json_schema(),
-        output_schema=operation.output.model_json_schema(mode="serialization"),
+        input_schema=operation.input_schema,
+        output_schema=operation.output_schema,
         annotations=types.ToolAnnotations(
             read_only_hint=reads, destructive_hint=operation.destructive and not reads
         ),

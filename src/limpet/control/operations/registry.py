@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 
 from limpet.control.auth import Identity
 from limpet.control.errors import invalid_input
@@ -49,6 +49,34 @@ class Operation(Generic[In, Out]):
     def path_fields(self) -> tuple[str, ...]:
         """The input's fields that stand in the path."""
         return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
+
+    @cached_property
+    def input_schema(self) -> dict[str, object]:
+        """The JSON schema of what it takes, made when it is first asked for."""
+        return self.input.model_json_schema()
+
+    @cached_property
+    def output_schema(self) -> dict[str, object]:
+        """The JSON schema of what it answers with, made when it is first asked for."""
+        return self.output.model_json_schema(mode="serialization")
+
+    @cached_property
+    def rest_input(self) -> type[BaseModel] | None:
+        """The input without what stands in the path; None where nothing else is in it."""
+        fields = self.input.model_fields
+        others = {name: field for name, field in fields.items() if name not in self.path_fields}
+        if not others:
+            return None
+        if len(others) == len(fields):
+            return self.input
+        definitions: dict[str, Any] = {name: (f.annotation, f) for name, f in others.items()}
+        rest: type[BaseModel] = create_model(
+            f"{self.input.__name__}Rest",
+            __config__=self.input.model_config,
+            __doc__=self.input.__doc__,
+            **definitions,
+        )
+        return rest
 
     @property
     def description(self) -> str:

@@ -5,13 +5,12 @@ from collections.abc import Iterable
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Body, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel
 
 from limpet.control.auth import identity_of
 from limpet.control.operations.idempotency import HEADER, Repeats
 from limpet.control.operations.registry import Call, Operation
 from limpet.control.operations.services import Services
-from limpet.control.operations.shapes import Input
 
 AnyOperation = Operation[Any, Any]
 
@@ -67,31 +66,16 @@ def _parameters(operation: AnyOperation) -> list[inspect.Parameter]:
         stated = Path(description=field.description)
         annotation = cast(Any, Annotated)[field.annotation, *field.metadata, stated]
         parameters.append(_keyword(name, annotation))
-    others = {n: f for n, f in fields.items() if n not in operation.path_fields}
-    if not others:
+    model = operation.rest_input
+    if model is None:
         return parameters
-    model = _model_of(operation, others)
     if operation.method in {"GET", "DELETE"}:
         parameters.append(_keyword("rest", Annotated[model, Query()]))
-    elif any(field.is_required() for field in others.values()):
+    elif any(field.is_required() for field in model.model_fields.values()):
         parameters.append(_keyword("rest", Annotated[model, Body()]))
     else:
         parameters.append(_keyword("rest", Annotated[model, Body(default_factory=model)]))
     return parameters
-
-
-def _model_of(operation: AnyOperation, fields: dict[str, Any]) -> type[BaseModel]:
-    """The input without what stands in the path; the input itself when nothing does."""
-    if len(fields) == len(operation.input.model_fields):
-        checked: type[BaseModel] = operation.input
-        return checked
-    definitions: dict[str, Any] = {name: (f.annotation, f) for name, f in fields.items()}
-    return create_model(
-        f"{operation.input.__name__}Rest",
-        __config__=ConfigDict(**Input.model_config),
-        __doc__=operation.input.__doc__,
-        **definitions,
-    )
 
 
 def _keyword(name: str, annotation: Any) -> inspect.Parameter:
