@@ -26,7 +26,7 @@ from limpet.control.db import Database
 from limpet.control.db.migrate import migrate
 from limpet.control.db.runner_state import SealedRunnerState
 from limpet.control.errors import CrashesAnswered, ErrorBody, install_error_handlers
-from limpet.control.mcp import McpEndpoint
+from limpet.control.mcp_mount import McpMount
 from limpet.control.mcp_servers import McpServers
 from limpet.control.middleware import (
     Authentication,
@@ -112,7 +112,7 @@ class Limpet:
             )
             await stack.enter_async_context(previews.listening())
             stack.push_async_callback(services.thumbnails.close)
-            mcp = McpEndpoint(OPERATIONS, services)
+            mcp = McpMount(services)
             await stack.enter_async_context(mcp.running())
             connections = EventConnections(
                 services.sandboxes, services.threads, services.authenticator
@@ -263,7 +263,7 @@ async def _learn(store: DegradableStore) -> None:
         log.warning("store_unreachable", store=store.where, why=error.message, hint=error.hint)
 
 
-def _routes(services: Services, mcp: McpEndpoint, connections: EventConnections) -> FastAPI:
+def _routes(services: Services, mcp: McpMount, connections: EventConnections) -> FastAPI:
     app = FastAPI(
         title="Limpet",
         version=__version__,

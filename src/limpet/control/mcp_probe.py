@@ -5,12 +5,12 @@ this machine reaches, and an error's words may hold an address or a header.
 """
 
 import asyncio
+import importlib
 from contextlib import aclosing
 from typing import Final
 
 from limpet.errors import InvalidInputError, UnreachableError
 from limpet.harness.base import ToolServer
-from limpet.harness.mcp_connection import connected, tools_of
 
 TIMEOUT_S: Final = 15.0
 MAX_TOOLS: Final = 500
@@ -34,6 +34,10 @@ async def tool_names(server: ToolServer, timeout_s: float = TIMEOUT_S) -> list[s
 
     Raises `McpServerRefusesError` and `McpServerUnreachableError`, whose words hold no header.
     """
+    # The client takes long to load: only where it is wanted, and while the loop goes on.
+    await asyncio.to_thread(importlib.import_module, "limpet.harness.mcp_connection")
+    from limpet.harness.mcp_connection import connected, tools_of
+
     statuses: list[int] = []
     names: list[str] = []
     try:
