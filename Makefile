@@ -7,6 +7,8 @@ BIN := .venv/bin
 WEB_SOURCES := $(shell find web/src web/public web/*.ts web/*.json web/index.html -type f 2>/dev/null)
 SEED ?= $(shell date +%s)
 JOBS ?= 4
+# Tests start thousands of processes, each of which would compile our modules anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: $(shell grep -hoE '^[a-z-]+:' Makefile | tr -d :)
 help: ## List the targets
@@ -87,7 +89,10 @@ daemon-alone: setup-dev ## The wheel's daemon in an empty environment, with what
 	$(BIN)/python -m tests.daemon_alone
 
 test: check test-servers ## Everything that must hold before a commit, in under 20 minutes
-	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not fault and not engine_fault and not preview and not docker and not agents and not e2e_deep' $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not fault and not engine_fault and not preview and not docker and not agents and not e2e_deep and not deep' $(PYTEST_ARGS)
+
+deep: setup-dev test-servers ## What `make test` takes a sample of: every step, seed and case of an area
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'deep and not e2e' $(PYTEST_ARGS)
 
 e2e: setup-dev ## Everything in a real browser: stories, pages, budgets, accessibility; pictures in artefacts/e2e
 	$(BIN)/python -m tests.e2e $(PYTEST_ARGS)

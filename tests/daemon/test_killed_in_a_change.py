@@ -26,6 +26,7 @@ import urllib3
 from tests.daemon_process import DaemonProcess
 from tests.gitserver import git
 from tests.live import poll_until
+from tests.sampled import one_in
 
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.long]
 
@@ -304,7 +305,7 @@ def named(folder: Path, pattern: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", one_in(3, CHANGES))
 def test_a_change_that_a_kill_cuts_off_is_there_or_not(
     template: Path, base: Path, name: str
 ) -> None:

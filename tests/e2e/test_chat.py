@@ -49,6 +49,7 @@ def test_a_turn_shows_as_it_happens_and_can_be_undone(tab: Page, chatting: Chatt
     assert errors == []
 
 
+@pytest.mark.e2e_deep
 def test_a_closed_tab_stops_nothing_and_stop_does(tab: Page, chatting: Chatting) -> None:
     say(tab, "bash echo first words", "wait for ever")
     expect(told(tab).get_by_text("first words", exact=True)).to_be_hidden()
@@ -70,6 +71,7 @@ def test_a_closed_tab_stops_nothing_and_stop_does(tab: Page, chatting: Chatting)
         expect(told(page).get_by_text("After that.", exact=True)).to_be_visible(timeout=60_000)
 
 
+@pytest.mark.e2e_deep
 def test_a_fork_is_another_conversation_with_the_files_of_then(
     tab: Page, chatting: Chatting
 ) -> None:
@@ -84,6 +86,7 @@ def test_a_fork_is_another_conversation_with_the_files_of_then(
     expect(tab.get_by_role("button", name=re.compile("all conversations"))).to_be_visible()
 
 
+@pytest.mark.e2e_deep
 def test_what_the_page_logs_as_an_error_reaches_the_agent(tab: Page, chatting: Chatting) -> None:
     frame = tab.frame_locator('iframe[title="Live preview"]')
     expect(frame.get_by_role("heading", name="One")).to_be_visible(timeout=60_000)

@@ -8,7 +8,7 @@ from tests.demo import run
 from tests.gitserver import GitServer
 from tests.live import FAST_SAVER, REPOSITORY, LiveLimpet
 
-pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.e2e_deep, pytest.mark.timeout(420)]
 TEMPLATE = REPOSITORY / "templates" / "webapp"
 
 

@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, expect
 
 from tests.live import QUIET_SAVER, LiveLimpet
 
-pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.e2e_deep, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

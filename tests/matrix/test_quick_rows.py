@@ -12,6 +12,7 @@ from tests.gitserver import GitServer
 from tests.matrix.__main__ import chosen
 from tests.matrix.journey import PROJECTS, Journey
 from tests.matrix.rows import ROWS
+from tests.sampled import one_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -28,7 +29,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["static", "flask-pip"])
+@pytest.mark.parametrize("name", one_in(2, ["static", "flask-pip"]))
 def test_a_project_goes_there_and_home_again(name: str, browser: Browser, tmp_path: Path) -> None:
     row = next(row for row in ROWS if row.name == name)
     with GitServer.start(tmp_path / "git") as git:

@@ -14,6 +14,7 @@ from limpet.errors import ConflictError
 from limpet.snapshots.patch_journal import BACK_STEPS, PATCH_STEPS
 from limpet.snapshots.root import SandboxRoot
 from limpet.snapshots.swap import recover
+from tests.sampled import one_in
 from tests.snapshots.packed_trees import save_folder
 from tests.snapshots.places import mount, workspace_in
 from tests.snapshots.trees import Description, File, Folder, Hard, Link, build, describe
@@ -175,7 +176,7 @@ def test_it_becomes_the_new_one(sandbox: Sandbox) -> None:
     sandbox.check_clean()
 
 
-@pytest.mark.parametrize(("sandbox", "step"), list(cases()), indirect=["sandbox"])
+@pytest.mark.parametrize(("sandbox", "step"), one_in(3, cases()), indirect=["sandbox"])
 def test_killed_at_a_step_it_is_the_old_or_the_new(sandbox: Sandbox, step: str) -> None:
     assert sandbox.run(LIMPET_FAULT=f"{step}:kill") == -signal.SIGKILL, "it was not reached"
     sandbox.recover()
@@ -187,7 +188,7 @@ def test_killed_at_a_step_it_is_the_old_or_the_new(sandbox: Sandbox, step: str) 
         assert sandbox.state() == sandbox.new
 
 
-@pytest.mark.parametrize(("sandbox", "step"), list(cases()), indirect=["sandbox"])
+@pytest.mark.parametrize(("sandbox", "step"), one_in(4, cases()), indirect=["sandbox"])
 def test_failing_at_a_step_it_is_the_old(sandbox: Sandbox, step: str) -> None:
     assert sandbox.run(LIMPET_FAULT=f"{step}:fail") == 1
     assert sandbox.state() == sandbox.old
@@ -206,7 +207,7 @@ def test_killed_before_it_is_applied_it_is_the_old(sandbox: Sandbox, step: str) 
 
 
 @pytest.mark.parametrize("sandbox", ["folder", "stranger"], indirect=True)
-@pytest.mark.parametrize("step", BACK_STEPS)
+@pytest.mark.parametrize("step", one_in(2, BACK_STEPS))
 @pytest.mark.parametrize("fail", ["patch-out", "patch-in", "patch-relooked", "patch-looks"])
 def test_killed_while_it_goes_back_it_goes_on_going_back(
     sandbox: Sandbox, fail: str, step: str
@@ -219,7 +220,7 @@ def test_killed_while_it_goes_back_it_goes_on_going_back(
 
 
 @pytest.mark.parametrize("sandbox", ["folder", "stranger"], indirect=True)
-@pytest.mark.parametrize("again", PATCH_STEPS[2:])
+@pytest.mark.parametrize("again", one_in(3, PATCH_STEPS[2:]))
 @pytest.mark.parametrize("step", ["patch-in@2", "patch-looks"])
 def test_killed_again_while_it_recovers_it_is_whole_in_the_end(
     sandbox: Sandbox, step: str, again: str

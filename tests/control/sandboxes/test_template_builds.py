@@ -105,6 +105,7 @@ async def test_the_second_sandbox_begins_with_everything_installed(house: House)
     assert await run(box, "git fsck --strict 2>&1") == ""
 
 
+@pytest.mark.deep
 async def test_what_it_stores_for_each_sandbox_is_tiny_and_the_org_s_own(house: House) -> None:
     await started(house)
     await builds(house).settle()
@@ -122,6 +123,7 @@ async def test_what_it_stores_for_each_sandbox_is_tiny_and_the_org_s_own(house: 
         assert damage == []
 
 
+@pytest.mark.deep
 async def test_work_on_it_comes_home_after_an_eviction(house: House) -> None:
     await started(house)
     await builds(house).settle()
@@ -134,6 +136,7 @@ async def test_work_on_it_comes_home_after_an_eviction(house: House) -> None:
     assert await run(box, "git branch --show-current") == box.key.branch
 
 
+@pytest.mark.deep
 async def test_another_state_of_the_template_is_built_anew(
     house: House, app_template: Path
 ) -> None:
@@ -148,6 +151,7 @@ async def test_another_state_of_the_template_is_built_anew(
     assert restore.snapshot is not None
 
 
+@pytest.mark.deep
 async def test_a_template_that_does_not_run_is_not_built_and_not_tried_again_at_once(
     house: House, app_template: Path
 ) -> None:
@@ -159,6 +163,7 @@ async def test_a_template_that_does_not_run_is_not_built_and_not_tried_again_at_
     assert not (house.data_dir / "sandbox-snapshots/v1/_templates").exists()
 
 
+@pytest.mark.deep
 async def test_a_damaged_template_is_no_reason_not_to_begin(house: House) -> None:
     await started(house)
     await builds(house).settle()

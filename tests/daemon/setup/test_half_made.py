@@ -13,6 +13,7 @@ import pytest
 from tests.daemon.setup.conftest import StartDaemon
 from tests.daemon.setup.projects import configure, lifecycle, setup_log, wait_phase
 from tests.gitserver import GitServer, git
+from tests.sampled import one_in
 
 pytestmark = pytest.mark.long
 
@@ -49,7 +50,7 @@ def whole(repo: Path, server: GitServer) -> None:
     assert git("branch", "--show-current", cwd=repo) == "main"
 
 
-@pytest.mark.parametrize("at", [1, 2, 4, 5, 6, 7, 8, 9])
+@pytest.mark.parametrize("at", one_in(3, [1, 2, 4, 5, 6, 7, 8, 9]))
 def test_a_daemon_killed_anywhere_in_a_clone_ends_with_a_whole_one(
     start_daemon: StartDaemon, url: str, server: GitServer, repo: Path, tmp_path: Path, at: int
 ) -> None:
@@ -67,7 +68,7 @@ def test_a_daemon_killed_anywhere_in_a_clone_ends_with_a_whole_one(
         assert (repo / "mine.txt").read_text() == "made while nobody looked\n"
 
 
-@pytest.mark.parametrize("at", [1, 5, 7])
+@pytest.mark.parametrize("at", one_in(3, [1, 5, 7]))
 def test_a_git_killed_in_a_clone_is_said_and_the_next_try_is_whole(
     start_daemon: StartDaemon, url: str, server: GitServer, repo: Path, tmp_path: Path, at: int
 ) -> None:
