@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from limpet.daemon.context import DaemonContext
@@ -29,8 +29,9 @@ def tree(
         ".hidden/d.txt": "two\n",
         "node_modules/x/e.txt": "two\n",
         "dist/f.txt": "two\n",
+        "dist/g.log": "two\n",
         "src/-dash two.txt": "two\n",
-        ".gitignore": "dist/\n",
+        ".gitignore": "dist/\n*.log\n",
     }
     for name, text in files.items():
         (repo / name).parent.mkdir(parents=True, exist_ok=True)
@@ -85,6 +86,8 @@ def test_a_glob_names_files_anywhere(tree: DaemonProcess) -> None:
 def test_a_path_narrows(tree: DaemonProcess) -> None:
     assert grep(tree, "two", path="src")[0] == ["src/-dash two.txt", "src/c.tsx"]
     assert grep(tree, "two", path="node_modules/x")[0] == ["node_modules/x/e.txt"]
+    # Git ignores dist/ and its logs; named, all of it is meant.
+    assert grep(tree, "two", path="dist")[0] == ["dist/f.txt", "dist/g.log"]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,14 @@ CONTENT = st.lists(LINES, max_size=6).flatmap(
 )
 
 
+IGNORED = {
+    "files": {"dist/e.txt": b"one", "dist/f.log": b"one"}, "pattern": "one", "mode": "files",
+    "ignore_case": False, "context": 0, "glob": None, "path": "dist", "limit": 3,
+}  # fmt: skip
+
+
 @settings(max_examples=60, deadline=None)
+@example(**IGNORED)
 @given(
     files=st.dictionaries(
         st.sampled_from(NAMES), CONTENT.map(str.encode) | st.just(b"one\0two"), max_size=6

@@ -1,8 +1,9 @@
 """`/grep`: with ripgrep where it is installed, else the same answers from Python.
 
 Both look into what git does not ignore and into no hidden files; with a `glob`, into everything
-that matches it. Neither looks into `.git`, or into `node_modules` unless the path lies in it, nor
-at files that hold a NUL byte, and neither follows links. Memory stays flat however large a file is.
+that matches it; in a folder that was named and is ignored itself, into all that is not hidden.
+Neither looks into `.git`, or into `node_modules` unless the path lies in it, nor at files that hold
+a NUL byte, and neither follows links. Memory stays flat however large a file is.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Final, Literal
 
@@ -103,6 +105,7 @@ class _Search:
         self._prune = {"node_modules", ".git"} - set(
             target.relative_to(ctx.settings.app_root).parts
         )
+        self._target = target
         glob = given.glob
         self._glob = None if glob is None else compile_pattern(_anywhere(names.meant(glob)))
 
@@ -113,8 +116,10 @@ class _Search:
         argv = ["rg", "--no-config", "--color=never", "--sort=path", "--max-columns=0"]
         argv += ["--no-messages", "--no-ignore-dot", "--encoding=none", "--crlf", "--no-mmap"]
         argv += ["--ignore-case"] if given.ignore_case else ["--case-sensitive"]
+        if not self._ignoring:
+            argv += ["--no-ignore"]
         if given.glob is not None:
-            argv += ["--no-ignore", "--hidden"]
+            argv += ["--hidden"]
             argv += [f"--glob={names.meant(given.glob)}"] if _PLAIN.fullmatch(given.glob) else []
         argv += [f"--glob=!**/{name}/**" for name in sorted(self._prune)]
         if given.output_mode == "content":
@@ -280,23 +285,34 @@ class _Search:
             found = [path for path in found if self._glob.fullmatch(path)]
         else:
             found = [path for path in found if not (path.startswith(".") or "/." in path)]
-            ignored = self._ignored(found)
+        if self._ignoring:
+            ignored = self._ignored(found, self._folder)
             found = [path for path in found if path not in ignored]
         yield from sorted(found, key=lambda path: os.fsencode(path).split(b"/"))
 
-    def _ignored(self, paths: list[str]) -> set[str]:
-        """Which of them git ignores; none where there is no repository."""
+    @cached_property
+    def _ignoring(self) -> bool:
+        """Whether it counts what git ignores: not where a folder was named that git ignores."""
+        if self._given.glob is not None or self._file is not None:
+            return False
+        target = self._target
+        return target == self._ctx.repo or not self._ignored([target.name], target.parent)
+
+    def _ignored(self, paths: list[str], folder: Path) -> set[str]:
+        """Which of them, in this folder, git ignores; none where there is no repository."""
+        if not paths:
+            return set()
         gate.check()
         done = subprocess.run(
             ["git", "-c", "safe.directory=*", "check-ignore", "--no-index", "-z", "--stdin"],
-            cwd=self._folder,
+            cwd=folder,
             env=child_environment(self._ctx.settings, {"GIT_OPTIONAL_LOCKS": "0"}),
             input=b"".join(os.fsencode(f"./{path}") + b"\0" for path in paths),
             capture_output=True,
             timeout=TIMEOUT_S,
             check=False,
         )
-        return {os.fsdecode(path).removeprefix("./") for path in done.stdout.split(b"\0")}
+        return {os.fsdecode(path).removeprefix("./") for path in done.stdout.split(b"\0") if path}
 
 
 class _Collected:
