@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -130,9 +130,36 @@ async def test_who_stops_listening_ends_the_command(tools: DaemonTools, agent_bo
             await asyncio.sleep(0.02)
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
-    client = await agent_box.client()
-    async with asyncio.timeout(30):  # killed it is by now; that it has ended is told a little later
-        while "sleep 983" in str(await client.call("GET", "/_sandbox/tasks?status=running")):
+    await ends(agent_box, "sleep 983")
+
+
+async def test_who_stops_listening_before_it_is_told_of_the_command_ends_it_too(
+    tools: DaemonTools, agent_box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, begun, told = tools._call, asyncio.Event(), asyncio.Event()
+
+    async def late(method: str, route: str, *more: Any, **named: Any) -> Any:
+        answer = await call(method, route, *more, **named)
+        if route == "/bash":
+            begun.set()
+            await told.wait()
+        return answer
+
+    monkeypatch.setattr(tools, "_call", late)
+    listening = asyncio.create_task(ran(tools.bash("sleep 985")))
+    await begun.wait()
+    listening.cancel()
+    asyncio.get_running_loop().call_soon(told.set)
+    await asyncio.gather(listening, return_exceptions=True)
+    assert listening.cancelled()
+    await ends(agent_box, "sleep 985")
+
+
+async def ends(box: Box, command: str) -> None:
+    """Killed it is by now; that it has ended is told a little later."""
+    client = await box.client()
+    async with asyncio.timeout(30):
+        while command in str(await client.call("GET", "/_sandbox/tasks?status=running")):
             await asyncio.sleep(0.02)
 
 

@@ -173,13 +173,12 @@ class DaemonTools:
     async def bash(self, command: str, *, timeout_s: float = 120.0) -> AsyncIterator[Said | Ended]:
         """See `SandboxTools`. Who stops listening ends the command."""
         allowed_s = min(max(timeout_s, 1.0), MAX_COMMAND_S)
-        told = await self._call(
-            "POST",
-            "/bash",
-            {"command": command, "mode": "background", "timeout": round(allowed_s * 1000)},
-        )
-        task = _checked_task(str(told.get("taskId", "")))
-        client, _ = await self._client()
+        starting = asyncio.ensure_future(self._start_command(command, allowed_s))
+        try:
+            client, task = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._kill_once_started(starting))
+            raise
         output, ended = CommandOutput(), False
         try:
             async with client.request("GET", f"/_sandbox/tasks/{task}/stream") as answer:
@@ -232,6 +231,24 @@ class DaemonTools:
         output.add(f"{told.get('stdout', '')}{told.get('stderr', '')}")
         ended = await self._ended(task, {**told, "status": "ended"}, output)
         return replace(ended, truncated=True)
+
+    async def _start_command(self, command: str, allowed_s: float) -> tuple[DaemonClient, str]:
+        told = await self._call(
+            "POST",
+            "/bash",
+            {"command": command, "mode": "background", "timeout": round(allowed_s * 1000)},
+        )
+        task = _checked_task(str(told.get("taskId", "")))
+        client, _ = await self._client()
+        return client, task
+
+    async def _kill_once_started(self, starting: asyncio.Future[tuple[DaemonClient, str]]) -> None:
+        """It may run already, although the daemon's answer is still on its way."""
+        try:
+            client, task = await starting
+        except (LimpetError, ToolFailedError):
+            return  # it was never begun
+        await self._kill(client, task)
 
     async def _kill(self, client: DaemonClient, task: str) -> None:
         try:
