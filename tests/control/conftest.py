@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 @pytest.fixture
 def templates_dir(tmp_path: Path) -> Path:
     """A catalog with one small template called `webapp`."""
-    folder = tmp_path / "templates"
+    return _catalog(tmp_path / "templates")
+
+
+def _catalog(folder: Path) -> Path:
     (folder / "webapp" / "src").mkdir(parents=True)
     manifest = {"name": "webapp", "title": "Web app", "description": "A page to start from"}
     (folder / "webapp" / "template.json").write_text(json.dumps(manifest))
@@ -25,4 +28,14 @@ async def live(tmp_path: Path, templates_dir: Path) -> "AsyncIterator[LiveApp]":
     from tests.control.live_app import live_app  # tests of the parts below need no whole app
 
     async with live_app(tmp_path / "data", templates_dir=templates_dir) as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+async def refusing(tmp_path_factory: pytest.TempPathFactory) -> "AsyncIterator[LiveApp]":
+    """One app for those requests of a file that it refuses: they change nothing."""
+    from tests.control.live_app import live_app
+
+    folder = tmp_path_factory.mktemp("refusing")
+    async with live_app(folder / "data", templates_dir=_catalog(folder / "templates")) as app:
         yield app

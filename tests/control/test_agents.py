@@ -160,9 +160,9 @@ async def test_agents_outlive_the_server(tmp_path: Path, templates_dir: Path) ->
     ],
 )
 async def test_what_does_not_fit_is_400_and_names_the_field(
-    live: LiveApp, body: object, told: str
+    refusing: LiveApp, body: object, told: str
 ) -> None:
-    status, answer = await live.api("POST", "/agents", body)
+    status, answer = await refusing.api("POST", "/agents", body)
     assert status == 400
     assert answer["error"].keys() == {"code", "message", "hint"}
     assert told in answer["error"]["message"]

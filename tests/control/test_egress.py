@@ -62,9 +62,9 @@ async def test_who_says_nothing_has_the_operators_default(
     ],
 )
 async def test_a_policy_that_cannot_be_is_400(
-    live: LiveApp, egress: dict[str, Any], told: str
+    refusing: LiveApp, egress: dict[str, Any], told: str
 ) -> None:
-    status, answer = await live.api("POST", "/agents", {"title": "A", "egress": egress})
+    status, answer = await refusing.api("POST", "/agents", {"title": "A", "egress": egress})
     assert status == 400
     assert told in answer["error"]["message"]
 

@@ -90,12 +90,12 @@ async def test_a_secret_can_be_replaced_and_deleted(live: LiveApp) -> None:
     "name", sorted({*RESERVED, *PROXIES, *(f"{p}X" for p in RESERVED_PREFIXES), "https_proxy"})
 )
 async def test_names_of_the_sandbox_and_of_what_runs_code_are_refused(
-    live: LiveApp, name: str
+    refusing: LiveApp, name: str
 ) -> None:
-    status, answer = await put(live, name)
+    status, answer = await put(refusing, name)
     assert (status, answer["error"]["code"]) == (400, "reserved_name")
     assert name in answer["error"]["message"]
-    assert await names(live) == []
+    assert await names(refusing) == []
 
 
 async def test_names_that_only_look_like_reserved_ones_are_taken(live: LiveApp) -> None:
@@ -112,11 +112,11 @@ async def test_names_that_only_look_like_reserved_ones_are_taken(live: LiveApp) 
     ],
 )  # fmt: skip
 async def test_what_no_variable_can_be_is_400_and_never_repeated(
-    live: LiveApp, name: str, value: str
+    refusing: LiveApp, name: str, value: str
 ) -> None:
-    status, answer = await put(live, name, value)
+    status, answer = await put(refusing, name, value)
     assert status == 400, answer
-    assert "sk-live" not in str(answer)
+    assert "sk-refusing" not in str(answer)
 
 
 async def test_a_value_of_the_wrong_kind_is_not_repeated(live: LiveApp) -> None:

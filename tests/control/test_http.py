@@ -45,10 +45,10 @@ async def test_system_says_what_this_server_is(live: LiveApp) -> None:
     ],
 )
 async def test_every_error_has_the_one_shape(
-    live: LiveApp, method: str, path: str, status: int, code: str
+    refusing: LiveApp, method: str, path: str, status: int, code: str
 ) -> None:
-    bearer = {"Authorization": f"Bearer {live.key}"}
-    given, _, answer = await live.raw(method, path, headers=bearer)
+    bearer = {"Authorization": f"Bearer {refusing.key}"}
+    given, _, answer = await refusing.raw(method, path, headers=bearer)
     assert (given, answer["error"]["code"]) == (status, code)
     assert answer.keys() == {"error"}
     assert answer["error"].keys() == {"code", "message", "hint"}
@@ -57,9 +57,11 @@ async def test_every_error_has_the_one_shape(
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"null", b"[]", b'"x"', b"\xff", b'{"title": NaN}', b"[" * 100_000]
 )
-async def test_bodies_that_are_no_object_are_400(live: LiveApp, body: bytes) -> None:
-    headers = {"Authorization": f"Bearer {live.key}", "Content-Type": "application/json"}
-    status, _, answer = await live.raw("POST", "/api/local/vm/start", headers=headers, data=body)
+async def test_bodies_that_are_no_object_are_400(refusing: LiveApp, body: bytes) -> None:
+    headers = {"Authorization": f"Bearer {refusing.key}", "Content-Type": "application/json"}
+    status, _, answer = await refusing.raw(
+        "POST", "/api/local/vm/start", headers=headers, data=body
+    )
     assert (status, answer["error"]["code"]) == (400, "invalid")
 
 

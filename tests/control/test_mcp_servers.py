@@ -189,13 +189,13 @@ async def test_headers_do_not_follow_a_redirect_to_another_host(live: LiveApp) -
      "https://h/mcp?key=secret-4711", "https://h/mcp#a", "https://h/a b", "https://h/\r\nX: y",
      "https://", f"https://h/{'x' * 2048}", None, 7],
 )  # fmt: skip
-async def test_a_bad_url_is_400(live: LiveApp, url: object) -> None:
-    agent = await an_agent(live)
-    status, told = await put(live, agent, url=url)
+async def test_a_bad_url_is_400(refusing: LiveApp, url: object) -> None:
+    agent = await an_agent(refusing)
+    status, told = await put(refusing, agent, url=url)
     assert status == 400, told
     assert "url" in told["error"]["message"]
     assert "4711" not in str(told)
-    assert await listed(live, agent) == []
+    assert await listed(refusing, agent) == []
 
 
 @pytest.mark.parametrize(
@@ -211,19 +211,19 @@ async def test_a_bad_url_is_400(live: LiveApp, url: object) -> None:
     ],
 )  # fmt: skip
 async def test_headers_that_cannot_be_sent_are_400_and_never_repeated(
-    live: LiveApp, headers: Any
+    refusing: LiveApp, headers: Any
 ) -> None:
-    agent = await an_agent(live)
-    status, told = await put(live, agent, headers=headers)
+    agent = await an_agent(refusing)
+    status, told = await put(refusing, agent, headers=headers)
     assert status == 400, told
     assert "4711" not in str(told)
-    assert await listed(live, agent) == []
+    assert await listed(refusing, agent) == []
 
 
 @pytest.mark.parametrize("name", ["", "A", "1a", "-a", "a_b", "a b", "a/b", "a\n", "ä", "a" * 25])
-async def test_a_name_that_is_no_short_slug_is_400(live: LiveApp, name: str) -> None:
-    agent = await an_agent(live)
-    status, told = await put(live, agent, name)
+async def test_a_name_that_is_no_short_slug_is_400(refusing: LiveApp, name: str) -> None:
+    agent = await an_agent(refusing)
+    status, told = await put(refusing, agent, name)
     assert (status, "name" in told["error"]["message"]) == (400, True)
 
 

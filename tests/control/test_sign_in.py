@@ -97,10 +97,10 @@ async def test_a_restart_keeps_browsers_signed_in(tmp_path: Any) -> None:
 )
 @pytest.mark.parametrize("path", ["/api/system", "/api/local/agents", "/api/other/agents", "/mcp"])
 async def test_without_a_valid_credential_the_answer_is_401(
-    live: LiveApp, path: str, value: str | None
+    refusing: LiveApp, path: str, value: str | None
 ) -> None:
     headers = {} if value is None else {"Authorization": value}
-    status, given, answer = await live.raw("GET", path, headers=headers)
+    status, given, answer = await refusing.raw("GET", path, headers=headers)
     assert status == 401
     assert answer["error"]["code"] == "unauthorized"
     assert given["www-authenticate"] == "Bearer"
@@ -152,17 +152,19 @@ async def test_another_orgs_paths_look_as_if_there_were_none(live: LiveApp) -> N
     ],
 )
 async def test_a_cookie_is_not_believed_from_another_origin(
-    live: LiveApp, origin: str | None
+    refusing: LiveApp, origin: str | None
 ) -> None:
-    headers = {"Cookie": await live.cookie()}
+    headers = {"Cookie": await refusing.cookie()}
     if origin is not None:
-        headers["Origin"] = origin.format(port=live.port)
+        headers["Origin"] = origin.format(port=refusing.port)
     for method in ("POST", "PATCH", "DELETE"):
-        status, _, answer = await live.raw(method, "/api/local/agents", headers=headers, json={})
+        status, _, answer = await refusing.raw(
+            method, "/api/local/agents", headers=headers, json={}
+        )
         assert (status, answer["error"]["code"]) == (403, "forbidden"), method
-    status, _, answer = await live.raw("POST", "/mcp", headers=headers, json={})
+    status, _, answer = await refusing.raw("POST", "/mcp", headers=headers, json={})
     assert status == 403
-    _, listed = await live.api("GET", "/agents")
+    _, listed = await refusing.api("GET", "/agents")
     assert listed == {"agents": []}
 
 
@@ -192,11 +194,11 @@ async def test_a_form_of_another_page_cannot_pass_for_json(live: LiveApp) -> Non
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:{port}", "127.0.0.1.evil.example", "127.0.0.2", "0", ""]
 )
-async def test_only_loopback_names_are_served(live: LiveApp, host: str) -> None:
+async def test_only_loopback_names_are_served(refusing: LiveApp, host: str) -> None:
     """A page whose own domain was pointed at 127.0.0.1 must not talk to us as its own origin."""
-    headers = {"Host": host.format(port=live.port), "Authorization": f"Bearer {live.key}"}
+    headers = {"Host": host.format(port=refusing.port), "Authorization": f"Bearer {refusing.key}"}
     for path in ("/health", "/", "/api/system", "/mcp"):
-        status, _, _ = await live.raw("GET", path, headers=headers)
+        status, _, _ = await refusing.raw("GET", path, headers=headers)
         assert status in {404, 421}, path
 
 

@@ -29,6 +29,7 @@ def live(tmp_path: Path) -> Iterator[LiveLimpet]:
         yield up
 
 
+@pytest.mark.e2e_deep
 def test_the_saved_work_comes_back_and_the_other_is_kept_aside(
     page: Page, live: LiveLimpet
 ) -> None:

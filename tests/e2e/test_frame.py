@@ -38,6 +38,7 @@ def test_what_is_written_on_the_home_page_is_built(home: Page, chatting: Chattin
     chatting.api("DELETE", f"/agents/{made}", None)
 
 
+@pytest.mark.e2e_deep
 def test_the_palette_leads_everywhere_by_the_keyboard(home: Page, chatting: Chatting) -> None:
     expect(home.get_by_role("heading", name="Your agents")).to_be_visible()
     home.keyboard.press("Control+k")
@@ -101,6 +102,7 @@ def test_going_back_in_the_history_is_undone(home: Page, chatting: Chatting) -> 
     expect(frame.get_by_role("heading", name="Two")).to_be_visible(timeout=60_000)
 
 
+@pytest.mark.e2e_deep
 def test_admin_shows_what_runs_and_a_phone_has_it_all(home: Page, chatting: Chatting) -> None:
     chatting.api("POST", "/vm/start", {"virtualMcpId": chatting.agent})
     chatting.api("POST", f"/agents/{chatting.agent}/snapshots", {})

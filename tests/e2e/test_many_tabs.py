@@ -9,7 +9,7 @@ from tests.e2e.chatting import Chatting
 from tests.e2e.conversation import say, told
 from tests.live import LiveLimpet, poll_until
 
-pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.e2e_deep, pytest.mark.timeout(420)]
 TABS = 8
 
 
@@ -30,7 +30,7 @@ def state(page: Page, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("lacking", "connections"),
-    [("nothing", 1), pytest.param("SharedWorker", TABS, marks=pytest.mark.e2e_deep)],
+    [("nothing", 1), ("SharedWorker", TABS)],
 )
 def test_eight_tabs_of_eight_agents_are_live(
     chatting: Chatting, context: BrowserContext, lacking: str, connections: int
@@ -78,7 +78,6 @@ def test_eight_tabs_of_eight_agents_are_live(
         chatting.api("DELETE", f"/agents/{agent}", None)
 
 
-@pytest.mark.e2e_deep
 def test_tabs_come_back_when_the_server_does(page: Page, live: LiveLimpet) -> None:
     agent = live.api("POST", "/agents", {"title": "Two tabs"})["id"]
     tabs = [page, page.context.new_page()]

@@ -153,6 +153,7 @@ def test_a_terminal_is_still_there_after_a_reload(opened: Opened) -> None:
     assert opened.daemon("GET", "pty")["terminals"] == []
 
 
+@pytest.mark.e2e_deep
 def test_a_lost_connection_is_taken_up_again(opened: Opened) -> None:
     sockets: list[WebSocketRoute] = []
 
@@ -179,6 +180,7 @@ def test_a_lost_connection_is_taken_up_again(opened: Opened) -> None:
     assert len(sockets) == 2
 
 
+@pytest.mark.e2e_deep
 def test_a_terminal_outlives_the_control_plane(opened: Opened) -> None:
     page = opened.show("terminal")
     page.get_by_role("button", name="Open a terminal").click()
@@ -201,6 +203,7 @@ def test_a_terminal_outlives_the_control_plane(opened: Opened) -> None:
     assert after["id"] == before["id"]
 
 
+@pytest.mark.e2e_deep
 def test_changes_are_committed_and_discarded(opened: Opened) -> None:
     page = opened.show("changes")
     expect(page.get_by_text("Nothing changed since the last commit")).to_be_visible()
@@ -231,6 +234,7 @@ def test_changes_are_committed_and_discarded(opened: Opened) -> None:
     assert opened.daemon("GET", "git/status")["clean"]
 
 
+@pytest.mark.e2e_deep
 def test_a_stopped_sandbox_is_started_from_a_pane_of_a_phone(opened: Opened) -> None:
     opened.page.set_viewport_size({"width": 360, "height": 740})
     page = opened.show("changes")

@@ -9,6 +9,7 @@ from tests.faults_engine import calls
 pytestmark = pytest.mark.long
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(200)
 def test_promises_hold_whichever_call_kills_or_fails() -> None:
     done = calls.run_under_preload(sample=4, seed=7)

@@ -13,6 +13,7 @@ from limpet.harness.base import CappedError, Exchange, ProviderKind
 from limpet.harness.events import Notice, StateKept, ToolFinished, ToolStarted, Usage
 from tests.harness.driving import PROTOCOLS, Took, chosen, no_caps, put, replies, staged, turn_of
 from tests.models.scenario import load
+from tests.sampled import one_in
 
 pytestmark = pytest.mark.anyio
 DONE = {"text": "Done."}
@@ -38,7 +39,7 @@ async def dies_after(stage: Any, kept: int, **given: Any) -> Any:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("moment", range(1, 9))
+@pytest.mark.parametrize("moment", one_in(3, range(1, 9)))
 async def test_a_run_goes_on_from_any_moment_that_was_kept(
     moment: int, protocol: ProviderKind, tmp_path: Path
 ) -> None:
@@ -83,7 +84,7 @@ async def test_only_the_call_that_may_have_been_at_work_is_not_done_again(tmp_pa
     assert "goes on" in took.of(Notice)[0].text
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", one_in(2, PROTOCOLS))
 async def test_a_run_killed_in_a_command_goes_on_elsewhere(
     protocol: ProviderKind, tmp_path: Path
 ) -> None:
@@ -121,7 +122,7 @@ async def test_a_death_before_anything_was_kept_begins_the_turn_anew(tmp_path: P
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("moment", range(1, 8))
+@pytest.mark.parametrize("moment", one_in(3, range(1, 8)))
 async def test_a_thread_goes_on_with_a_new_message_after_a_stop_in_any_moment(
     moment: int, protocol: ProviderKind, tmp_path: Path
 ) -> None:
@@ -147,7 +148,7 @@ async def test_a_thread_goes_on_after_a_cap(tmp_path: Path) -> None:
     assert after.answer == "Done."
 
 
-@pytest.mark.parametrize("second", PROTOCOLS)
+@pytest.mark.parametrize("second", one_in(2, PROTOCOLS))
 @pytest.mark.parametrize("first", PROTOCOLS)
 async def test_a_thread_goes_on_with_another_providers_model(
     first: ProviderKind, second: ProviderKind, tmp_path: Path

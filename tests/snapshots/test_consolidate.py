@@ -58,6 +58,7 @@ def line(tmp_path: Path) -> Line:
     return Line(tmp_path)
 
 
+@pytest.mark.deep
 async def test_hundreds_of_saves_stay_restorable_and_in_few_packs(line: Line) -> None:
     content: dict[str, object] = {f"d{n}": {"a": noise(n, 40), "b": b"b"} for n in range(20)}
     kept: list[tuple[Head, PackedTree]] = []

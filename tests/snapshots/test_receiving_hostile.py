@@ -552,6 +552,7 @@ def _resealed(change: Callable[[bytes], bytes], tree: PackedTree, base: PackedTr
     place=st.integers(0, 10_000),
     bit=st.integers(1, 255),
 )
+@pytest.mark.deep
 def test_any_changed_byte_of_a_folder_is_refused_or_can_be_restored(
     blob: int, place: int, bit: int
 ) -> None:

@@ -129,6 +129,7 @@ EVIL = {
 }
 
 
+@pytest.mark.deep
 async def test_evil_pages_end_in_an_error_and_leave_no_process(taking: Taking) -> None:
     async with taking({"/": SQUARE, **EVIL}, bounds=IMPATIENT) as (pictures, _):
         await pictures.take(HANDLE, "/", OPEN)
@@ -157,6 +158,7 @@ async def test_a_crash_of_the_page_is_told(taking: Taking) -> None:
         assert await all_ended(processes)
 
 
+@pytest.mark.deep
 async def test_pages_that_are_huge_loud_or_never_done_are_pictured(taking: Taking) -> None:
     pages = {
         "/giant": "<style>body{margin:0}</style>"

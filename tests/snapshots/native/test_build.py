@@ -98,6 +98,7 @@ def tags(site: Path) -> list[str]:
     return [line for line in wheel.read_text().splitlines() if line.startswith("Tag:")]
 
 
+@pytest.mark.deep
 def test_a_source_distribution_has_the_source_and_no_library(tmp_path: Path) -> None:
     project = project_copy(tmp_path / "project")
     (project / "src/limpet/snapshots/native/_floor.so").write_bytes(b"of this machine")
@@ -112,6 +113,7 @@ def test_a_source_distribution_has_the_source_and_no_library(tmp_path: Path) -> 
 
 
 @needs_compiler
+@pytest.mark.deep
 def test_a_compiler_that_stops_working_leaves_no_stale_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
