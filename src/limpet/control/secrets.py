@@ -1,4 +1,5 @@
-"""Sealed values: what must lie in the database but may be read by nobody who has only that.
+"""Sealed values: what must lie in the database but may be read by nobody who has only that; and
+signatures, of what others carry for us.
 
 AES-256-GCM. A sealed value is bound to its purpose and its org, so that a row copied to another
 column or tenant does not open. `LIMPET_SECRET_KEY` is a list: the first key seals, all open.
@@ -8,6 +9,7 @@ import base64
 import binascii
 import contextlib
 import hashlib
+import hmac
 import os
 import secrets
 import stat
@@ -17,6 +19,8 @@ from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from limpet.control.settings import Settings, SettingsError
 from limpet.errors import LimpetError
@@ -34,6 +38,25 @@ class UnsealError(LimpetError):
     code = "unseal_failed"
 
 
+class Signer:
+    """Signs what may be read by anybody and made by nobody else: HMAC-SHA256.
+
+    The first of `keys` signs, what any of them signed counts.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = tuple(keys)
+
+    def sign(self, message: str) -> str:
+        """The signature of `message`: 43 letters of URL-safe base64."""
+        return _mac(self._keys[0], message)
+
+    def signed(self, message: str, signature: str) -> bool:
+        """Whether `signature` is one of `message`."""
+        given = signature.encode()
+        return any(hmac.compare_digest(_mac(key, message).encode(), given) for key in self._keys)
+
+
 class SecretBox:
     """Seals and opens values. The first of `keys` (32 bytes each) seals, every one opens."""
 
@@ -42,6 +65,7 @@ class SecretBox:
             raise SettingsError("A secret key must have 32 bytes")
         self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
         self._sealing_id = _key_id(keys[0])
+        self._keys = tuple(keys)
 
     @classmethod
     def open_for(cls, settings: Settings) -> Self:
@@ -86,6 +110,10 @@ class SecretBox:
             raise UnsealError(
                 f"The sealed {purpose} was changed, or sealed for something else"
             ) from None
+
+    def signer(self, purpose: str) -> Signer:
+        """Signs for `purpose`, with keys that are derived from these for nothing else."""
+        return Signer([_derived(key, purpose) for key in self._keys])
 
 
 _KEY_RECIPE = "`openssl rand -base64 32`"
@@ -145,3 +173,13 @@ def _key_id(key: bytes) -> bytes:
 
 def _binding(purpose: str, org: str) -> bytes:
     return f"limpet\0{purpose}\0{org}".encode()
+
+
+def _derived(key: bytes, purpose: str) -> bytes:
+    info = f"limpet signing\0{purpose}".encode()
+    return HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=None, info=info).derive(key)
+
+
+def _mac(key: bytes, message: str) -> str:
+    digest = hmac.digest(key, message.encode(), "sha256")
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
