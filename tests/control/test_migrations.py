@@ -117,3 +117,29 @@ async def test_mcp_servers_come_to_a_database_in_use_and_go_again(tmp_path: Path
     await migrated(path, to(command.downgrade, "0006"))
     assert shape(path) == before
     assert asked(path, "SELECT title FROM agents") == [("Kept",)]
+
+
+async def test_private_previews_come_to_a_database_in_use_and_go_again(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    await migrated(path, to(command.upgrade, "0007"))
+    before = shape(path)
+    asked(path, f"INSERT INTO orgs VALUES ('a', 'a', 'A', NULL, '{NOW}', NULL, NULL)")
+    asked(
+        path,
+        "INSERT INTO agents (org_id, id, title, description, status, pinned, instructions, "
+        "default_main_view, chat_side, default_branch, created_by, created_at, updated_at) VALUES "
+        f"('a', 'agt', 'Kept', '', 'active', 0, '', 'chat', 'right', 'b', 'u', '{NOW}', '{NOW}')",
+    )
+    asked(
+        path,
+        "INSERT INTO sandboxes (org_id, agent_id, branch, handle, state, desired, runner_kind, "
+        "fencing, generation, detached, tracked, created_at) VALUES "
+        f"('a', 'agt', 'b', 'b-1', 'running', 'running', 'host', 7, 3, 0, 1, '{NOW}')",
+    )
+    await migrated(path, to(command.upgrade, "0008"))
+    columns = "handle, fencing, preview_access, preview_epoch, preview_links_until"
+    assert asked(path, f"SELECT {columns} FROM sandboxes") == [("b-1", 7, None, 0, None)]
+    asked(path, "UPDATE sandboxes SET preview_access = 'private', preview_epoch = 2")
+    await migrated(path, to(command.downgrade, "0007"))
+    assert shape(path) == before
+    assert asked(path, "SELECT handle, fencing FROM sandboxes") == [("b-1", 7)]

@@ -134,3 +134,63 @@ def test_proxies_are_addresses_and_networks() -> None:
 def test_our_pages_may_show_previews_of_the_domain() -> None:
     assert "https://*.preview.test:8443" in page_policy(ADDRESSES.named)
     assert "preview" not in page_policy()
+
+
+LOOPBACK = {"calm-1": "http://localhost:41001/"}
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "rest", "port"),
+    [
+        ("http://calm-1.localhost:7070", "http://calm-1.localhost:7070", "/", None),
+        ("http://calm-1.localhost:7070/a?b#c", "http://calm-1.localhost:7070", "/a?b#c", None),
+        ("HTTP://Calm-1.LOCALHOST:7070/A", "http://calm-1.localhost:7070", "/A", None),
+        ("http://calm-1.localhost:7070?b", "http://calm-1.localhost:7070", "/?b", None),
+        ("http://calm-1--3000.localhost:7070/", "http://calm-1--3000.localhost:7070", "/", 3000),
+        ("https://calm-1.preview.test:8443/x", "https://calm-1.preview.test:8443", "/x", None),
+        ("http://localhost:41001/x", "http://localhost:41001", "/x", None),
+    ],
+)
+def test_an_address_is_known_for_a_previews_own(
+    url: str, origin: str, rest: str, port: int | None
+) -> None:
+    found = ADDRESSES.of_url(url, local_port=7070, loopback=LOOPBACK)
+    assert found is not None
+    asked, after = found
+    assert (asked.handle, asked.port, asked.origin, after) == ("calm-1", port, origin, rest)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "calm-1.localhost:7070", "http://calm-1.localhost/", "http://calm-1.localhost:7071/",
+        "https://calm-1.localhost:7070/", "http://calm-1.preview.test:8443/",
+        "https://calm-1.preview.test/", "https://preview.test:8443/", "http://localhost:41002/",
+        "http://127.0.0.1:41001/", "http://localhost:7070/", "http://a.b.localhost:7070/",
+        "http://calm-1.localhost:7070@evil.example/", "http://calm-1.localhost:7070.evil.example/",
+        "http://calm-1.localhost:7070/\n", "http://calm-1.localhost:7070/a b",
+        "http://calm-1.localhost:7070/\u00e9", "javascript://calm-1.localhost:7070/",
+        "http://calm-1.localhost:07070/", "http://calm-1--99999.localhost:7070/",
+        "http://calm-1.localhost:7070/" + "x" * 20_000,
+    ],
+)  # fmt: skip
+def test_any_other_address_is_of_no_preview(url: str) -> None:
+    assert ADDRESSES.of_url(url, local_port=7070, loopback=LOOPBACK) is None
+
+
+def test_the_port_of_names_in_localhost_is_that_at_which_the_browser_finds_us() -> None:
+    url = "http://calm-1.localhost:9000/"
+    assert ADDRESSES.of_url(url, local_port=9000, loopback={}) is not None
+    assert ADDRESSES.of_url(url, local_port=None, loopback={}) is None
+
+
+@pytest.mark.parametrize(("said", "is_fine"), [("link", True), ("private", True), ("open", False)])
+def test_who_sees_previews_unless_it_is_said_is_one_of_two(
+    monkeypatch: pytest.MonkeyPatch, said: str, is_fine: bool
+) -> None:
+    monkeypatch.setenv("LIMPET_PREVIEW_ACCESS", said)
+    if is_fine:
+        assert Settings.load().preview_access == said
+        return
+    with pytest.raises(SettingsError, match="LIMPET_PREVIEW_ACCESS"):
+        Settings.load()

@@ -35,6 +35,7 @@ from limpet.control.middleware import (
     SecurityHeaders,
     ShutdownGate,
 )
+from limpet.control.open_preview import open_preview_router
 from limpet.control.operations.catalog import OPERATIONS
 from limpet.control.operations.rest import rest_router
 from limpet.control.operations.services import Services
@@ -43,7 +44,10 @@ from limpet.control.pictures.finding import choose_browser
 from limpet.control.pictures.routes import thumbnail_router
 from limpet.control.pictures.taking import Pictures
 from limpet.control.pictures.thumbnails import Thumbnails
+from limpet.control.preview_door import PreviewDoor
 from limpet.control.preview_hosts import PreviewHosts
+from limpet.control.preview_sharing import PreviewSharing
+from limpet.control.preview_tokens import PURPOSE, PreviewTokens
 from limpet.control.pruner import Pruner
 from limpet.control.runner_choice import open_runner
 from limpet.control.sandboxes.service import SandboxService
@@ -172,7 +176,9 @@ async def _open_services(
     stack.push_async_callback(sandboxes.close)
     await runner.sweep()
     await sandboxes.adopt_at_boot()
-    previews = PreviewHosts(sandboxes, settings.previews)
+    tokens = PreviewTokens(box.signer(PURPOSE))
+    door = PreviewDoor(tokens, settings.preview_access, settings.port)
+    previews = PreviewHosts(sandboxes, settings.previews, door)
     pictures = await stack.enter_async_context(
         Pictures.opened(
             choose_browser(settings.browser),
@@ -194,6 +200,7 @@ async def _open_services(
         store=store,
         runner=runner,
         sandboxes=sandboxes,
+        previews=PreviewSharing(sandboxes, tokens, settings),
         pruner=Pruner(
             database,
             store,
@@ -278,6 +285,7 @@ def _routes(services: Services, mcp: McpMount, connections: EventConnections) ->
     )
     install_error_handlers(app)
     app.include_router(system_router(services))
+    app.include_router(open_preview_router(services))
     app.include_router(rest_router(OPERATIONS, services))
     app.include_router(daemon_proxy_router(services.sandboxes))
     app.include_router(vm_events_router(services.sandboxes))

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from limpet.control.auth import Authenticator
 from limpet.control.errors import error_response
 from limpet.control.preview_address import Site
+from limpet.control.preview_door import OPEN_PREVIEW
 from limpet.errors import InvalidInputError, LimpetError, NotFoundError, UnreachableError
 
 OPEN_PATHS = frozenset({"/api/openapi.json"})
@@ -30,14 +31,16 @@ _PREVIEWS = "http://*.localhost:* http://localhost:* http://127.0.0.1:*"
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 
 
-def page_policy(named: Site | None = None) -> str:
-    """The content security policy of our pages; `named` is where previews are beside localhost."""
+def page_policy(named: Site | None = None, framed_by: str = "'none'") -> str:
+    """The content security policy of our pages; `named` is where previews are beside localhost,
+    `framed_by` who may show them in a frame.
+    """
     previews = f"{_PREVIEWS} {named.url('*').rstrip('/')}" if named else _PREVIEWS
     return (
         "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob:; font-src 'self' data:; "
-        f"connect-src 'self' {previews}; frame-src {previews}; worker-src 'self' blob:; "
-        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        f"connect-src 'self' {previews}; frame-src {previews} 'self'; worker-src 'self' blob:; "
+        f"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors {framed_by}"
     )
 
 
@@ -116,6 +119,7 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp, previews: Site | None = None) -> None:
         self._app = app
         self._page_policy = page_policy(previews)
+        self._policy_in_own_frames = page_policy(previews, "'self'")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Add the headers to the answer."""
@@ -124,13 +128,15 @@ class SecurityHeaders:
             return
         path = str(scope["path"])
         is_data = path.startswith("/api/") or path in {"/mcp", "/health"}
+        in_own_frames = path == OPEN_PREVIEW  # the preview's frame begins there
+        policy = self._policy_in_own_frames if in_own_frames else self._page_policy
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = DATA_POLICY if is_data else self._page_policy
+                headers["Content-Security-Policy"] = DATA_POLICY if is_data else policy
                 headers["X-Content-Type-Options"] = "nosniff"
-                headers["X-Frame-Options"] = "DENY"
+                headers["X-Frame-Options"] = "SAMEORIGIN" if in_own_frames else "DENY"
                 headers["Referrer-Policy"] = "no-referrer"
                 headers["Cross-Origin-Opener-Policy"] = "same-origin"
                 headers["Cross-Origin-Resource-Policy"] = "same-origin"

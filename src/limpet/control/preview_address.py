@@ -7,9 +7,9 @@ counts only when the peer that sent it is one of `LIMPET_TRUSTED_PROXIES`.
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
@@ -22,7 +22,17 @@ _HOST: Final = re.compile(
 _DOMAIN: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]")
 _LOOPBACK: Final = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
 _MAX_DOMAIN: Final = 180
+MAX_PORT: Final = 65535
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_URL: Final = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]{1,253})(?::(?P<at>[1-9][0-9]{0,4}))?"
+    r"(?P<rest>[/?#][\x21-\x7e]*)?",
+    re.IGNORECASE,
+)
+MAX_URL: Final = 16_384
+
+PreviewAccess = Literal["link", "private"]
+"""Who sees a preview: whoever has its address; or who is signed in, and who was given a link."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -80,6 +90,16 @@ class Asked:
         """`http` or `https`."""
         return self.site.scheme
 
+    @property
+    def is_local(self) -> bool:
+        """Whether browsers find it on their own machine, and so trust it without TLS."""
+        return self.site.domain == LOCAL
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return f"{self.scheme}://{self.host}"
+
 
 @dataclass(frozen=True, slots=True)
 class PreviewAddresses:
@@ -109,7 +129,7 @@ class PreviewAddresses:
         if site is self.local:  # by whatever tunnel: the browser knows its end's port
             site = replace(site, port=int(match["at"]) if match["at"] else None)
         port = int(label["port"]) if label["port"] else None
-        if port is not None and port > 65535:
+        if port is not None and port > MAX_PORT:
             return None
         return Asked(label["handle"], port, site, site.host(label["handle"], port))
 
@@ -120,6 +140,35 @@ class PreviewAddresses:
         """
         host = ",".join(connection.headers.getlist("host")).lower()
         return Asked(handle, None, self.local, host) if _LOOPBACK.fullmatch(host) else None
+
+    def of_url(
+        self, url: str, *, local_port: int | None, loopback: Mapping[str, str]
+    ) -> tuple[Asked, str] | None:
+        """Which preview an address is of, and its path, query and fragment; None when of none.
+
+        A name in localhost counts with `local_port` alone: on this machine's other ports listens
+        who knows who. `loopback` are the sandboxes' loopback ports, by handle.
+        """
+        match = _URL.fullmatch(url) if len(url) <= MAX_URL else None
+        if match is None:
+            return None
+        scheme, host, rest = match["scheme"].lower(), match["host"].lower(), match["rest"] or "/"
+        at = int(match["at"]) if match["at"] else _DEFAULT_PORTS[scheme]
+        rest = rest if rest.startswith("/") else f"/{rest}"
+        if host == LOCAL:
+            found = [h for h, own in loopback.items() if own == f"{scheme}://{host}:{at}/"]
+            return (Asked(found[0], None, self.local, f"{host}:{at}"), rest) if found else None
+        label, _, domain = host.partition(".")
+        split = _HANDLE.fullmatch(label)
+        own = replace(self.local, port=local_port or self.local.port)
+        site = next((s for s in (self.named, own) if s and s.domain == domain), None)
+        if split is None or site is None:
+            return None
+        port = int(split["port"]) if split["port"] else None
+        expected = (site.scheme, site.port or _DEFAULT_PORTS[site.scheme])
+        if (scheme, at) != expected or (port or 0) > MAX_PORT:
+            return None
+        return Asked(split["handle"], port, site, site.host(split["handle"], port)), rest
 
     def forwarded_for(self, connection: HTTPConnection) -> str:
         """Whom the request came from, through which proxies of ours."""

@@ -2,7 +2,8 @@
 
 For browsers that do not resolve such names each running sandbox also has a loopback port of its
 own. Requests go on to the sandbox's daemon, which knows its dev server; the daemon's native routes
-are not to be had here. A handle cannot be guessed (96 random bits are hashed into it).
+are not to be had here. A handle cannot be guessed (96 random bits are hashed into it); who else
+sees a preview that is private is limpet.control.preview_door's.
 """
 
 import asyncio
@@ -11,19 +12,21 @@ import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from html import escape
+from functools import partial
 from typing import Final
 
 import structlog
 import uvicorn
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from limpet.control import preview_pages, preview_tokens
 from limpet.control.auth import COOKIE
 from limpet.control.db import SandboxRow
 from limpet.control.preview_address import Asked, PreviewAddresses
+from limpet.control.preview_door import Admission, PreviewDoor, Visits
 from limpet.control.sandboxes.rows import key_of
 from limpet.control.sandboxes.service import SandboxService
 from limpet.errors import LimpetError
@@ -46,15 +49,21 @@ _NOT_SENT = (
     "x-limpet-token", "x-limpet-port", "x-limpet-ports-at", "x-limpet-poll", "forwarded",
     "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port",
 )  # fmt: skip
-_NO_UPSTREAM = 1011
+_NO_UPSTREAM: Final = 1011
+_REFUSED: Final = 1008
+_PRIVATE: Final = "private"
 
 
 class PreviewHosts:
     """Answers for preview hosts; everything else goes on to the app."""
 
-    def __init__(self, sandboxes: SandboxService, addresses: PreviewAddresses) -> None:
+    def __init__(
+        self, sandboxes: SandboxService, addresses: PreviewAddresses, door: PreviewDoor
+    ) -> None:
         self._sandboxes = sandboxes
         self._addresses = addresses
+        self._door = door
+        self._visits = Visits()
         self._proxy = ReverseProxy()
         self._listeners: dict[str, tuple[uvicorn.Server, asyncio.Task[None]]] = {}
 
@@ -76,7 +85,7 @@ class PreviewHosts:
     async def serving_unwatched(self, listener: socket.socket) -> AsyncIterator[None]:
         """Serve previews, and nothing else, to what looks at them on nobody's behalf.
 
-        Such looks are no activity of the sandbox.
+        Such looks are no activity of the sandbox, and see private previews too.
         """
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,12 +122,14 @@ class PreviewHosts:
     async def _follow(self) -> None:
         while True:
             try:
-                running = await self._sandboxes.running_handles()
-                for handle in running - self._listeners.keys():
+                running = await self._sandboxes.running_rows()
+                for handle in running.keys() - self._listeners.keys():
                     self._listen(handle)
                     await self._tell(handle)
-                for handle in self._listeners.keys() - running:
+                for handle in self._listeners.keys() - running.keys():
                     await self._unlisten(handle)
+                for row in running.values():
+                    self._visits.end(row.handle, partial(self._door.counts, row=row))
             except (OSError, LimpetError) as error:
                 log.warning("loopback_previews", error=str(error))
             await asyncio.sleep(FOLLOW_S)
@@ -163,32 +174,77 @@ class PreviewHosts:
         answer = await self._http(asked, request)
         await answer(scope, receive, send)
 
-    async def _http(self, asked: Asked, request: Request) -> Response:
+    async def _http(self, asked: Asked, request: Request) -> ASGIApp:
         if _NATIVE.match(request.scope["path"]):
             return PlainTextResponse("Not found", 404)
         row = await self._sandboxes.find_anywhere(asked.handle)
         if row is None:
-            return _page(
+            return preview_pages.page(
                 "There is no such sandbox", "It was deleted, or the address is mistyped.", 404
             )
+        if not asked.watched:
+            return await self._passed_on(asked, row, request)
+        entered = self._door.enter(asked, row, request)
+        if isinstance(entered, Response):
+            return entered
+        return self._visited(asked, row, request, entered)
+
+    def _visited(
+        self, asked: Asked, row: SandboxRow, request: Request, admission: Admission
+    ) -> ASGIApp:
+        """What the sandbox answers, for as long as it may be seen."""
+
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+            begun = False
+
+            async def noticed(message: Message) -> None:
+                nonlocal begun
+                begun = True
+                await send(message)
+
+            async def work() -> None:
+                answer = await self._passed_on(asked, row, request)
+                await answer(scope, receive, noticed)
+
+            done = await self._visits.during(asked.handle, admission, work())
+            if not done and not begun:
+                await preview_pages.private_in_words()(scope, receive, send)
+
+        return answered
+
+    async def _passed_on(self, asked: Asked, row: SandboxRow, request: Request) -> Response:
         try:
             reached = await self._sandboxes.reach_row(row)
             found = reached.provisioned
-            target = f"{found.daemon_url}{request_target(request)}"
             headers = self._headers(asked, request, found.daemon_token)
-            return await self._proxy.http(request, target, headers=headers)
+            return await self._proxy.http(
+                request, f"{found.daemon_url}{_target(request)}", headers=headers
+            )
         except ClientDisconnect:
             return Response(status_code=499)  # nobody is left to read it
         except UpstreamUnreachableError as error:
-            return _page("The sandbox does not answer", error.message, 502, again=True)
+            return preview_pages.page("The sandbox does not answer", error.message, 502, again=True)
         except LimpetError:
-            return _stopped(row)
+            return preview_pages.stopped(row)
 
     async def _websocket(self, asked: Asked, ws: WebSocket) -> None:
         if _NATIVE.match(ws.scope["path"]):
-            await close_at_once(ws, 1008, "not found")
+            await close_at_once(ws, _REFUSED, "not found")
             return
         row = await self._sandboxes.find_anywhere(asked.handle)
+        if row is None or not asked.watched:
+            await self._joined(asked, row, ws)
+            return
+        admission = self._door.admission(asked, row, ws)
+        if admission is None:
+            await close_at_once(ws, _REFUSED, _PRIVATE)
+        elif not await self._visits.during(asked.handle, admission, self._joined(asked, row, ws)):
+            with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it went by itself
+                if ws.application_state is WebSocketState.CONNECTING:
+                    await ws.accept()
+                await ws.close(_REFUSED, _PRIVATE)
+
+    async def _joined(self, asked: Asked, row: SandboxRow | None, ws: WebSocket) -> None:
         try:
             reached = await self._sandboxes.reach_row(row) if row else None
         except LimpetError:
@@ -197,14 +253,14 @@ class PreviewHosts:
             await close_at_once(ws, _NO_UPSTREAM, "no upstream dev server")
             return
         found = reached.provisioned
-        target = f"{found.daemon_url.replace('http', 'ws', 1)}{request_target(ws)}"
+        target = f"{found.daemon_url.replace('http', 'ws', 1)}{_target(ws)}"
         headers = self._headers(asked, ws, found.daemon_token)
         await self._proxy.websocket(ws, target, headers)
 
     def _headers(self, asked: Asked, connection: HTTPConnection, token: str) -> HeaderList:
         """What the daemon gets: the browser's headers but for our own, how it came, the token."""
         headers = [
-            (name, _cookies(value) if name.lower() == "cookie" else value)
+            (name, _OWN_TAKEN_OFF.get(name.lower(), str)(value))
             for name, value in end_to_end(connection, without=_NOT_SENT)
         ]
         headers = [(name, value) for name, value in headers if value or name.lower() != "cookie"]
@@ -248,35 +304,23 @@ async def _misdirected(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("This host name is not served here", 421)(scope, receive, send)
 
 
+def _target(connection: HTTPConnection) -> str:
+    """What is asked for; a ticket is nobody's business but ours."""
+    return _without_ticket(request_target(connection))
+
+
 def _cookies(header: str) -> str:
     """The cookies without ours: a loopback port shares them with the app's own page."""
     kept = [part.strip() for part in header.split(";")]
-    return "; ".join(part for part in kept if part.partition("=")[0].strip() != COOKIE)
+    return "; ".join(part for part in kept if not _is_ours(part.partition("=")[0].strip()))
 
 
-def _stopped(row: SandboxRow) -> Response:
-    words = {
-        "starting": ("Getting ready", "The sandbox is starting."),
-        "stopping": ("Stopping", "The sandbox is saving its work."),
-        "failed": ("Not running", "The last start did not work; its page says why."),
-    }
-    title, text = words.get(
-        row.state, ("Not running", "Start the sandbox on its page: it comes back as it was.")
-    )
-    return _page(title, text, 503, again=True)
+def _is_ours(name: str) -> bool:
+    return name == COOKIE or preview_tokens.is_ours(name)
 
 
-def _page(title: str, text: str, status: int, *, again: bool = False) -> Response:
-    """A small page in the preview's place; with `again` it looks anew by itself."""
-    refresh = '<meta http-equiv="refresh" content="2">' if again else ""
-    page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f'<meta name="color-scheme" content="light dark">{refresh}<title>{escape(title)}</title>'
-        '<body style="font:16px/1.5 system-ui,sans-serif;min-height:100vh;margin:0;display:grid;'
-        'place-content:center;text-align:center;padding:1rem">'
-        f'<h1 style="font-size:1.2rem;margin:0">{escape(title)}</h1>'
-        f'<p style="opacity:.7;margin:.4rem 0 0">{escape(text)}</p>'
-    )
-    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "2"} if again else {})
-    return HTMLResponse(page, status, headers)
+def _without_ticket(url: str) -> str:
+    return preview_tokens.without_ticket(url)[0]
+
+
+_OWN_TAKEN_OFF: Final = {"cookie": _cookies, "referer": _without_ticket}

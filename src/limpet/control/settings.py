@@ -13,7 +13,13 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from limpet.control.preview_address import LOCAL, PreviewAddresses, Site, proxies_of
+from limpet.control.preview_address import (
+    LOCAL,
+    PreviewAccess,
+    PreviewAddresses,
+    Site,
+    proxies_of,
+)
 from limpet.errors import InvalidInputError
 from limpet.runners.docker_container import DockerOptions
 from limpet.runners.egress import EgressMode, networks_of
@@ -58,6 +64,8 @@ class Settings(BaseSettings):
     preview_url: str | None = None
     """`https://DOMAIN[:PORT]`: previews are at `<handle>.DOMAIN` too, as a proxy in front serves
     them. None: at `<handle>.localhost` alone."""
+    preview_access: PreviewAccess = "link"
+    """Who sees previews of which nobody said it: whoever has the address, or who is signed in."""
     trusted_proxies: str = ""
     """Addresses and networks, separated by commas, whose `X-Forwarded-*` headers are believed."""
     poll_s: float = Field(default=30.0, gt=0)

@@ -32,7 +32,7 @@ from limpet.reverse_proxy import (
     request_target,
 )
 
-OUR_COOKIES: Final = frozenset({"limpet_session", "limpet_preview"})
+OUR_COOKIES: Final = re.compile(r"limpet_(?:session|preview(?:_.*)?)")
 SMALL_FRAME_BYTES: Final = 64
 REMEMBERED_FRAMES: Final = 64
 _FORWARDED: Final = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port")
@@ -324,7 +324,7 @@ def without_our_cookies(header: str) -> str:
     kept = [
         part.strip()
         for part in header.split(";")
-        if part.strip() and part.split("=", 1)[0].strip() not in OUR_COOKIES
+        if part.strip() and not OUR_COOKIES.fullmatch(part.split("=", 1)[0].strip())
     ]
     return "; ".join(kept)
 
@@ -336,7 +336,7 @@ def mapped_cookie(header: str, public_host: str = "") -> str | None:
     too.
     """
     name = header.split("=", 1)[0].strip()
-    if name in OUR_COOKIES:
+    if OUR_COOKIES.fullmatch(name):
         return None
     found = _DOMAIN.search(header)
     if found is None:

@@ -11,6 +11,7 @@ from limpet.sdk.connection import CHUNK_BYTES, ByteStream, Connection, Place, Pr
 from limpet.sdk.feed import EventFeed
 from limpet.sdk.mcp_servers import McpServers
 from limpet.sdk.model_providers import ModelProviders
+from limpet.sdk.previews import Previews
 from limpet.sdk.secrets import Secrets
 from limpet.sdk.store import Store
 from limpet.sdk.threads import Threads
@@ -30,6 +31,8 @@ class Client:
         """What the snapshots come to, and what is kept."""
         self.secrets = Secrets(self._line)
         """Secrets in environment variables."""
+        self.previews = Previews(self._line)
+        """Who sees previews."""
         self.threads = Threads(self._line)
         """Conversations with agents."""
         self.model_providers = ModelProviders(self._line)

@@ -224,6 +224,7 @@ class Sandbox(TypedDict):
     isolation: str | None
     preview_url: str | None
     loopback_preview_url: str | None
+    preview_access: Literal["link", "private"]
     detached: bool
     detached_reason: str | None
     unsaved: bool | None

@@ -21,7 +21,9 @@ from limpet.control.operations.thread_models import (
 from limpet.control.pictures.finding import choose_browser
 from limpet.control.pictures.page import Bounds
 from limpet.control.pictures.taking import IDLE_S, Pictures
+from limpet.control.preview_door import PreviewDoor
 from limpet.control.preview_hosts import PreviewHosts
+from limpet.control.preview_tokens import PURPOSE, PreviewTokens
 from limpet.control.secrets import SecretBox
 from limpet.control.threads.caps import CapsBook
 from limpet.control.threads.claims import Claims
@@ -130,7 +132,7 @@ def thread_service(
             programs=NpmPrograms(house.data_dir / "tools"),
             pictures=Pictures(
                 choose_browser("off"),
-                PreviewHosts(house.service, house.settings.previews).serving_unwatched,
+                _previews(house).serving_unwatched,
                 house.settings.previews.local,
                 denied=(),
                 bounds=Bounds(),
@@ -138,6 +140,12 @@ def thread_service(
             ),
         )
     )
+
+
+def _previews(house: House) -> PreviewHosts:
+    tokens = PreviewTokens(SecretBox.open_for(house.settings).signer(PURPOSE))
+    door = PreviewDoor(tokens, "link", house.settings.port)
+    return PreviewHosts(house.service, house.settings.previews, door)
 
 
 @pytest.fixture

@@ -325,6 +325,93 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/{org}/sandboxes/{handle}/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell who sees a sandbox's preview
+         * @description Tell who sees a sandbox's preview
+         *
+         *     The preview of one sandbox.
+         */
+        get: operations["PREVIEW_GET"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Make a sandbox's preview private, or open it to whoever has its address
+         * @description Make a sandbox's preview private, or open it to whoever has its address
+         *
+         *     Who sees the preview: with `link` whoever has its address; with `private` who is signed in to
+         *         this Limpet, and who was given a link by PREVIEW_SHARE.
+         *
+         *         It stays so over stops, starts and restores. Made private anew, nobody who saw it before does.
+         */
+        patch: operations["PREVIEW_UPDATE"];
+        trace?: never;
+    };
+    "/api/{org}/sandboxes/{handle}/preview/links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a link that shows a private preview to whoever has it
+         * @description Make a link that shows a private preview to whoever has it
+         *
+         *     Make a link with which anybody sees a private preview, as often as they like, until it ends.
+         *
+         *         PREVIEW_UNSHARE ends all links before their time.
+         */
+        post: operations["PREVIEW_SHARE"];
+        /**
+         * End all links to a private preview, and put out who sees it
+         * @description End all links to a private preview, and put out who sees it
+         *
+         *     End all links to a private preview, and put out everybody who sees it. Who is signed in comes
+         *         in again.
+         */
+        delete: operations["PREVIEW_UNSHARE"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/{org}/sandboxes/{handle}/preview/open": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Get an address that shows a preview to you
+         * @description Get an address that shows a preview to you
+         *
+         *     An address that shows the preview to the caller.
+         *
+         *         Of a private one it works once, within a minute, and is not for passing on: in the browser that
+         *         opens it, it is worth a cookie for 12 hours.
+         */
+        post: operations["PREVIEW_OPEN"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/{org}/secrets": {
         parameters: {
             query?: never;
@@ -2011,6 +2098,92 @@ export interface components {
             reset: boolean;
         };
         /**
+         * PreviewLink
+         * @description An address that lets in whoever has it, until then.
+         */
+        PreviewLink: {
+            /** Url */
+            url: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+        };
+        /**
+         * PreviewOpenRest
+         * @description An address that shows the preview to the caller.
+         *
+         *     Of a private one it works once, within a minute, and is not for passing on: in the browser that
+         *     opens it, it is worth a cookie for 12 hours.
+         */
+        PreviewOpenRest: {
+            /**
+             * At
+             * @description An address of this preview, with path and query. Default: its root
+             */
+            at?: string | null;
+        };
+        /**
+         * PreviewShareRest
+         * @description Make a link with which anybody sees a private preview, as often as they like, until it ends.
+         *
+         *     PREVIEW_UNSHARE ends all links before their time.
+         */
+        PreviewShareRest: {
+            /**
+             * Days
+             * @description How long the link counts
+             * @default 7
+             */
+            days: number;
+            /**
+             * At
+             * @description An address of this preview, with path and query. Default: its root
+             */
+            at?: string | null;
+        };
+        /**
+         * PreviewSharing
+         * @description Who sees the preview. `is_default`: as the operator has set it for all of which nobody said
+         *     it. `links_until` is the end of the last link that counts; null: there is none.
+         */
+        PreviewSharing: {
+            /**
+             * Access
+             * @enum {string}
+             */
+            access: "link" | "private";
+            /** Is Default */
+            is_default: boolean;
+            /** Links Until */
+            links_until: string | null;
+        };
+        /**
+         * PreviewUpdateRest
+         * @description Who sees the preview: with `link` whoever has its address; with `private` who is signed in to
+         *     this Limpet, and who was given a link by PREVIEW_SHARE.
+         *
+         *     It stays so over stops, starts and restores. Made private anew, nobody who saw it before does.
+         */
+        PreviewUpdateRest: {
+            /**
+             * Access
+             * @enum {string}
+             */
+            access: "link" | "private";
+        };
+        /**
+         * PreviewWay
+         * @description An address, and until when it works; null: it is the open preview's own.
+         */
+        PreviewWay: {
+            /** Url */
+            url: string;
+            /** Until */
+            until: string | null;
+        };
+        /**
          * Problem
          * @description Something that went wrong, and what to do about it.
          */
@@ -2347,6 +2520,11 @@ export interface components {
             preview_url: string | null;
             /** Loopback Preview Url */
             loopback_preview_url: string | null;
+            /**
+             * Preview Access
+             * @enum {string}
+             */
+            preview_access: "link" | "private";
             /** Detached */
             detached: boolean;
             /** Detached Reason */
@@ -4077,6 +4255,228 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SandboxLogsResult"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    PREVIEW_GET: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                org: string;
+                /** @description The sandbox's handle */
+                handle: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreviewSharing"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    PREVIEW_UPDATE: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                org: string;
+                /** @description The sandbox's handle */
+                handle: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreviewUpdateRest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreviewSharing"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    PREVIEW_SHARE: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                org: string;
+                /** @description The sandbox's handle */
+                handle: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PreviewShareRest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreviewLink"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    PREVIEW_UNSHARE: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                org: string;
+                /** @description The sandbox's handle */
+                handle: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreviewSharing"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    PREVIEW_OPEN: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                org: string;
+                /** @description The sandbox's handle */
+                handle: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PreviewOpenRest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreviewWay"];
                 };
             };
             /** @description Refused */

@@ -37,6 +37,7 @@ export const box: Sandbox = {
   isolation: "bubblewrap",
   preview_url: "http://calm-cove-1.localhost:1/",
   loopback_preview_url: null,
+  preview_access: "link",
   detached: false,
   detached_reason: null,
   unsaved: false,

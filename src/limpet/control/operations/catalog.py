@@ -6,6 +6,7 @@ from limpet.control.operations import (
     machine,
     mcp_servers,
     model_providers,
+    previews,
     sandboxes,
     secrets,
     snapshots,
@@ -17,6 +18,7 @@ from limpet.control.operations.rest import AnyOperation
 OPERATIONS: tuple[AnyOperation, ...] = (
     *agents.OPERATIONS,
     *sandboxes.OPERATIONS,
+    *previews.OPERATIONS,
     *secrets.OPERATIONS,
     *snapshots.OPERATIONS,
     *inside.OPERATIONS,

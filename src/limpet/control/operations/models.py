@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, SecretStr, StringConstraints, model_vali
 from limpet.control.operations.command_models import AcpCommandText, StartCommandText
 from limpet.control.operations.egress_models import EgressChoice, EgressInfo
 from limpet.control.operations.shapes import Input, Output
+from limpet.control.preview_address import PreviewAccess
 from limpet.snapshots.snapshot_names import MAX_NAME_LENGTH
 
 Title = Annotated[str, Field(min_length=1, max_length=255)]
@@ -404,6 +405,7 @@ class Sandbox(Output):
     isolation: str | None
     preview_url: str | None
     loopback_preview_url: str | None
+    preview_access: PreviewAccess
     detached: bool
     detached_reason: str | None
     unsaved: bool | None

@@ -8,6 +8,7 @@ from limpet.control.db import Database
 from limpet.control.env_secrets import EnvSecrets
 from limpet.control.mcp_servers import McpServers
 from limpet.control.pictures.thumbnails import Thumbnails
+from limpet.control.preview_sharing import PreviewSharing
 from limpet.control.pruner import Pruner
 from limpet.control.sandboxes.service import SandboxService
 from limpet.control.settings import Settings
@@ -32,6 +33,7 @@ class Services:
     store: SandboxStore
     runner: Runner
     sandboxes: SandboxService
+    previews: PreviewSharing
     pruner: Pruner
     usage: OrgUsage
     threads: ThreadService

@@ -16,7 +16,7 @@ from limpet.control.sandboxes.daemons import Reached, idle_of, origin_of
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.marks import NO_MARKS, read_marks
 from limpet.control.sandboxes.parts import Parts, ref_of
-from limpet.control.sandboxes.rows import key_of
+from limpet.control.sandboxes.rows import access_of, key_of
 from limpet.control.sandboxes.views import sandbox_of, snapshot_of
 from limpet.control.saver import has_unsaved
 from limpet.errors import DaemonUnreachableError, LimpetError
@@ -80,6 +80,7 @@ class Looking:
             saving=key in parts.saving,
             preview_url=self.preview_url(row.handle) if running else None,
             loopback_preview_url=self.loopback_urls.get(row.handle) if running else None,
+            preview_access=access_of(row, parts.settings.preview_access),
             last_save=stored.last_save,
             side_snapshots=stored.sides,
         )

@@ -1,11 +1,12 @@
 """The sandboxes' rows: the one place that reads and writes them."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from sqlalchemy import select
 
 from limpet.control.db import AgentRow, Database, SandboxRow
+from limpet.control.preview_address import PreviewAccess
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.errors import NotFoundError
 from limpet.ids import AgentId, Branch, OrgId, SnapshotId, handle_for
@@ -31,6 +32,11 @@ def known_generation(row: SandboxRow) -> int:
     stand below the older.
     """
     return 0 if row.detached else row.generation
+
+
+def access_of(row: SandboxRow, default: PreviewAccess) -> PreviewAccess:
+    """Who sees the sandbox's preview; `default` where nobody has said it."""
+    return default if row.preview_access is None else cast(PreviewAccess, row.preview_access)
 
 
 class SandboxRows:
@@ -120,11 +126,18 @@ class SandboxRows:
 
     async def change(self, key: SandboxKey, **values: Any) -> SandboxRow:
         """Set columns of a row that is there; gives the row as it is then."""
+        return await self.revise(key, lambda _row: values)
+
+    async def revise(
+        self, key: SandboxKey, values: Callable[[SandboxRow], Mapping[str, Any]]
+    ) -> SandboxRow:
+        """Set columns to what follows from the row as it is, with nobody in between."""
         async with self.db.session() as session:
-            row = await session.get(SandboxRow, (key.org, key.agent, key.branch))
+            whole = (key.org, key.agent, key.branch)
+            row = await session.get(SandboxRow, whole, with_for_update=True)
             if row is None:
                 raise NotFoundError(f"There is no sandbox on {key.branch!r}")
-            for name, value in values.items():
+            for name, value in values(row).items():
                 setattr(row, name, value)
         return row
 

@@ -191,9 +191,10 @@ class SandboxService:
         row = await self.parts.rows.by_handle(org, handle)
         return await self.reach_row(row)
 
-    async def running_handles(self) -> set[str]:
-        """The handles of all sandboxes that run, in every org."""
-        return {row.handle for row in await self.parts.rows.tracked() if row.state == "running"}
+    async def running_rows(self) -> dict[str, SandboxRow]:
+        """All sandboxes that run, in every org, by their handles."""
+        rows = await self.parts.rows.tracked()
+        return {row.handle: row for row in rows if row.state == "running"}
 
     # -- snapshots -----------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from limpet.control.operations.models import (
     Snapshot,
     TurnInfo,
 )
+from limpet.control.preview_address import PreviewAccess
 from limpet.control.sandboxes.marks import NO_MARKS, Marks
 from limpet.errors import LimpetError
 from limpet.snapshots.receipt import Receipt
@@ -104,6 +105,7 @@ def sandbox_of(
     saving: bool,
     preview_url: str | None,
     loopback_preview_url: str | None,
+    preview_access: PreviewAccess,
     last_save: Snapshot | None,
     side_snapshots: list[Snapshot],
 ) -> Sandbox:
@@ -120,6 +122,7 @@ def sandbox_of(
             "isolation": row.isolation,
             "preview_url": preview_url,
             "loopback_preview_url": loopback_preview_url,
+            "preview_access": preview_access,
             "detached": row.detached,
             "detached_reason": row.detached_reason,
             "unsaved": unsaved,
