@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from limpet.cli.egress import Allow, Mode, Registries, chosen
-from limpet.cli.find import connect, find_agent
+from limpet.cli.find import connect, find_agent, find_sandbox
 from limpet.cli.output import (
     AgentName,
     Branch,
@@ -166,12 +166,25 @@ def open_page(
     agent: Annotated[
         str | None, typer.Argument(metavar="[AGENT]", help="Its id or title; none: the home page.")
     ] = None,
+    preview: Annotated[
+        bool,
+        typer.Option("--preview", help="Its preview alone, in a tab of its own."),
+    ] = False,
+    branch: Branch = None,
     json: Json = False,
 ) -> None:
-    """Open the web app in the browser, signed in."""
+    """Open the web app in the browser, signed in; or an agent's preview, private ones too."""
+    if agent is None and (preview or branch):
+        raise typer.BadParameter("say whose preview", param_hint="AGENT")
+    if branch and not preview:
+        raise typer.BadParameter("it is for --preview", param_hint="--branch")
     with connect() as limpet:
         found = find_agent(limpet, agent) if agent else None
-        url = _link(limpet, found["id"] if found else None)
+        if found and preview:
+            box = find_sandbox(limpet, found, branch)
+            url = limpet.previews.open(box["handle"])["url"]
+        else:
+            url = _link(limpet, found["id"] if found else None)
         if json:
             print_json({"url": url})
             return

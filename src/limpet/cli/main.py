@@ -17,6 +17,7 @@ from limpet.cli.mcp import mcp
 from limpet.cli.models import models
 from limpet.cli.output import err
 from limpet.cli.secrets import secrets
+from limpet.cli.share import share
 from limpet.cli.snapshots import snapshots
 from limpet.cli.store import store
 from limpet.cli.threads import threads
@@ -45,6 +46,7 @@ app.command(rich_help_panel=_AGENTS)(agents.ls)
 app.command(rich_help_panel=_AGENTS)(sandboxes.start)
 app.command(rich_help_panel=_AGENTS)(sandboxes.stop)
 app.command("open", rich_help_panel=_AGENTS)(agents.open_page)
+app.command(rich_help_panel=_AGENTS)(share)
 app.command(rich_help_panel=_AGENTS)(agents.rm)
 app.command(rich_help_panel=_AGENTS)(chat)
 app.add_typer(threads, name="threads", rich_help_panel=_AGENTS)
