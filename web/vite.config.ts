@@ -9,6 +9,6 @@ const proxied = { target, changeOrigin: true, ws: true, headers: { origin: targe
 export default defineConfig({
   plugins: [react(), tailwindcss()],
   build: { sourcemap: false, chunkSizeWarningLimit: 900 },
-  server: { proxy: { "/api": proxied, "/sign-in": proxied } },
+  server: { proxy: { "/api": proxied, "/sign-in": proxied, "/open-preview": proxied } },
   test: { restoreMocks: true, setupFiles: ["src/test/waiting.ts"], testTimeout: 30_000 },
 });

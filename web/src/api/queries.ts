@@ -10,6 +10,7 @@ import type { components } from "./schema.ts";
 import type {
   Agent,
   Forked,
+  PreviewSharing,
   Restored,
   Sandbox,
   Secret,
@@ -209,6 +210,30 @@ export const useDeleteSecret = (agentId: string) =>
 export const useRetryStep = (handle: string) =>
   useChange((step: "clone" | "install" | "start") =>
     send<{ enqueued: string }>("POST", `${base}/sandboxes/${handle}/daemon/setup/${step}`, {}),
+  );
+
+/** Who sees a sandbox's preview. */
+export const previewQuery = (handle: string) =>
+  queryOptions({
+    queryKey: ["preview", handle],
+    queryFn: () => call("get", "/api/{org}/sandboxes/{handle}/preview", { path: { handle } }),
+  });
+
+export const useSetAccess = (handle: string) =>
+  useChange((access: PreviewSharing["access"]) =>
+    call("patch", "/api/{org}/sandboxes/{handle}/preview", { path: { handle }, body: { access } }),
+  );
+
+/** Makes a link with which anybody sees a private preview at `at`. */
+export const useMakeLink = (handle: string) =>
+  useChange((body: { days: number; at: string }) =>
+    call("post", "/api/{org}/sandboxes/{handle}/preview/links", { path: { handle }, body }),
+  );
+
+/** Ends all links, and puts out who came by one. */
+export const useEndLinks = (handle: string) =>
+  useChange<void, PreviewSharing>(() =>
+    call("delete", "/api/{org}/sandboxes/{handle}/preview/links", { path: { handle } }),
   );
 
 export const exportUrl = (place: Place, snapshot: string) =>

@@ -5,6 +5,8 @@ type Schemas = components["schemas"];
 
 export type Agent = Schemas["Agent"];
 export type Forked = Schemas["SnapshotForked"];
+/** Who sees a preview. */
+export type PreviewSharing = Schemas["PreviewSharing"];
 export type Problem = Schemas["Problem"];
 export type Receipt = Schemas["ReceiptInfo"];
 export type Remark = Schemas["RemarkInfo"];

@@ -1,6 +1,7 @@
 import { type FormEvent, useState } from "react";
 import { buttonLook } from "../ui/Button.tsx";
 import { Icon, type IconName } from "../ui/Icon.tsx";
+import { wayTo } from "./addresses.ts";
 import { ShareDialog } from "./ShareDialog.tsx";
 
 export const WIDTHS = { desktop: "100%", tablet: "834px", phone: "390px" };
@@ -8,7 +9,9 @@ export type Width = keyof typeof WIDTHS;
 const NAMES = Object.keys(WIDTHS) as Width[];
 
 type Props = {
+  handle: string;
   url: string;
+  isPrivate: boolean;
   path: string;
   width: Width;
   logsOpen: boolean;
@@ -19,8 +22,9 @@ type Props = {
 };
 
 /** Above the page: reload, where it is, how wide it is, and the way out into a tab. */
-export function PreviewBar({ url, path, width, logsOpen, onWidth, onReload, onGo, onLogs }: Props) {
+export function PreviewBar({ handle, url, isPrivate, path, width, logsOpen, onWidth, onReload, onGo, onLogs }: Props) {
   const [sharing, setSharing] = useState(false);
+  const address = new URL(path, url).href;
   return (
     <div className="flex items-center gap-0.5 border-b border-line px-2 py-1.5">
       <IconButton icon="reload" label="Reload the preview" onClick={onReload} />
@@ -39,7 +43,7 @@ export function PreviewBar({ url, path, width, logsOpen, onWidth, onReload, onGo
       <IconButton icon="logs" label="Logs below the preview" pressed={logsOpen} onClick={onLogs} />
       <IconButton icon="share" label="Share the preview" onClick={() => setSharing(true)} />
       <a
-        href={new URL(path, url).href}
+        href={wayTo(address, isPrivate)}
         target="_blank"
         rel="noreferrer"
         aria-label="Open the preview in a tab of its own"
@@ -48,7 +52,14 @@ export function PreviewBar({ url, path, width, logsOpen, onWidth, onReload, onGo
       >
         <Icon name="open" className="size-4.5" />
       </a>
-      {sharing && <ShareDialog address={new URL(path, url).href} onClose={() => setSharing(false)} />}
+      {sharing && (
+        <ShareDialog
+          handle={handle}
+          address={address}
+          onPutOut={onReload}
+          onClose={() => setSharing(false)}
+        />
+      )}
     </div>
   );
 }

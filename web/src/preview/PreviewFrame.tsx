@@ -5,6 +5,7 @@ import { Mark } from "../ui/Mark.tsx";
 import { addToPageLog } from "../api/useLive.ts";
 import { tellConsole } from "../api/queries.ts";
 import { ConsoleReport } from "./consoleReport.ts";
+import { isOfPreview, wayTo } from "./addresses.ts";
 import { PageErrors } from "./PageErrors.tsx";
 import { PreviewBar, type Width, WIDTHS } from "./PreviewBar.tsx";
 import { pageMessage, wantsStorage } from "./pageMessages.ts";
@@ -14,6 +15,8 @@ type Props = {
   /** The sandbox's. */
   handle: string;
   url: string;
+  /** Only who was let in sees it. */
+  isPrivate: boolean;
   /** How many dev servers came up: each one loads the page anew. */
   reloads: number;
   dropped: boolean;
@@ -24,16 +27,20 @@ type Props = {
 };
 
 const MOST_ERRORS = 50;
+/** Refused anew so soon after it was let in, the browser keeps no cookie there. */
+const LET_IN_MS = 10_000;
 
 /** The live page. It stays where it is while its server is away for a moment. */
-export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, onLogs, onAsk }: Props) {
+export function PreviewFrame(props: Props) {
+  const { agent, handle, url, isPrivate, reloads, dropped, logsOpen, onLogs, onAsk } = props;
   const client = useQueryClient();
   const frame = useRef<HTMLIFrameElement>(null);
   const [width, setWidth] = useState<Width>("desktop");
-  const [asked, setAsked] = useState({ path: "/", times: 0 });
+  const [asked, setAsked] = useState({ to: "/", times: 0, letIn: false });
   const [path, setPath] = useState("/");
   const [denied, setDenied] = useState(false);
-  const shownAs = `${asked.times}-${reloads}-${url}`;
+  const letInAt = useRef(0);
+  const shownAs = `${asked.times}-${reloads}-${isPrivate}-${url}`;
   const [loaded, setLoaded] = useState("");
   const [errors, setErrors] = useState<string[]>([]);
   const report = useMemo(() => new ConsoleReport((body) => tellConsole(handle, body)), [handle]);
@@ -49,9 +56,22 @@ export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, o
 
   useEffect(() => {
     const from = new URL(url).origin;
+    /** The page is not to be seen (any more): the app lets the frame in again, once. */
+    function refused(at: string) {
+      if (!isOfPreview(at, url, handle)) return;
+      const now = Date.now();
+      if (now - letInAt.current < LET_IN_MS) {
+        setDenied(true);
+        return;
+      }
+      letInAt.current = now;
+      setAsked(({ times }) => ({ to: at, times: times + 1, letIn: true }));
+    }
     function heard(event: MessageEvent) {
-      if (event.origin !== from || event.source !== frame.current?.contentWindow) return;
+      if (event.source !== frame.current?.contentWindow) return;
       const message = pageMessage(event.data);
+      if (message?.kind === "private") refused(message.url);
+      if (event.origin !== from) return;
       if (message?.kind === "navigated") setPath(message.path);
       if (message?.kind === "ready") setDenied(false);
       if (message?.kind === "left") {
@@ -72,16 +92,18 @@ export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, o
       window.removeEventListener("message", heard);
       report.close();
     };
-  }, [url, report, client, agent.id, agent.default_branch]);
+  }, [url, handle, report, client, agent.id, agent.default_branch]);
 
   const go = (to: string) => {
     setPath(to);
-    setAsked(({ times }) => ({ path: to, times: times + 1 }));
+    setAsked(({ times }) => ({ to, times: times + 1, letIn: false }));
   };
   return (
     <div className="flex h-full min-h-0 flex-col">
       <PreviewBar
+        handle={handle}
         url={url}
+        isPrivate={isPrivate}
         path={path}
         width={width}
         logsOpen={logsOpen}
@@ -98,7 +120,7 @@ export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, o
       {denied && (
         <output className="block bg-shell-wash px-4 py-1.5 text-sm text-shell">
           The page wants to keep something, and this browser denies that to pages inside others.{" "}
-          <a href={url} target="_blank" rel="noreferrer" className="underline underline-offset-2">
+          <a href={wayTo(new URL(path, url).href, isPrivate)} target="_blank" rel="noreferrer" className="underline underline-offset-2">
             Open it in a tab of its own
           </a>
           .
@@ -117,7 +139,7 @@ export function PreviewFrame({ agent, handle, url, reloads, dropped, logsOpen, o
           ref={attach}
           key={shownAs}
           onLoad={() => setLoaded(shownAs)}
-          src={new URL(asked.path, url).href}
+          src={wayTo(new URL(asked.to, url).href, isPrivate || asked.letIn)}
           title="Live preview"
           style={{ width: WIDTHS[width] }}
           className={`mx-auto block h-full max-w-full bg-white ${

@@ -48,6 +48,7 @@ export function PreviewPane({ agent, view, onAsk }: Props) {
             agent={agent}
             handle={box.handle}
             url={url}
+            isPrivate={box.preview_access === "private"}
             reloads={live.reloads}
             dropped={state === "dropped"}
             logsOpen={logs}

@@ -42,3 +42,9 @@ test("storage that the browser denies is recognised", () => {
   ).toBe(true);
   expect(wantsStorage("localStorage is fun")).toBe(false);
 });
+
+test("a page that may not be seen says so", () => {
+  const url = "http://calm-cove-1.localhost:1/";
+  expect(pageMessage({ type: "limpet:private", url })).toEqual({ kind: "private", url });
+  expect(pageMessage({ type: "limpet:private" })).toEqual({ kind: "private", url: "" });
+});

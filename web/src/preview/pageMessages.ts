@@ -3,6 +3,8 @@ type PageMessage =
   | { kind: "navigated"; path: string }
   | { kind: "said"; line: string; isError: boolean; text: string }
   | { kind: "ready" }
+  /** It is none of the app's: the browser may not see the preview at `url`. */
+  | { kind: "private"; url: string }
   /** It goes: what it said is of a page that is no more. */
   | { kind: "left" };
 
@@ -16,6 +18,8 @@ export function pageMessage(data: unknown): PageMessage | null {
   switch (told.type) {
     case "limpet:ready":
       return { kind: "ready" };
+    case "limpet:private":
+      return { kind: "private", url: text("url") };
     case "limpet:unload":
       return { kind: "left" };
     case "limpet:navigation":
