@@ -41,7 +41,7 @@ SANDBOX: dict[str, Any] = {
     "loopback_preview_url": None, "preview_access": "link", "detached": False,
     "detached_reason": None, "unsaved": True, "saving": False, "last_save": SNAPSHOT,
     "last_save_error": None, "side_snapshots": [], "restore": None, "last_error": None,
-    "created_at": "2026-01-01T00:00:00Z", "started_at": None,
+    "ended": None, "created_at": "2026-01-01T00:00:00Z", "started_at": None,
 }  # fmt: skip
 STARTED: dict[str, Any] = {
     "previewUrl": "http://calm-cove-0123.localhost:7070", "vmId": "calm-cove-0123",

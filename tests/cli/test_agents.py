@@ -120,6 +120,23 @@ def test_ls_shows_agents_and_their_sandboxes(wire: Wire, cli: Cli) -> None:
     assert cli("ls", "--json").json == {"agents": [AGENT, idle], "sandboxes": [SANDBOX]}
 
 
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("asked", "stopped  "),
+        ("gone", "stopped (ended by itself)"),
+        ("interrupted", "stopped (its start was cut off)"),
+    ],
+)
+def test_ls_says_when_a_sandbox_ended_without_being_asked_to(
+    wire: Wire, cli: Cli, reason: str, shown: str
+) -> None:
+    ended = {"reason": reason, "at": "2026-01-01T00:00:00Z", "by": None, "through": None}
+    box = {**SANDBOX, "state": "stopped", "phase": None, "ended": ended}
+    wire.on("GET /sandboxes", {"sandboxes": [box]})
+    assert shown in cli("ls").out.splitlines()[1]
+
+
 def test_what_programs_read_is_never_broken_into_lines(wire: Wire, cli: Cli) -> None:
     wire.on("GET /agents", {"agents": [{**AGENT, "title": "A rather long title " * 10}]})
     _, row = cli("ls", env={"COLUMNS": "40"}).out.splitlines()

@@ -97,6 +97,33 @@ async def test_acp_commands_come_to_a_database_in_use_and_go_again(tmp_path: Pat
     assert asked(path, "SELECT title FROM agents") == [("Kept",)]
 
 
+async def test_why_a_sandbox_ended_comes_to_a_database_in_use_and_goes_again(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "db"
+    await migrated(path, to(command.upgrade, "0008"))
+    before = shape(path)
+    asked(path, f"INSERT INTO orgs VALUES ('a', 'a', 'A', NULL, '{NOW}', NULL, NULL)")
+    asked(
+        path,
+        "INSERT INTO agents (org_id, id, title, description, status, pinned, instructions, "
+        "default_main_view, chat_side, default_branch, created_by, created_at, updated_at) VALUES "
+        f"('a', 'agt', 'Kept', '', 'active', 0, '', 'chat', 'right', 'b', 'u', '{NOW}', '{NOW}')",
+    )
+    asked(
+        path,
+        "INSERT INTO sandboxes (org_id, agent_id, branch, handle, state, desired, runner_kind, "
+        "fencing, generation, detached, tracked, created_at) VALUES "
+        f"('a', 'agt', 'b', 'h', 'stopped', 'stopped', 'host', 7, 3, 0, 0, '{NOW}')",
+    )
+    await migrated(path, to(command.upgrade, "0009"))
+    assert asked(path, "SELECT fencing, ended FROM sandboxes") == [(7, None)]
+    asked(path, "UPDATE sandboxes SET ended = '{}'")
+    await migrated(path, to(command.downgrade, "0008"))
+    assert shape(path) == before
+    assert asked(path, "SELECT fencing, generation FROM sandboxes") == [(7, 3)]
+
+
 async def test_mcp_servers_come_to_a_database_in_use_and_go_again(tmp_path: Path) -> None:
     path = tmp_path / "db"
     await migrated(path, to(command.upgrade, "0006"))

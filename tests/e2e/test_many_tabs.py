@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Response, expect
 
 from tests.e2e.chatting import Chatting
 from tests.e2e.conversation import say, told
@@ -78,22 +78,47 @@ def test_eight_tabs_of_eight_agents_are_live(
         chatting.api("DELETE", f"/agents/{agent}", None)
 
 
-def test_tabs_come_back_when_the_server_does(page: Page, live: LiveLimpet) -> None:
+SETTLED = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+def is_a_look(answer: Response) -> bool:
+    """Whether a page was told how its sandbox is."""
+    return "/sandboxes?agent_id=" in answer.url and answer.ok
+
+
+def test_tabs_come_back_when_the_server_does_and_start_nothing_that_was_stopped(
+    page: Page, live: LiveLimpet
+) -> None:
     agent = live.api("POST", "/agents", {"title": "Two tabs"})["id"]
     tabs = [page, page.context.new_page()]
     for tab in tabs:
         tab.goto(f"{live.url}/local/agents/{agent}")
         state(tab, "running")
     assert live.api("GET", "/events")["connections"] == 1
-    port = live.url.rsplit(":", 1)[1]
-    live.kill_server()
-    for tab in tabs:
-        expect(tab.get_by_text("reconnecting…")).to_be_visible()
-    live.environ = {**live.environ, "LIMPET_PORT": port}
-    live.start()
-    for tab in tabs:
-        expect(tab.get_by_text("reconnecting…")).to_be_hidden(timeout=60_000)
+    live.environ = {**live.environ, "LIMPET_PORT": live.url.rsplit(":", 1)[1]}
+
+    def restart() -> None:
+        live.kill_server()
+        for tab in tabs:
+            expect(tab.get_by_text("reconnecting…")).to_be_visible()
+        live.start()
+        for tab in tabs:
+            expect(tab.get_by_text("reconnecting…")).to_be_hidden(timeout=60_000)
+
+    restart()
     live.api("POST", f"/sandboxes/{live.sandbox(agent)['handle']}/stop", {})
     for tab in tabs:
         state(tab, "stopped")
+        expect(tab.get_by_text("by a program or from the command line")).to_be_visible()
     assert live.api("GET", "/events")["connections"] == 1
+
+    asked: list[str] = []
+    for tab in tabs:
+        tab.on("request", lambda request: asked.append(request.url))
+    one, other = tabs
+    with one.expect_response(is_a_look), other.expect_response(is_a_look):
+        restart()
+    for tab in tabs:
+        tab.evaluate(SETTLED)
+        state(tab, "stopped")
+    assert [url for url in asked if url.endswith("/vm/start")] == []

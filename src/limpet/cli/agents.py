@@ -25,6 +25,9 @@ from limpet.errors import NotFoundError
 
 if TYPE_CHECKING:
     from limpet.sdk import Client
+    from limpet.sdk.models import Sandbox
+
+_ENDS = {"gone": "ended by itself", "interrupted": "its start was cut off"}
 
 
 def new(
@@ -112,8 +115,6 @@ def ls(json: Json = False) -> None:
     for agent in agents:
         own = [box for box in boxes if box["agent_id"] == agent["id"]]
         for box in own:
-            shown = box["state"] == "running" and box["phase"] not in (None, "running")
-            state = f"{box['state']} ({box['phase']})" if shown else box["state"]
             last = box["last_save"]
             saved = [
                 "saving…" if box["saving"] else ago(last["created_at"] if last else None),
@@ -123,7 +124,7 @@ def ls(json: Json = False) -> None:
                 "last save failed" if box["last_save_error"] else "",
             ]
             saves = ", ".join(part for part in saved if part)
-            rows.append((agent["title"], agent["id"], box["branch"], state, saves))
+            rows.append((agent["title"], agent["id"], box["branch"], _state(box), saves))
         if not own:
             rows.append((agent["title"], agent["id"], agent["default_branch"], "never started", ""))
     print_table(
@@ -132,6 +133,16 @@ def ls(json: Json = False) -> None:
         "No agents yet. Make one: limpet new webapp --open",
         wrapped=("AGENT", "BRANCH", "SAVED"),
     )
+
+
+def _state(box: "Sandbox") -> str:
+    """How it is, and more where that is not what somebody wanted."""
+    more = None
+    if box["state"] == "running":
+        more = box["phase"] if box["phase"] != "running" else None
+    elif box["state"] == "stopped" and box["ended"]:
+        more = _ENDS.get(box["ended"]["reason"])
+    return f"{box['state']} ({more})" if more else box["state"]
 
 
 def rm(

@@ -211,6 +211,17 @@ class RestoreOutcome(TypedDict):
     message: str
 
 
+class Ended(TypedDict):
+    """Why a sandbox does not run any more: `asked` for, `gone` by itself, or its start was
+    `interrupted` by the server's end.
+    """
+
+    reason: Literal["asked", "gone", "interrupted"]
+    at: str
+    by: str | None
+    through: Literal["session", "api-key"] | None
+
+
 class Sandbox(TypedDict):
     """One computer: (org, agent, branch)."""
 
@@ -234,6 +245,7 @@ class Sandbox(TypedDict):
     side_snapshots: list[Snapshot]
     restore: RestoreOutcome | None
     last_error: Problem | None
+    ended: Ended | None
     created_at: str
     started_at: str | None
 

@@ -12,6 +12,7 @@ from limpet.control.db.migrate import migrate
 from limpet.control.db.runner_state import SealedRunnerState
 from limpet.control.operations.models import Sandbox, Snapshot, VmStarted
 from limpet.control.orgs import ensure_embedded_org
+from limpet.control.sandboxes.ends import Asker
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.service import SandboxService
 from limpet.control.secrets import SecretBox
@@ -26,6 +27,8 @@ from limpet.snapshots.repository import BranchRef, SnapshotRepository
 from limpet.stores.base import Condition, StoredObject
 from limpet.stores.local import LocalStore
 from tests.stored import damage, stored
+
+BY_KEY = Asker(EMBEDDED_USER, "api-key")
 
 
 @dataclass
@@ -210,7 +213,8 @@ class Box:
         return await self.service.save(EMBEDDED_ORG, self.key.agent, self.key.branch, name=name)
 
     async def stop(self, *, force: bool = False) -> Snapshot | None:
-        return (await self.service.stop(EMBEDDED_ORG, await self.handle(), force=force)).saved
+        handle = await self.handle()
+        return (await self.service.stop(EMBEDDED_ORG, handle, BY_KEY, force=force)).saved
 
     async def delete(self, *, force: bool = False) -> Snapshot | None:
         deleted = await self.service.delete(

@@ -9,13 +9,20 @@ import pytest
 
 from limpet.control.sandboxes.daemons import NotRunningError
 from limpet.control.sandboxes.ending import FinalSaveFailedError
+from limpet.control.sandboxes.ends import asked_for
 from limpet.control.sandboxes.saving import NothingToSaveError
 from limpet.control.saver import Saver, SaverRules
 from limpet.errors import LimpetError, NotFoundError, StoreUnavailableError
 from limpet.ids import Branch
-from tests.control.sandboxes.conftest import Box, House
+from tests.control.sandboxes.conftest import BY_KEY, Box, House
 
 pytestmark = pytest.mark.anyio
+
+
+async def ended(box: Box) -> str | None:
+    """Why it does not run any more, as it is written down."""
+    kept = (await box.row()).ended
+    return kept["reason"] if kept else None
 
 
 async def test_a_first_start_of_a_blank_agent_gives_an_empty_running_sandbox(box: Box) -> None:
@@ -185,11 +192,18 @@ async def test_a_stop_saves_ends_every_process_and_keeps_the_files(box: Box) -> 
     assert saved.reason == "stop"
     view = await box.view()
     assert (view.state, view.phase, view.preview_url) == ("stopped", None, None)
+    assert view.ended is not None
+    assert (view.ended.reason, view.ended.by, view.ended.through) == (
+        "asked",
+        BY_KEY.user,
+        "api-key",
+    )
     assert (root / "workspace" / "repo" / "a.txt").read_text() == "work"
     assert not await box.house.runner.alive(await box.handle())
     with pytest.raises(NotRunningError):
         await box.save()
     assert await box.outcome() == "kept"
+    assert (await box.view()).ended is None
 
 
 async def test_a_failed_last_save_refuses_the_stop_unless_forced(box: Box) -> None:
@@ -200,6 +214,7 @@ async def test_a_failed_last_save_refuses_the_stop_unless_forced(box: Box) -> No
         await box.stop()
     view = await box.view()
     assert view.state == "running"
+    assert view.ended is None
     assert view.last_save_error is not None
     assert view.last_save_error.code == "store_unreachable"
     await box.write("a.txt", "it runs on")
@@ -249,8 +264,10 @@ async def test_deleting_a_sandbox_that_died_with_unsaved_work_saves_that_work(bo
     await box.start()
     await box.write("a.txt", "unsaved")
     await box.kill()
+    assert (await box.view()).state == "stopped"
     saved = await box.delete()
     assert saved is not None
+    assert await ended(box) is None, "nothing is to think that it ended by itself"
     assert await box.outcome() == "restored"
     assert await box.read("a.txt") == "unsaved"
 
@@ -301,11 +318,14 @@ async def test_a_sandbox_that_died_is_noticed_by_a_look_and_by_the_saver(box: Bo
     assert view.state == "stopped"
     assert view.last_error is not None
     assert view.last_error.code == "sandbox_gone"
+    assert view.ended is not None
+    assert view.ended.reason == "gone"
     heard = [event.name for event in subscription._listener.waiting]
     assert "gone" in heard
     subscription.close()
     await box.start()
-    assert (await box.view()).last_error is None
+    view = await box.view()
+    assert (view.last_error, view.ended) == (None, None)
     await box.kill()
     saver = Saver(box.service, SaverRules())
     await saver.tick()
@@ -374,6 +394,7 @@ async def test_a_sandbox_that_did_not_survive_is_stopped_and_starts_again(box: B
     await box.house.reopen()
     row = await box.row()
     assert (row.state, row.tracked, row.lease_owner) == ("stopped", False, None)
+    assert await ended(box) == "gone"
     assert await box.outcome() == "kept"
     assert await box.read("a.txt") == "unsaved"
 
@@ -385,21 +406,41 @@ async def test_what_a_killed_control_plane_had_begun_to_end_is_ended(house: Hous
         await one.write("a.txt", "work")
     root = await deleting.root()
     rows = house.service.parts.rows
-    await rows.change(stopping.key, state="stopping", desired="stopped")
+    asked = asked_for(BY_KEY)
+    await rows.change(stopping.key, state="stopping", desired="stopped", ended=asked)
     await rows.change(deleting.key, state="stopping", desired="deleted")
     await house.reopen()
     assert (await stopping.view()).state == "stopped"
+    assert (await stopping.row()).ended == asked
     assert not root.exists()
     for one in (stopping, deleting):
         assert [s.reason for s in await one.snapshots()] == ["stop"]
 
 
-async def test_a_control_plane_killed_in_a_start_leaves_a_sandbox_that_starts(box: Box) -> None:
+async def test_a_stop_that_ended_with_the_control_plane_was_asked_for_all_the_same(
+    box: Box,
+) -> None:
+    await box.start()
+    asked = asked_for(BY_KEY)
+    await box.service.parts.rows.change(box.key, state="stopping", desired="stopped", ended=asked)
+    await box.kill()
+    await box.house.reopen()
+    row = await box.row()
+    assert (row.state, row.ended) == ("stopped", asked)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_control_plane_killed_in_a_start_leaves_a_sandbox_that_starts(
+    box: Box, is_there: bool
+) -> None:
     await box.start()
     await box.write("a.txt", "work")
     await box.service.parts.rows.change(box.key, state="starting")
+    if not is_there:
+        await box.kill()
     await box.house.reopen()
     assert (await box.row()).state == "stopped"
+    assert await ended(box) == "interrupted"
     assert await box.outcome() == "kept"
     assert await box.read("a.txt") == "work"
 

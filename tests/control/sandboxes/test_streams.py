@@ -57,6 +57,8 @@ async def test_a_stop_and_a_start_are_followed_on_one_stream(page: LivePage) -> 
         await events.until("lifecycle")
         await page.app.api("POST", f"/sandboxes/{page.handle}/stop", {})
         await events.until("gone")
+        ended = (await page.box())["ended"]
+        assert (ended["reason"], ended["by"], ended["through"]) == ("asked", "owner", "api-key")
         starting = asyncio.create_task(
             page.app.api("POST", "/vm/start", {"virtualMcpId": page.agent})
         )

@@ -5,7 +5,6 @@ import { expect, test } from "vitest";
 import type { Sandbox, Snapshot } from "../api/types.ts";
 import { agent, box } from "../test/agent.ts";
 import { type Answers, show } from "../test/app.tsx";
-import { rememberStopped } from "./startRules.ts";
 
 const PAGE = "/local/agents/agt_1";
 const event = (name: string, data: unknown) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
@@ -29,15 +28,51 @@ test("opening the page starts the sandbox, once, on the agent's branch", async (
   ]);
 });
 
-test("what the user stopped stays stopped until it is started by hand", async () => {
-  rememberStopped("agt_1", true);
-  const { asked } = await show(PAGE, {
-    ...answers([{ ...box, state: "stopped" }]),
+const ended = (reason: "asked" | "gone") => ({
+  reason,
+  at: new Date(Date.now() - 150_000).toISOString(),
+  by: "owner",
+  through: reason === "asked" ? ("api-key" as const) : null,
+});
+
+test("what somebody stopped while the page is open stays stopped until it is started by hand", async () => {
+  const boxes = [box];
+  const { asked, tell, streams } = await show(PAGE, {
+    ...answers(boxes, event("lifecycle", { state: { phase: "running", port: 1 } })),
     "POST /api/local/vm/start": { body: { vmId: "calm-cove-1" } },
   });
+  await screen.findByTitle("Live preview");
+  const stopped: Sandbox = { ...box, state: "stopped", ended: ended("asked") };
+  boxes[0] = stopped;
+  await tell("GET /api/local/vm-events", event("sandbox", stopped));
   expect(await screen.findByRole("heading", { name: "Not running" })).toBeTruthy();
+  expect(screen.getByText(/^Stopped 2 min ago by a program or from the command line\./)).toBeTruthy();
+  const looks = () => streams.filter(({ what }) => what === "GET /api/local/vm-events").length;
+  const boxLooks = () => asked.filter(({ what }) => what === "GET /api/local/sandboxes").length;
+  const seen = [looks(), boxLooks()] as const;
+  for (const { stream } of streams) stream.end();
+  await waitFor(() => {
+    expect(looks()).toBeGreaterThan(seen[0]);
+    expect(boxLooks()).toBeGreaterThan(seen[1]);
+    expect(screen.queryByText("reconnecting…")).toBeNull();
+  }, { timeout: 5000 });
   expect(starts(asked)).toEqual([]);
   await userEvent.click(screen.getAllByRole("button", { name: "Start" })[0] as HTMLElement);
+  await waitFor(() => expect(starts(asked)).toHaveLength(1));
+});
+
+test("what ended by itself while the page is open is started again by the page", async () => {
+  const boxes = [box];
+  const { asked, tell } = await show(PAGE, {
+    ...answers(boxes),
+    "POST /api/local/vm/start": () => {
+      boxes[0] = box;
+      return { body: { vmId: "calm-cove-1" } };
+    },
+  });
+  const gone: Sandbox = { ...box, state: "stopped", ended: ended("gone") };
+  boxes[0] = gone;
+  await tell("GET /api/local/vm-events", event("sandbox", gone));
   await waitFor(() => expect(starts(asked)).toHaveLength(1));
 });
 

@@ -56,7 +56,7 @@ function Opened({ agent: whole, branch }: { agent: Agent; branch: string }) {
     void navigate({ search: (now) => ({ ...now, main: view }), replace: true });
   const home = branch === whole.default_branch;
   const agent = home ? whole : { ...whole, default_branch: branch };
-  const view = useSandbox(agent, home ? agent.id : `${agent.id} ${branch}`);
+  const view = useSandbox(agent);
   const [putOff, setPutOff] = useState<Error | null>(null);
   const { chat_side: chat, default_main_view: first } = agent.metadata.ui.layout;
   // The chat is in one place only: beside the rest where there is room, else a view of its own.

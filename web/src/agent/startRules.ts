@@ -1,33 +1,38 @@
 import { asleep } from "../api/live.ts";
 import type { Sandbox } from "../api/types.ts";
-import { keep, kept } from "../ui/kept.ts";
-
-/** Whether the user stopped it in this browser; it is then not started by itself. */
-export const wasStopped = (agentId: string) => kept(`stopped-${agentId}`) === "1";
-export const rememberStopped = (agentId: string, stopped: boolean) =>
-  keep(`stopped-${agentId}`, stopped ? "1" : null);
 
 const HEALS = 3;
 const HEALS_WITHIN_MS = 5 * 60_000;
 
 type Situation = {
   box: Sandbox | null | undefined;
-  stoppedByUser: boolean;
-  /** The stream was opened again since the last start by itself, or the page has just opened. */
-  freshLook: boolean;
+  /** The page looks for the first time, or its stream was lost and is open again; else null. */
+  look: "opened" | "reopened" | null;
+  /** There was a sandbox at an earlier look. */
+  known: boolean;
   /** When this page started it by itself before, in milliseconds. */
   starts: readonly number[];
   now: number;
 };
 
 /**
- * Whether the page starts the sandbox by itself: when it is opened, when the server is back, and
- * when the sandbox ended without anybody wanting that, but not again and again.
+ * Whether the page starts the sandbox by itself: when a person opens the page, and when it ended
+ * without anybody wanting that, but not again and again. What was stopped or deleted stays so.
  */
-export function startsByItself({ box, stoppedByUser, freshLook, starts, now }: Situation): boolean {
-  if (stoppedByUser || box === undefined || !asleep(box)) return false;
+export function startsByItself({ box, look, known, starts, now }: Situation): boolean {
+  if (box === undefined || !asleep(box)) return false;
+  if (look === "opened") return true;
   const lately = starts.filter((at) => now - at < HEALS_WITHIN_MS);
   if (lately.length >= HEALS) return false;
-  if (box?.state === "failed") return freshLook && lately.length === 0;
-  return freshLook || box?.last_error?.code === "sandbox_gone";
+  if (box === null) return look === "reopened" && !known;
+  switch (box.ended?.reason) {
+    case "asked":
+      return false;
+    case "gone":
+    case "interrupted":
+      return true;
+    default:
+      // Its last start failed; what was in its way may be gone with the server's.
+      return look === "reopened" && box.last_error !== null && lately.length === 0;
+  }
 }

@@ -5,7 +5,7 @@ import type { Live } from "../api/live.ts";
 import { sandboxOfQuery, useStart, useStop } from "../api/queries.ts";
 import type { Agent, Sandbox } from "../api/types.ts";
 import { useLive } from "../api/useLive.ts";
-import { rememberStopped, startsByItself, wasStopped } from "./startRules.ts";
+import { startsByItself } from "./startRules.ts";
 
 /** An agent's sandbox as its page sees it, and what can be done with it. */
 export type SandboxView = {
@@ -25,42 +25,35 @@ export type SandboxView = {
   restart: () => void;
 };
 
-/** `page` names the page among those whose sandbox the user stopped. */
-export function useSandbox(agent: Agent, page: string): SandboxView {
+export function useSandbox(agent: Agent): SandboxView {
   const branch = agent.default_branch;
-  const { data: box } = useQuery(sandboxOfQuery(agent.id, branch));
+  const { data: box, isFetchedAfterMount: isFresh } = useQuery(sandboxOfQuery(agent.id, branch));
   const live = useLive(agent.id, branch);
   const starting = useStart(agent.id, branch);
   const stopping = useStop();
-  const own = useRef<{ looks: number; starts: number[] }>({ looks: 0, starts: [] });
+  const own = useRef<{ looks: number; known: boolean; starts: number[] }>({ looks: 0, known: false, starts: [] });
 
   const { mutate: begin, isPending } = starting;
   useEffect(() => {
-    // Only once the stream is open is it certain that the server answers.
-    if (isPending || live.opened === 0 || box === undefined) return;
-    const freshLook = own.current.looks < live.opened;
+    // Only while the stream is open is it certain that the server answers.
+    if (isPending || !live.connected || live.opened === 0 || !isFresh || box === undefined) return;
+    const { looks, known, starts } = own.current;
+    const look = looks === 0 ? "opened" : looks < live.opened ? "reopened" : null;
     own.current.looks = live.opened;
-    const { starts } = own.current;
+    own.current.known = known || box !== null;
     const now = Date.now();
-    if (!startsByItself({ box, stoppedByUser: wasStopped(page), freshLook, starts, now })) return;
+    if (!startsByItself({ box, look, known, starts, now })) return;
     starts.push(now);
     begin(false);
-  }, [page, box, live.opened, isPending, begin]);
-
-  function start(withoutSnapshot: boolean) {
-    rememberStopped(page, false);
-    begin(withoutSnapshot);
-  }
+  }, [box, isFresh, live.connected, live.opened, isPending, begin]);
 
   function stop(force: boolean) {
-    if (!box) return;
-    rememberStopped(page, true);
-    stopping.mutate({ handle: box.handle, force });
+    if (box) stopping.mutate({ handle: box.handle, force });
   }
 
   function restart() {
     if (!box) return;
-    stopping.mutate({ handle: box.handle, force: false }, { onSuccess: () => start(false) });
+    stopping.mutate({ handle: box.handle, force: false }, { onSuccess: () => begin(false) });
   }
 
   const problem = starting.error instanceof ApiError ? starting.error : null;
@@ -73,7 +66,7 @@ export function useSandbox(agent: Agent, page: string): SandboxView {
     storeAway: !isPending && problem?.code === "store_unreachable",
     stopping: stopping.isPending || box?.state === "stopping",
     stopError: stopping.error,
-    start,
+    start: begin,
     stop,
     restart,
   };

@@ -1648,6 +1648,30 @@ export interface components {
             is_default: boolean;
         };
         /**
+         * EndInfo
+         * @description Why a sandbox does not run any more.
+         *
+         *     `asked`: somebody wanted it, `by` whom, from a browser (`session`) or with an `api-key`; `gone`:
+         *     it was killed, evicted, or its machine went down; `interrupted`: the server ended in the middle
+         *     of its start.
+         */
+        EndInfo: {
+            /**
+             * Reason
+             * @enum {string}
+             */
+            reason: "asked" | "gone" | "interrupted";
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** By */
+            by: string | null;
+            /** Through */
+            through: ("session" | "api-key") | null;
+        };
+        /**
          * ErrorBody
          * @description What every failed request answers with.
          */
@@ -2495,6 +2519,8 @@ export interface components {
         /**
          * Sandbox
          * @description One computer: (org, agent, branch).
+         *
+         *     `ended` is null while it runs, where it never ran, and where its start failed (`last_error`).
          */
         Sandbox: {
             /** Handle */
@@ -2539,6 +2565,7 @@ export interface components {
             side_snapshots: components["schemas"]["Snapshot"][];
             restore: components["schemas"]["RestoreOutcome"] | null;
             last_error: components["schemas"]["Problem"] | null;
+            ended: components["schemas"]["EndInfo"] | null;
             /**
              * Created At
              * Format: date-time

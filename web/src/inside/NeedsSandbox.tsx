@@ -1,9 +1,11 @@
 import type { ReactNode } from "react";
+import { endWords } from "../agent/endWords.ts";
 import type { SandboxView } from "../agent/useSandbox.ts";
 import { Button } from "../ui/Button.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { Mark } from "../ui/Mark.tsx";
+import { useNow } from "../ui/useNow.ts";
 
 type Props = {
   view: SandboxView;
@@ -32,6 +34,13 @@ export function NeedsSandbox({ view, purpose, meanwhile, children }: Props) {
       </div>
     );
   }
+  return <NotThere view={view} purpose={purpose} meanwhile={meanwhile} />;
+}
+
+/** How a sandbox is that does not run, and the way to start it. */
+function NotThere({ view, purpose, meanwhile }: Omit<Props, "children">) {
+  const { box } = view;
+  const why = endWords(box, useNow());
   const starting = view.starting || box?.state === "starting";
   const title = starting
     ? "The sandbox is starting"
@@ -44,7 +53,7 @@ export function NeedsSandbox({ view, purpose, meanwhile, children }: Props) {
         <Mark className={`mx-auto size-14 ${starting || view.stopping ? "tide" : ""}`} />
         <h2 className="mt-5 font-display text-2xl font-semibold text-balance">{title}</h2>
         <p className="mt-2 leading-relaxed text-pretty text-muted">
-          {view.stopping ? "Its work is kept." : purpose}
+          {view.stopping ? "Its work is kept." : [starting ? null : why, purpose].filter(Boolean).join(" ")}
         </p>
         {meanwhile}
         {!starting && !view.stopping && (

@@ -1,11 +1,13 @@
 import type { ReactNode } from "react";
 import { useRetryStep } from "../api/queries.ts";
 import type { Agent } from "../api/types.ts";
+import { endWords } from "../agent/endWords.ts";
 import type { SandboxView } from "../agent/useSandbox.ts";
 import { Button } from "../ui/Button.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { Mark } from "../ui/Mark.tsx";
+import { useNow } from "../ui/useNow.ts";
 import { BootProgress } from "./BootProgress.tsx";
 import { bootSteps, failedStep, type RetryStep, type Source } from "./boot.ts";
 import type { PreviewState } from "./previewState.ts";
@@ -21,20 +23,7 @@ export function BootScreen({ agent, view, state }: Props) {
     case "stopping":
       return <Still title="Saving and stopping" text="It is on its way home." />;
     case "stopped":
-      return (
-        <Still
-          title="Not running"
-          text={
-            box?.last_error?.code === "sandbox_gone"
-              ? `${box.last_error.message} ${box.last_error.hint}`
-              : "Its work is kept. It comes back exactly as it was."
-          }
-        >
-          <Button look="main" onClick={() => view.start(false)}>
-            <Icon name="play" className="size-4" /> Start
-          </Button>
-        </Still>
-      );
+      return <Stopped view={view} />;
     case "blank":
       return (
         <Still
@@ -130,6 +119,22 @@ function NotStarted({ agent, view }: { agent: Agent; view: SandboxView }) {
         </div>
       </div>
     </Booting>
+  );
+}
+
+function Stopped({ view }: { view: SandboxView }) {
+  const { box } = view;
+  const why = endWords(box, useNow());
+  const kept =
+    box?.ended?.reason === "gone"
+      ? "What it had not saved is there if its files still are."
+      : "Its work is kept. It comes back exactly as it was.";
+  return (
+    <Still title="Not running" text={why ? `${why} ${kept}` : kept}>
+      <Button look="main" onClick={() => view.start(false)}>
+        <Icon name="play" className="size-4" /> Start
+      </Button>
+    </Still>
   );
 }
 

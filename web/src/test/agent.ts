@@ -47,6 +47,7 @@ export const box: Sandbox = {
   side_snapshots: [],
   restore: null,
   last_error: null,
+  ended: null,
   created_at: "2026-01-01T00:00:00Z",
   started_at: "2026-01-01T00:00:00Z",
 };

@@ -209,9 +209,9 @@ class SandboxRow(Base):
     `state` is what it is (stopped, starting, running, stopping, failed), `desired` what it shall
     be (running, stopped, deleted). `generation` and `head_snapshot` are the head that it grew
     from; `activity_seq_saved` and `boot_id` the watermark of its last save's start. `tracked`
-    sandboxes are the saver's. Errors are `{code, message, hint}`. `preview_access` is who sees the
-    preview (link, private; None: as the server has it), and `preview_epoch` grows when access is
-    taken away.
+    sandboxes are the saver's. Errors are `{code, message, hint}`; `ended` is of
+    limpet.control.sandboxes.ends. `preview_access` is who sees the preview (link, private; None: as
+    the server has it), and `preview_epoch` grows when access is taken away.
     """
 
     __tablename__ = "sandboxes"
@@ -240,6 +240,7 @@ class SandboxRow(Base):
     last_saved_at: Mapped[datetime | None]
     last_save_error: Mapped[dict[str, Any] | None]
     last_error: Mapped[dict[str, Any] | None]
+    ended: Mapped[dict[str, Any] | None]
     restore: Mapped[dict[str, Any] | None]
     tracked: Mapped[bool] = mapped_column(default=False, index=True)
     preview_access: Mapped[str | None] = mapped_column(String(16))

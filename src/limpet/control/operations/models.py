@@ -392,8 +392,25 @@ class RestoreOutcome(Output):
     message: str = ""
 
 
+class EndInfo(Output):
+    """Why a sandbox does not run any more.
+
+    `asked`: somebody wanted it, `by` whom, from a browser (`session`) or with an `api-key`; `gone`:
+    it was killed, evicted, or its machine went down; `interrupted`: the server ended in the middle
+    of its start.
+    """
+
+    reason: Literal["asked", "gone", "interrupted"]
+    at: datetime
+    by: str | None = None
+    through: Literal["session", "api-key"] | None = None
+
+
 class Sandbox(Output):
-    """One computer: (org, agent, branch)."""
+    """One computer: (org, agent, branch).
+
+    `ended` is null while it runs, where it never ran, and where its start failed (`last_error`).
+    """
 
     handle: str
     agent_id: str
@@ -415,6 +432,7 @@ class Sandbox(Output):
     side_snapshots: list[Snapshot]
     restore: RestoreOutcome | None
     last_error: Problem | None
+    ended: EndInfo | None
     created_at: datetime
     started_at: datetime | None
 

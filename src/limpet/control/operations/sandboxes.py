@@ -18,6 +18,7 @@ from limpet.control.operations.models import (
     VmStarted,
 )
 from limpet.control.operations.registry import Call, Operation
+from limpet.control.sandboxes.ends import Asker
 from limpet.ids import AgentId, Branch, Handle
 
 
@@ -57,8 +58,9 @@ async def get(call: Call, wanted: SandboxRef) -> Sandbox:
 
 async def stop(call: Call, wanted: SandboxStop) -> SandboxStopped:
     """Save and stop a sandbox."""
+    who = call.identity
     return await call.services.sandboxes.stop(
-        call.identity.org, Handle(wanted.handle), force=wanted.force
+        who.org, Handle(wanted.handle), Asker(who.user, who.by), force=wanted.force
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import structlog
 
 from limpet.control.db import SandboxRow
+from limpet.control.sandboxes.ends import gone, interrupted
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.leases import LeaseHeldError
 from limpet.control.sandboxes.parts import Parts
@@ -44,9 +45,8 @@ async def _adopt(parts: Parts, row: SandboxRow) -> tuple[SandboxKey, Wish] | Non
         await parts.leases.take(key)
         return key, "deleted"
     if found is None:
-        state = "failed" if row.state == "failed" else "stopped"
         await parts.leases.take(key)
-        await parts.rows.change(key, state=state, tracked=False)
+        await parts.rows.change(key, tracked=False, **_not_there(row))
         await parts.leases.release(key)
         return None
     await parts.leases.take(key)
@@ -58,7 +58,7 @@ async def _adopt(parts: Parts, row: SandboxRow) -> tuple[SandboxKey, Wish] | Non
     if row.state == "starting" or not same_boot:
         # Killed in the middle of a start: the next one looks at the workspace again.
         await parts.runner.stop(found.provisioned.handle)
-        await parts.rows.change(key, state="stopped", tracked=False)
+        await parts.rows.change(key, tracked=False, **_not_there(row))
         await parts.leases.release(key)
         return None
     agent = await parts.rows.agent(key.org, key.agent)
@@ -68,3 +68,16 @@ async def _adopt(parts: Parts, row: SandboxRow) -> tuple[SandboxKey, Wish] | Non
     await parts.rows.change(key, **columns)
     log.info("sandbox_adopted", handle=row.handle)
     return None
+
+
+def _not_there(row: SandboxRow) -> dict[str, Any]:
+    """What to write down of a sandbox that is not there, or is not the one that we knew."""
+    match row.state:
+        case "failed":
+            return {}
+        case "stopping":  # as it was asked to
+            return {"state": "stopped"}
+        case "starting":
+            return {"state": "stopped", "ended": interrupted()}
+        case _:
+            return {"state": "stopped", "ended": gone()}

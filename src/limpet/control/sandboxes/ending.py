@@ -5,6 +5,7 @@ from typing import Any
 import structlog
 
 from limpet.control.sandboxes.daemons import Reached, origin_of
+from limpet.control.sandboxes.ends import Asker, asked_for
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.parts import Parts, sandbox_id
 from limpet.control.sandboxes.rows import is_deleted, key_of
@@ -30,13 +31,16 @@ class Ending:
         self._parts = parts
         self._saving = saving
 
-    async def stop(self, key: SandboxKey, *, force: bool) -> Head | None:
-        """End every process; the files stay. Gives the last save, if there was one to make."""
+    async def stop(self, key: SandboxKey, asker: Asker | None, *, force: bool) -> Head | None:
+        """End every process; the files stay. Gives the last save, if there was one to make.
+
+        Without an `asker` a stop goes on that was asked for before, as its row says.
+        """
         parts = self._parts
         parts.stop_wanted.add(key)
         try:
             async with parts.lifecycle.of(key):
-                return await self._stop(key, force=force)
+                return await self._stop(key, asker, force=force)
         finally:
             parts.stop_wanted.discard(key)
 
@@ -49,7 +53,7 @@ class Ending:
                 row = await parts.rows.get(key)
                 if row is None or is_deleted(row):
                     return None
-                return await self._delete(key, force=force)
+                return await self._delete(key, row.ended, force=force)
         finally:
             parts.stop_wanted.discard(key)
 
@@ -65,13 +69,14 @@ class Ending:
                 await parts.rows.remove(key)
             self._gone(key)
 
-    async def _stop(self, key: SandboxKey, *, force: bool) -> Head | None:
+    async def _stop(self, key: SandboxKey, asker: Asker | None, *, force: bool) -> Head | None:
         parts = self._parts
         row = await parts.rows.get(key)
         if row is None:
             raise NotFoundError(f"There is no sandbox on {key.branch!r}")
         before = row.state
-        await parts.rows.change(key, state="stopping", desired="stopped")
+        ended = row.ended if asker is None else asked_for(asker)
+        await parts.rows.change(key, state="stopping", desired="stopped", ended=ended)
         parts.on_change(key)
         found = await parts.daemons.find(row.handle)
         saved = None
@@ -79,7 +84,7 @@ class Ending:
             try:
                 saved = await self._final_save(key, found, force=force)
             except FinalSaveFailedError:
-                await parts.rows.change(key, state=before, desired="running")
+                await parts.rows.change(key, state=before, desired="running", ended=None)
                 parts.on_change(key)
                 raise
         await parts.rows.change(key, tracked=False)
@@ -87,9 +92,11 @@ class Ending:
         await self._ended(key, desired="stopped")
         return saved
 
-    async def _delete(self, key: SandboxKey, *, force: bool) -> Head | None:
+    async def _delete(
+        self, key: SandboxKey, ended: dict[str, Any] | None, *, force: bool
+    ) -> Head | None:
         parts = self._parts
-        row = await parts.rows.change(key, state="stopping", desired="deleted")
+        row = await parts.rows.change(key, state="stopping", desired="deleted", ended=None)
         parts.on_change(key)
         saved = None
         try:
@@ -101,7 +108,7 @@ class Ending:
         except FinalSaveFailedError:
             running = await parts.runner.alive(sandbox_id(key).handle)
             state = "running" if running and row.tracked else "stopped"
-            await parts.rows.change(key, state=state, desired=state)
+            await parts.rows.change(key, state=state, desired=state, ended=ended)
             parts.on_change(key)
             raise
         await parts.rows.change(key, tracked=False)

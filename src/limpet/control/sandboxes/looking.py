@@ -13,6 +13,7 @@ import structlog
 from limpet.control.db import SandboxRow
 from limpet.control.operations.models import Sandbox, Snapshot
 from limpet.control.sandboxes.daemons import Reached, idle_of, origin_of
+from limpet.control.sandboxes.ends import gone
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.marks import NO_MARKS, read_marks
 from limpet.control.sandboxes.parts import Parts, ref_of
@@ -26,11 +27,6 @@ log = structlog.get_logger(__name__)
 
 STORE_PATIENCE_S = 3.0
 LOOKS_AT_ONCE = 32
-GONE = {
-    "code": "sandbox_gone",
-    "message": "The sandbox ended by itself: it was killed, evicted, or its machine went down.",
-    "hint": "Start it again. What it had not saved is there if its files still are.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +105,7 @@ class Looking:
             if await parts.runner.alive(Handle(row.handle)):
                 return now
             log.warning("sandbox_gone", handle=row.handle)
-            now = await parts.rows.change(key, state="stopped", tracked=False, last_error=GONE)
+            now = await parts.rows.change(key, state="stopped", tracked=False, ended=gone())
             await parts.leases.release(key)
             parts.held.discard(key)
             parts.events.forget(key)

@@ -28,6 +28,7 @@ from limpet.control.operations.models import (
 from limpet.control.sandboxes import boot
 from limpet.control.sandboxes.daemons import Daemons, NotRunningError, Reached, idle_of
 from limpet.control.sandboxes.ending import Ending
+from limpet.control.sandboxes.ends import Asker
 from limpet.control.sandboxes.events import EventHub, SandboxKey, Subscription
 from limpet.control.sandboxes.forking import Forking
 from limpet.control.sandboxes.history import History
@@ -141,10 +142,12 @@ class SandboxService:
             restore=RestoreOutcome.model_validate(begun.restore),
         )
 
-    async def stop(self, org: OrgId, handle: Handle, *, force: bool = False) -> SandboxStopped:
+    async def stop(
+        self, org: OrgId, handle: Handle, asker: Asker, *, force: bool = False
+    ) -> SandboxStopped:
         """Save it, end its processes, keep its files; `FinalSaveFailedError` unless forced."""
         row = await self.parts.rows.by_handle(org, handle)
-        saved = await self._ending.stop(key_of(row), force=force)
+        saved = await self._ending.stop(key_of(row), asker, force=force)
         return SandboxStopped(sandbox=await self.get(org, handle), saved=_shown(saved))
 
     async def delete(
@@ -390,7 +393,7 @@ class SandboxService:
                 await (
                     self._ending.delete(key, force=False)
                     if wish == "deleted"
-                    else self._ending.stop(key, force=False)
+                    else self._ending.stop(key, None, force=False)
                 )
             except LimpetError as error:
                 log.warning("unfinished_end_not_finished", branch=key.branch, error=error.message)

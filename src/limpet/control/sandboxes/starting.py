@@ -82,7 +82,9 @@ class Starting:
                 await self._bring_variables(key, live)
                 return Begun(row, False, ALREADY_RUNNING)
             await parts.leases.take(key)
-            row = await parts.rows.change(key, state="starting", desired="running", last_error=None)
+            row = await parts.rows.change(
+                key, state="starting", desired="running", last_error=None, ended=None
+            )
             parts.phase(key, "claiming")
             parts.on_change(key)
             try:

@@ -14,6 +14,7 @@ from limpet.control.operations.models import (
     TurnInfo,
 )
 from limpet.control.preview_address import PreviewAccess
+from limpet.control.sandboxes.ends import GONE_PROBLEM
 from limpet.control.sandboxes.marks import NO_MARKS, Marks
 from limpet.errors import LimpetError
 from limpet.snapshots.receipt import Receipt
@@ -110,6 +111,8 @@ def sandbox_of(
     side_snapshots: list[Snapshot],
 ) -> Sandbox:
     """A sandbox as the API shows it."""
+    was_gone = row.ended is not None and row.ended["reason"] == "gone"
+    error = GONE_PROBLEM if was_gone else row.last_error
     return Sandbox.model_validate(
         {
             "handle": row.handle,
@@ -133,7 +136,8 @@ def sandbox_of(
             else None,
             "side_snapshots": side_snapshots,
             "restore": RestoreOutcome.model_validate(row.restore) if row.restore else None,
-            "last_error": Problem.model_validate(row.last_error) if row.last_error else None,
+            "last_error": Problem.model_validate(error) if error else None,
+            "ended": row.ended,
             "created_at": row.created_at,
             "started_at": row.started_at,
         }
