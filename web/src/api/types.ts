@@ -5,6 +5,8 @@ type Schemas = components["schemas"];
 
 export type Agent = Schemas["Agent"];
 export type Forked = Schemas["SnapshotForked"];
+export type McpServer = Schemas["McpServerInfo"];
+export type McpServerTested = Schemas["McpServerTested"];
 /** Who sees a preview. */
 export type PreviewSharing = Schemas["PreviewSharing"];
 export type Problem = Schemas["Problem"];

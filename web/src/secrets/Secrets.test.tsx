@@ -16,6 +16,7 @@ async function opened(secrets: Secret[], more: Answers = {}) {
     "GET /api/system": { body: {} },
     "GET /api/local/agents/agt_1": { body: agent },
     "GET /api/local/sandboxes": { body: { sandboxes: [box] } },
+    "GET /api/local/agents/agt_1/mcp-servers": { body: { servers: [] } },
     "GET /api/local/retention": { body: { last: 10, hours: 24, days: 30, turns: 200, source: "server" } },
     [`GET ${SECRETS}`]: () => ({ body: { secrets } }),
     ...more,

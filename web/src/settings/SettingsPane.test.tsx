@@ -13,6 +13,7 @@ const opened = (more: Answers = {}, of: Agent = agent) =>
     "GET /api/system": { body: { isolation: { kind: "bubblewrap", reason: "" }, store: { where: "" } } },
     "GET /api/local/agents/agt_1": { body: of },
     "GET /api/local/sandboxes": { body: { sandboxes: [box] } },
+    "GET /api/local/agents/agt_1/mcp-servers": { body: { servers: [] } },
     "GET /api/local/secrets": { body: { secrets: [] } },
     "GET /api/local/retention": { body: kept },
     [PATCH]: { body: of },

@@ -2,6 +2,7 @@ import type { PaneProps } from "../agent/panes.tsx";
 import { OWN_PROGRAM } from "../agent/views.ts";
 import { useQuery } from "@tanstack/react-query";
 import { secretsQuery, useChangeAgent } from "../api/queries.ts";
+import { McpServersSection } from "../mcp/McpServersSection.tsx";
 import { SecretForm } from "../secrets/SecretForm.tsx";
 import { SecretList } from "../secrets/SecretList.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
@@ -22,6 +23,7 @@ export function SettingsPane({ agent }: PaneProps) {
         <SourceSection agent={agent} />
         <StartSection agent={agent} />
         <ProgramSection agent={agent} />
+        <McpServersSection agentId={agent.id} />
         <LayoutSection agent={agent} />
         <EgressSection agent={agent} />
         <SecretsSection agent={agent} />
