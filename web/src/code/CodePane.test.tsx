@@ -235,6 +235,55 @@ test("a file opens by some letters of its path", async () => {
   expect((await editor("src/main.ts")).textContent).toContain("found");
 });
 
+/** What waits until it is told to go on. */
+function gate() {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open: () => open() };
+}
+
+test("Enter before the files are listed opens the one that fits, once they are", async () => {
+  const files = disk({ "src/main.ts": "found\n" });
+  const list = gate();
+  const { router } = await show(PAGE, {
+    ...tree,
+    ...files.answers,
+    [`POST ${DAEMON}/glob`]: async () => {
+      await list.opened;
+      return { body: { files: ["README.md", "src/main.ts", "src/style.css"] } };
+    },
+  });
+  await item(/^src/);
+  fireEvent.keyDown(document, { code: "KeyP", altKey: true });
+  await userEvent.type(await screen.findByRole("combobox", { name: "File" }), "smts{Enter}");
+  expect(await screen.findByText("Listing the files… The one that fits best is opened then.")).toBeTruthy();
+  expect(router.state.location.search).toEqual({ main: "code" });
+  list.open();
+  expect((await editor("src/main.ts")).textContent).toContain("found");
+  expect(screen.queryByRole("dialog")).toBeNull();
+});
+
+test("what is typed after an early Enter is another wish, which waits for its own", async () => {
+  const list = gate();
+  const { router } = await show(PAGE, {
+    ...tree,
+    [`POST ${DAEMON}/glob`]: async () => {
+      await list.opened;
+      return { body: { files: ["README.md", "src/main.ts"] } };
+    },
+  });
+  await item(/^src/);
+  fireEvent.keyDown(document, { code: "KeyP", altKey: true });
+  await userEvent.type(await screen.findByRole("combobox", { name: "File" }), "r{Enter}m");
+  list.open();
+  await screen.findByRole("option", { name: /README/ });
+  expect(router.state.location.search).toEqual({ main: "code" });
+  await userEvent.type(screen.getByRole("combobox", { name: "File" }), "zzz{Enter}");
+  expect(await screen.findByText("No file fits.")).toBeTruthy();
+});
+
 test("a sandbox that does not run says so, and is started from here", async () => {
   const { asked } = await show(PAGE, {
     ...running,

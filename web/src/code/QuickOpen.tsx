@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { type KeyboardEvent, useId, useState } from "react";
+import { type KeyboardEvent, useEffect, useId, useState } from "react";
 import { namesQuery } from "../api/inside.ts";
 import { Dialog } from "../ui/Dialog.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
@@ -12,12 +12,17 @@ const intoView = (row: HTMLElement | null) => row?.scrollIntoView?.({ block: "ne
 
 /** Opens a file by some letters of its path. */
 export function QuickOpen({ handle, onClose, onShow }: Props) {
-  const { data: names, error } = useQuery(namesQuery(handle));
+  const { data: names, error, isFetching } = useQuery(namesQuery(handle));
   const [typed, setTyped] = useState("");
   const [at, setAt] = useState(0);
+  /** Enter was pressed before there was anything to open. */
+  const [awaited, setAwaited] = useState(false);
   const id = useId();
   const found = best(names ?? [], typed);
   const chosen = Math.min(at, found.length - 1);
+  const [first] = found;
+  // What is listed is listed; where nothing fits, it may be that it is not listed yet.
+  const looking = isFetching && first === undefined;
 
   function show(path: string | undefined) {
     if (path === undefined) return;
@@ -25,9 +30,19 @@ export function QuickOpen({ handle, onClose, onShow }: Props) {
     onShow(path);
   }
 
+  // All are listed and none fits: what is listed later opens nothing by itself.
+  if (awaited && !looking && first === undefined) setAwaited(false);
+  useEffect(() => {
+    if (!awaited || first === undefined) return;
+    onClose();
+    onShow(first);
+  }, [awaited, first, onClose, onShow]);
+
   function onKeyDown(event: KeyboardEvent) {
-    if (event.key === "Enter") show(found[chosen]);
-    else if (event.key === "ArrowDown") setAt(Math.min(chosen + 1, found.length - 1));
+    if (event.key === "Enter") {
+      if (looking) setAwaited(true);
+      else show(found[chosen]);
+    } else if (event.key === "ArrowDown") setAt(Math.min(chosen + 1, found.length - 1));
     else if (event.key === "ArrowUp") setAt(Math.max(chosen - 1, 0));
     else return;
     event.preventDefault();
@@ -48,6 +63,7 @@ export function QuickOpen({ handle, onClose, onShow }: Props) {
         onChange={(event) => {
           setTyped(event.target.value);
           setAt(0);
+          setAwaited(false);
         }}
         onKeyDown={onKeyDown}
         className="h-11 w-full rounded-xl border border-line bg-shore px-3.5 font-mono text-sm"
@@ -76,7 +92,9 @@ export function QuickOpen({ handle, onClose, onShow }: Props) {
         ))}
       </div>
       <output className="mt-1 block text-sm text-muted">
-        {!names && !error ? "Listing the files…" : names && found.length === 0 ? "No file fits." : ""}
+        {looking
+          ? `Listing the files…${awaited ? " The one that fits best is opened then." : ""}`
+          : names && found.length === 0 && "No file fits."}
       </output>
       <ErrorText error={error} />
     </Dialog>

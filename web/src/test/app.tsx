@@ -12,7 +12,7 @@ type Answer = { status?: number; body: unknown; headers?: Record<string, string>
 /** What was asked of the server; a body that is no JSON is text. */
 export type Asked = { what: string; query: string; body: unknown; headers: IncomingHttpHeaders };
 /** `"POST /api/local/vm/start"` and what is answered to it; a function sees the request's body. */
-export type Answers = Record<string, Answer | ((body: unknown, asked: Asked) => Answer)>;
+export type Answers = Record<string, Answer | ((body: unknown, asked: Asked) => Answer | Promise<Answer>)>;
 
 const open: Server[] = [];
 afterEach(() => {
@@ -32,7 +32,7 @@ export async function show(path: string, answers: Answers, { wide = false } = {}
   const server = createServer((request, answer) => {
     const pieces: Buffer[] = [];
     request.on("data", (piece: Buffer) => pieces.push(piece));
-    request.on("end", () => {
+    request.on("end", async () => {
       const { pathname, search } = new URL(request.url ?? "/", "http://x");
       const what = `${request.method} ${pathname}`;
       const text = Buffer.concat(pieces).toString();
@@ -49,7 +49,7 @@ export async function show(path: string, answers: Answers, { wide = false } = {}
         return;
       }
       const missing = { error: { code: "not_found", message: `nothing at ${what}`, hint: "" } };
-      const found = (typeof given === "function" ? given(body, one) : given) ?? { status: 404, body: missing };
+      const found = (typeof given === "function" ? await given(body, one) : given) ?? { status: 404, body: missing };
       answer.writeHead(found.status ?? 200, { "Content-Type": "application/json", ...found.headers });
       answer.end(found.headers && typeof found.body === "string" ? found.body : JSON.stringify(found.body));
     });
