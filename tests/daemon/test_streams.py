@@ -100,6 +100,10 @@ def test_ranges(daemon: DaemonProcess, repo: Path) -> None:
     for senseless in ("bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=x-y", "bytes=--1"):
         assert get(daemon, "a", Range=senseless).data == whole
     assert get(daemon, "a", Range="bytes=100-").status == 416
+    (repo / "empty").touch()
+    for spec in ("0-9", "100-", "-5"):
+        answer = get(daemon, "empty", Range=f"bytes={spec}")
+        assert (answer.status, answer.data, answer.headers["content-length"]) == (200, b"", "0")
     tag = get(daemon, "a").headers["etag"]
     assert get(daemon, "a", **{"Range": "bytes=0-9", "If-Range": tag}).status == 206
     assert get(daemon, "a", **{"Range": "bytes=0-9", "If-Range": '"old"'}).status == 200

@@ -116,8 +116,11 @@ async def download(ctx: DaemonContext, given: DownloadQuery, request: Request) -
 def parse_range(header: str, size: int) -> tuple[int, int] | None:
     """The first and the last byte of the one range that is asked for; None: send everything.
 
-    `RouteError` 416 when no byte of it is there. Several ranges at once are not given.
+    `RouteError` 416 when no byte of it is there. Several ranges at once are not given. An empty
+    file is sent whatever the range: whoever bounds each of its requests by one is to get it, too.
     """
+    if size == 0:
+        return None
     unit, _, spec = header.partition("=")
     first, dash, last = spec.strip().partition("-")
     if unit.strip().lower() != "bytes" or not dash or "," in spec:

@@ -40,13 +40,10 @@ export async function readFile(
   const url = downloadUrl(handle, path);
   const since: Record<string, string> =
     known && "etag" in known ? { ...POLL, "If-None-Match": known.etag } : POLL;
-  const ask = (more: Record<string, string>, fine: number[]) =>
-    request(url, { headers: { ...since, ...more }, cache: "no-store", signal }, fine);
+  const headers = { ...since, Range: `bytes=0-${MAX_EDITED_BYTES - 1}` };
   try {
-    const some = await ask({ Range: `bytes=0-${MAX_EDITED_BYTES - 1}` }, [304, 416]);
-    if (some.status === 304 && known) return known;
-    // Of an empty file no byte can be asked for.
-    const answer = some.status === 416 ? await ask({}, []) : some;
+    const answer = await request(url, { headers, cache: "no-store", signal }, [304]);
+    if (answer.status === 304 && known) return known;
     if (answer.headers.get("Content-Type") !== "application/octet-stream") {
       await answer.body?.cancel();
       return { kind: "folder" };

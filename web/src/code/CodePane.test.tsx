@@ -284,6 +284,13 @@ test("what is typed after an early Enter is another wish, which waits for its ow
   expect(await screen.findByText("No file fits.")).toBeTruthy();
 });
 
+test("an empty file is there to be written in, and is asked for once", async () => {
+  const files = disk({ "README.md": "" });
+  const { asked } = await show(`${PAGE}&file=README.md`, { ...tree, ...files.answers });
+  expect((await editor("README.md")).textContent).toBe("");
+  expect(asked.filter(({ what }) => what === `GET ${DAEMON}/download`)).toHaveLength(1);
+});
+
 test("a sandbox that does not run says so, and is started from here", async () => {
   const { asked } = await show(PAGE, {
     ...running,
