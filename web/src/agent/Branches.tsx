@@ -1,8 +1,8 @@
-import * as Radix from "@radix-ui/react-dropdown-menu";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { branchesQuery } from "../api/queries.ts";
 import type { Agent } from "../api/types.ts";
+import { Dropdown } from "../ui/Dropdown.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { MenuItem } from "../ui/Menu.tsx";
 
@@ -29,29 +29,25 @@ export function Branches({ agent, home }: { agent: Agent; home: string }) {
     );
   }
   return (
-    <Radix.Root>
-      <Radix.Trigger
-        aria-label={`Branch ${shown}; choose another`}
-        className="inline-flex min-w-0 items-center gap-1 rounded font-mono hover:text-ink"
-      >
-        <span className="truncate">{shown}</span>
-        <Icon name="down" className="size-3" />
-      </Radix.Trigger>
-      <Radix.Portal>
-        <Radix.Content
-          align="start"
-          sideOffset={6}
-          className="z-30 max-h-80 min-w-52 overflow-auto rounded-2xl border border-line bg-raised p-1.5 text-sm shadow-xl"
-        >
-          {branches.map((branch) => (
-            <MenuItem key={branch} onSelect={() => open(branch)}>
-              <Icon name={branch === shown ? "check" : "branch"} className="size-4" />
-              <span className="font-mono text-xs">{branch}</span>
-              {branch === home && <span className="ml-auto text-xs text-muted">its own</span>}
-            </MenuItem>
-          ))}
-        </Radix.Content>
-      </Radix.Portal>
-    </Radix.Root>
+    <Dropdown
+      label={`Branch ${shown}; choose another`}
+      face={
+        <>
+          <span className="truncate">{shown}</span>
+          <Icon name="down" className="size-3" />
+        </>
+      }
+      look="inline-flex min-w-0 items-center gap-1 rounded font-mono hover:text-ink"
+      align="start"
+      size="max-h-80 min-w-52"
+    >
+      {branches.map((branch) => (
+        <MenuItem key={branch} onSelect={() => open(branch)}>
+          <Icon name={branch === shown ? "check" : "branch"} className="size-4" />
+          <span className="font-mono text-xs">{branch}</span>
+          {branch === home && <span className="ml-auto text-xs text-muted">its own</span>}
+        </MenuItem>
+      ))}
+    </Dropdown>
   );
 }

@@ -1,5 +1,6 @@
 import * as Radix from "@radix-ui/react-dropdown-menu";
 import type { ReactNode } from "react";
+import { Dropdown } from "../ui/Dropdown.tsx";
 import { Icon } from "../ui/Icon.tsx";
 
 type MenuProps = {
@@ -13,26 +14,21 @@ type MenuProps = {
 /** A small button below the box where messages are written, and what can be chosen with it. */
 export function ChoiceMenu({ label, shown, children }: MenuProps) {
   return (
-    <Radix.Root>
-      <Radix.Trigger
-        aria-label={label}
-        className="inline-flex h-8 min-w-0 items-center gap-1 rounded-full px-2.5 text-xs text-muted hover:bg-sunken hover:text-ink focus-visible:rounded-full"
-      >
-        <span className="truncate">{shown}</span>
-        <Icon name="down" className="size-3" />
-      </Radix.Trigger>
-      <Radix.Portal>
-        <Radix.Content
-          align="start"
-          side="top"
-          sideOffset={6}
-          collisionPadding={8}
-          className="z-30 max-h-[min(26rem,var(--radix-dropdown-menu-content-available-height))] max-w-80 min-w-60 overflow-auto rounded-2xl border border-line bg-raised p-1.5 text-sm shadow-xl"
-        >
-          {children}
-        </Radix.Content>
-      </Radix.Portal>
-    </Radix.Root>
+    <Dropdown
+      label={label}
+      face={
+        <>
+          <span className="truncate">{shown}</span>
+          <Icon name="down" className="size-3" />
+        </>
+      }
+      look="inline-flex h-8 min-w-0 items-center gap-1 rounded-full px-2.5 text-xs text-muted hover:bg-sunken hover:text-ink focus-visible:rounded-full"
+      align="start"
+      side="top"
+      size="max-h-[min(26rem,var(--radix-dropdown-menu-content-available-height))] max-w-80 min-w-60"
+    >
+      {children}
+    </Dropdown>
   );
 }
 

@@ -1,5 +1,5 @@
-import * as Radix from "@radix-ui/react-dropdown-menu";
 import { buttonLook } from "../ui/Button.tsx";
+import { Dropdown } from "../ui/Dropdown.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { MenuItem } from "../ui/Menu.tsx";
 
@@ -28,22 +28,21 @@ export function StopButton({ queued, stopping, onStop }: Props) {
     );
   }
   return (
-    <Radix.Root>
-      <Radix.Trigger aria-label="Stop this turn" disabled={stopping} className={look}>
-        {face} <Icon name="down" className="size-3" />
-      </Radix.Trigger>
-      <Radix.Portal>
-        <Radix.Content
-          align="end"
-          sideOffset={6}
-          className="z-30 min-w-52 rounded-2xl border border-line bg-raised p-1.5 text-sm shadow-xl"
-        >
-          <MenuItem onSelect={() => onStop(true)}>Stop this, go on with what waits</MenuItem>
-          <MenuItem onSelect={() => onStop(false)}>
-            Stop all, take back {queued === 1 ? "the message" : `${queued} messages`}
-          </MenuItem>
-        </Radix.Content>
-      </Radix.Portal>
-    </Radix.Root>
+    <Dropdown
+      label="Stop this turn"
+      face={
+        <>
+          {face} <Icon name="down" className="size-3" />
+        </>
+      }
+      look={look}
+      disabled={stopping}
+      align="end"
+    >
+      <MenuItem onSelect={() => onStop(true)}>Stop this, go on with what waits</MenuItem>
+      <MenuItem onSelect={() => onStop(false)}>
+        Stop all, take back {queued === 1 ? "the message" : `${queued} messages`}
+      </MenuItem>
+    </Dropdown>
   );
 }

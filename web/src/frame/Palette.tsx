@@ -95,7 +95,7 @@ export function Palette({ onClose, onDone }: { onClose: () => void; onDone: (wor
                       className="flex cursor-pointer items-center gap-3 rounded-xl px-3 py-2 text-sm aria-selected:bg-sea-wash aria-selected:text-sea"
                     >
                       <Icon name={command.icon} className="size-4.5" />
-                      <span className="truncate">{command.label}</span>
+                      <span className="max-w-3/4 shrink-0 truncate">{command.label}</span>
                       {command.detail && (
                         <span className="ml-auto min-w-0 shrink truncate pl-3 text-xs text-muted">{command.detail}</span>
                       )}

@@ -71,7 +71,7 @@ export function HomePage() {
               {agents.length > 0 ? (
                 <AgentList agents={agents} boxes={boxes ?? []} />
               ) : (
-                <p className="max-w-prose leading-relaxed text-pretty text-muted">
+                <p className="max-w-md leading-relaxed text-pretty text-muted">
                   None yet. Say what you want to build, or click a tile. Each agent has a computer of its
                   own, which saves itself and always comes home with every file in place.
                 </p>

@@ -23,7 +23,7 @@ export function HeaderFields({ first, explanation }: { first: string[]; explanat
       <legend>Headers</legend>
       <p className="mt-1 text-sm font-normal text-pretty text-muted">{explanation}</p>
       {rows.map(({ id, name }) => (
-        <div key={id} className="flex flex-wrap gap-x-2 sm:flex-nowrap">
+        <div key={id} className="grid gap-x-2 sm:grid-cols-[11rem_1fr]">
           <input
             name={NAME}
             aria-label="Header"
@@ -32,7 +32,7 @@ export function HeaderFields({ first, explanation }: { first: string[]; explanat
             placeholder="X-Api-Key"
             autoCapitalize="off"
             spellCheck={false}
-            className={`${field} font-mono text-sm sm:basis-2/5`}
+            className={`${field} font-mono text-sm`}
           />
           <input
             name={VALUE}

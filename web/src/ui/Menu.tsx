@@ -1,6 +1,7 @@
 import * as Radix from "@radix-ui/react-dropdown-menu";
 import type { ReactNode } from "react";
 import { buttonLook } from "./Button.tsx";
+import { Dropdown } from "./Dropdown.tsx";
 import { Icon } from "./Icon.tsx";
 
 type Props = {
@@ -13,21 +14,15 @@ type Props = {
 /** What is needed seldom, behind three dots. */
 export function Menu({ label, onClosed, children }: Props) {
   return (
-    <Radix.Root>
-      <Radix.Trigger aria-label={label} className={buttonLook("quiet", "icon")}>
-        <Icon name="more" />
-      </Radix.Trigger>
-      <Radix.Portal>
-        <Radix.Content
-          align="end"
-          sideOffset={6}
-          onCloseAutoFocus={onClosed}
-          className="z-30 min-w-52 rounded-2xl border border-line bg-raised p-1.5 text-sm shadow-xl"
-        >
-          {children}
-        </Radix.Content>
-      </Radix.Portal>
-    </Radix.Root>
+    <Dropdown
+      label={label}
+      face={<Icon name="more" />}
+      look={buttonLook("quiet", "icon")}
+      align="end"
+      onClosed={onClosed}
+    >
+      {children}
+    </Dropdown>
   );
 }
 
