@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from limpet.control.system import sign_in_url
+from limpet.control.threads.harnesses import HARNESSES
 from tests.control.live_app import live_app
 from tests.control.threads.scripted import Scripted
 
@@ -15,7 +16,7 @@ from tests.control.threads.scripted import Scripted
 async def main(data_dir: str, templates_dir: str) -> None:
     async with live_app(
         Path(data_dir),
-        harnesses={"decopilot": Scripted()},
+        harnesses={**HARNESSES, "decopilot": Scripted()},
         isolation="none",
         templates_dir=Path(templates_dir),
         template_builds=False,

@@ -1,30 +1,24 @@
 """A live server and a real browser, signed in."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.e2e.chatting import Chatting, serving
+from tests.e2e.chromium import installed, launched
 from tests.live import FAST_SAVER, LiveLimpet
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, headless. Not for the session: its driver keeps an event loop running."""
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
-    if chromium is None:
+    executable = installed()
+    if executable is None:
         pytest.skip("no Chromium here (Debian: apt install chromium)")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-background-networking", "--disable-sync"],
-        )
+    with launched(executable) as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
