@@ -5,20 +5,9 @@ import {
   useMutationState,
   useQueryClient,
 } from "@tanstack/react-query";
-import { ApiError, call, ORG, send } from "./client.ts";
+import { ApiError, call, ORG, send, urlOf } from "./client.ts";
 import type { components } from "./schema.ts";
-import type {
-  Agent,
-  Forked,
-  PreviewSharing,
-  Restored,
-  Sandbox,
-  Secret,
-  SecretChanged,
-  Snapshot,
-  Started,
-  Template,
-} from "./types.ts";
+import type { PreviewSharing, Restored } from "./types.ts";
 
 export { ORG } from "./client.ts";
 export const base = `/api/${ORG}`;
@@ -32,13 +21,13 @@ export const systemQuery = queryOptions({
 
 export const templatesQuery = queryOptions({
   queryKey: ["templates"],
-  queryFn: async () => (await send<{ templates: Template[] }>("GET", `${base}/templates`)).templates,
+  queryFn: async () => (await call("get", "/api/{org}/templates")).templates,
   staleTime: Number.POSITIVE_INFINITY,
 });
 
 export const agentsQuery = queryOptions({
   queryKey: ["agents"],
-  queryFn: async () => (await send<{ agents: Agent[] }>("GET", `${base}/agents`)).agents,
+  queryFn: async () => (await call("get", "/api/{org}/agents")).agents,
 });
 
 export const agentQuery = (id: string) =>
@@ -47,9 +36,12 @@ export const agentQuery = (id: string) =>
     queryFn: () => call("get", "/api/{org}/agents/{agent_id}", { path: { agent_id: id } }),
   });
 
+const sandboxes = async (agentId?: string) =>
+  (await call("get", "/api/{org}/sandboxes", { query: { agent_id: agentId } })).sandboxes;
+
 export const sandboxesQuery = queryOptions({
   queryKey: ["sandboxes"],
-  queryFn: async () => (await send<{ sandboxes: Sandbox[] }>("GET", `${base}/sandboxes`)).sandboxes,
+  queryFn: () => sandboxes(),
   refetchInterval: ({ state }) =>
     state.data?.some((box) => box.state !== "running" && box.state !== "stopped") ? 2_000 : 10_000,
 });
@@ -57,36 +49,27 @@ export const sandboxesQuery = queryOptions({
 export const sandboxOfQuery = (agentId: string, branch: string) =>
   queryOptions({
     queryKey: ["sandbox", agentId, branch],
-    queryFn: async () => {
-      const path = `${base}/sandboxes?agent_id=${encodeURIComponent(agentId)}`;
-      const { sandboxes } = await send<{ sandboxes: Sandbox[] }>("GET", path);
-      return sandboxes.find((box) => box.branch === branch) ?? null;
-    },
+    queryFn: async () => (await sandboxes(agentId)).find((box) => box.branch === branch) ?? null,
   });
 
 /** The branches that an agent has sandboxes on. */
 export const branchesQuery = (agentId: string) =>
   queryOptions({
     queryKey: ["branches", agentId],
-    queryFn: async () => {
-      const path = `${base}/sandboxes?agent_id=${encodeURIComponent(agentId)}`;
-      return (await send<{ sandboxes: Sandbox[] }>("GET", path)).sandboxes.map((box) => box.branch);
-    },
+    queryFn: async () => (await sandboxes(agentId)).map((box) => box.branch),
     staleTime: 30_000,
   });
 
 /** Whose history: a branch of an agent. */
 export type Place = { agentId: string; branch: string };
 
-const snapshotsUrl = ({ agentId }: Place) => `${base}/agents/${agentId}/snapshots`;
+const SNAPSHOTS = "/api/{org}/agents/{agent_id}/snapshots";
+const SNAPSHOT = `${SNAPSHOTS}/{snapshot_id}` as const;
 
-export const snapshotsQuery = (place: Place) =>
+export const snapshotsQuery = ({ agentId, branch }: Place) =>
   queryOptions({
-    queryKey: ["snapshots", place.agentId, place.branch],
-    queryFn: async () => {
-      const path = `${snapshotsUrl(place)}?${new URLSearchParams({ branch: place.branch })}`;
-      return (await send<{ snapshots: Snapshot[] }>("GET", path)).snapshots;
-    },
+    queryKey: ["snapshots", agentId, branch],
+    queryFn: async () => (await call("get", SNAPSHOTS, { path: { agent_id: agentId }, query: { branch } })).snapshots,
   });
 
 /** A mutation after which everything that is shown is asked for again. */
@@ -115,38 +98,34 @@ export const useChangeAgent = (id: string) =>
   );
 
 export const useDeleteAgent = () =>
-  useChange((id: string) => send<{ ok: true }>("DELETE", `${base}/agents/${id}`));
+  useChange((id: string) => call("delete", "/api/{org}/agents/{agent_id}", { path: { agent_id: id } }));
 
 export const useStart = (agentId: string, branch: string) =>
   useChange((withoutSnapshot: boolean) =>
-    send<Started>("POST", `${base}/vm/start`, { virtualMcpId: agentId, branch, withoutSnapshot }),
+    call("post", "/api/{org}/vm/start", { body: { virtualMcpId: agentId, branch, withoutSnapshot } }),
   );
 
 export const useStop = () =>
   useChange(({ handle, force }: { handle: string; force: boolean }) =>
-    send<{ sandbox: Sandbox }>("POST", `${base}/sandboxes/${handle}/stop`, { force }),
+    call("post", "/api/{org}/sandboxes/{handle}/stop", { path: { handle }, body: { force } }),
   );
 
-export const useSave = (place: Place) =>
-  useChange((name: string) =>
-    send<Snapshot>("POST", snapshotsUrl(place), {
-      branch: place.branch,
-      ...(name ? { name } : {}),
-    }),
-  );
+const save = ({ agentId, branch }: Place, name?: string) =>
+  call("post", SNAPSHOTS, { path: { agent_id: agentId }, body: { branch, ...(name && { name }) } });
+
+export const useSave = (place: Place) => useChange((name: string) => save(place, name));
+
+const restore = ({ agentId, branch }: Place, snapshot: string) =>
+  call("post", `${SNAPSHOT}/restore`, { path: { agent_id: agentId, snapshot_id: snapshot }, body: { branch } });
 
 const restoreKey = ({ agentId, branch }: Place) => ["restore", agentId, branch];
 
 /** Goes back to a snapshot; how that ended is known for as long as the page is open. */
 export const useRestore = (place: Place) =>
-  useChange(
-    (snapshot: string) =>
-      call("post", "/api/{org}/agents/{agent_id}/snapshots/{snapshot_id}/restore", {
-        path: { agent_id: place.agentId, snapshot_id: snapshot },
-        body: { branch: place.branch },
-      }),
-    { mutationKey: restoreKey(place), gcTime: Number.POSITIVE_INFINITY },
-  );
+  useChange((snapshot: string) => restore(place, snapshot), {
+    mutationKey: restoreKey(place),
+    gcTime: Number.POSITIVE_INFINITY,
+  });
 
 /** How the last going back went, whoever on this page asked for it. */
 export const useLastRestore = (place: Place) =>
@@ -157,32 +136,27 @@ export const useLastRestore = (place: Place) =>
 
 /** Makes what a detached sandbox holds now the newest snapshot of the branch. */
 export const useKeepInstead = (place: Place) =>
-  useChange(async () => {
-    const { branch } = place;
-    const saved = await send<Snapshot>("POST", snapshotsUrl(place), { branch });
-    return send<{ head: Snapshot }>("POST", `${snapshotsUrl(place)}/${saved.id}/restore`, { branch });
-  });
+  useChange(async () => restore(place, (await save(place)).id));
 
 /** Gives a snapshot a name, which keeps it; null takes the name away. */
-export const useName = (place: Place) =>
+export const useName = ({ agentId, branch }: Place) =>
   useChange(({ snapshot, name }: { snapshot: string; name: string | null }) =>
-    send<Snapshot>("PATCH", `${snapshotsUrl(place)}/${snapshot}`, { branch: place.branch, name }),
+    call("patch", SNAPSHOT, { path: { agent_id: agentId, snapshot_id: snapshot }, body: { branch, name } }),
   );
 
-export const useDeleteSnapshot = (place: Place) =>
-  useChange((snapshot: string) => {
-    const query = new URLSearchParams({ branch: place.branch });
-    return send<Snapshot>("DELETE", `${snapshotsUrl(place)}/${snapshot}?${query}`);
-  });
+export const useDeleteSnapshot = ({ agentId, branch }: Place) =>
+  useChange((snapshot: string) =>
+    call("delete", SNAPSHOT, { path: { agent_id: agentId, snapshot_id: snapshot }, query: { branch } }),
+  );
 
-type WantedFork = { to_branch?: string; new_agent?: { title?: string } };
+type WantedFork = Pick<components["schemas"]["SnapshotForkRest"], "to_branch" | "new_agent">;
 
 /** Lets another branch, or a new agent, begin with a snapshot. */
-export const useFork = (place: Place, snapshot: string) =>
+export const useFork = ({ agentId, branch }: Place, snapshot: string) =>
   useChange((wanted: WantedFork) =>
-    send<Forked>("POST", `${snapshotsUrl(place)}/${snapshot}/fork`, {
-      branch: place.branch,
-      ...wanted,
+    call("post", `${SNAPSHOT}/fork`, {
+      path: { agent_id: agentId, snapshot_id: snapshot },
+      body: { branch, ...wanted },
     }),
   );
 
@@ -190,22 +164,18 @@ export const useFork = (place: Place, snapshot: string) =>
 export const secretsQuery = (agentId: string) =>
   queryOptions({
     queryKey: ["secrets", agentId],
-    queryFn: async () => {
-      const path = `${base}/secrets?${new URLSearchParams({ agent_id: agentId })}`;
-      return (await send<{ secrets: Secret[] }>("GET", path)).secrets;
-    },
+    queryFn: async () => (await call("get", "/api/{org}/secrets", { query: { agent_id: agentId } })).secrets,
   });
 
 export const useSetSecret = (agentId: string) =>
   useChange((wanted: { name: string; value: string }) =>
-    send<SecretChanged>("POST", `${base}/secrets`, { ...wanted, agent_id: agentId }),
+    call("post", "/api/{org}/secrets", { body: { ...wanted, agent_id: agentId } }),
   );
 
 export const useDeleteSecret = (agentId: string) =>
-  useChange((name: string) => {
-    const query = new URLSearchParams({ agent_id: agentId });
-    return send<SecretChanged>("DELETE", `${base}/secrets/${encodeURIComponent(name)}?${query}`);
-  });
+  useChange((name: string) =>
+    call("delete", "/api/{org}/secrets/{name}", { path: { name }, query: { agent_id: agentId } }),
+  );
 
 export const useRetryStep = (handle: string) =>
   useChange((step: "clone" | "install" | "start") =>
@@ -236,9 +206,9 @@ export const useEndLinks = (handle: string) =>
     call("delete", "/api/{org}/sandboxes/{handle}/preview/links", { path: { handle } }),
   );
 
-export const exportUrl = (place: Place, snapshot: string) =>
-  `${snapshotsUrl(place)}/${snapshot}/export?${new URLSearchParams({ branch: place.branch })}`;
+export const exportUrl = ({ agentId, branch }: Place, snapshot: string) =>
+  urlOf(`${SNAPSHOT}/export`, { path: { agent_id: agentId, snapshot_id: snapshot }, query: { branch } });
 
 /** Tells the server what the page in a sandbox's preview wrote to the console as errors. */
 export const tellConsole = (handle: string, body: { errors: string[]; reset: boolean }) =>
-  send<unknown>("POST", `${base}/sandboxes/${handle}/console`, body);
+  call("post", "/api/{org}/sandboxes/{handle}/console", { path: { handle }, body });

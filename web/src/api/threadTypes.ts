@@ -11,9 +11,7 @@ export type ModelRef = Schemas["ModelRef"];
 export type Run = Schemas["Run"];
 export type RunUsage = Schemas["RunUsage"];
 export type Thread = Schemas["Thread"];
-export type ThreadPage = Schemas["ThreadList"];
 export type ThreadSent = Schemas["ThreadSent"];
-export type ThreadUndone = Schemas["ThreadUndone"];
 
 /** One thing that happened in a thread. */
 export type ThreadEvent = KeptEvent["event"];

@@ -6,23 +6,26 @@ import {
   useMutationState,
   useQueryClient,
 } from "@tanstack/react-query";
-import { send } from "./client.ts";
-import { base, useChange } from "./queries.ts";
-import type { ModelRef, Run, Thread, ThreadPage, ThreadSent, ThreadUndone } from "./threadTypes.ts";
+import { call, urlOf } from "./client.ts";
+import { useChange } from "./queries.ts";
+import type { components } from "./schema.ts";
+import type { ThreadSent } from "./threadTypes.ts";
+
+type Schemas = components["schemas"];
 
 const PAGE = 30;
-const threadUrl = (id: string) => `${base}/threads/${encodeURIComponent(id)}`;
+const THREADS = "/api/{org}/threads";
+const THREAD = `${THREADS}/{thread_id}` as const;
+const at = (thread: string) => ({ path: { thread_id: thread } });
 
 /** An agent's threads, the last used one first, page by page; all whose text has `search` in it. */
 export const threadsQuery = (agentId: string, search = "") =>
   infiniteQueryOptions({
     queryKey: ["threads", agentId, search],
-    queryFn: ({ pageParam }) => {
-      const asked = new URLSearchParams({ agent_id: agentId, limit: String(PAGE) });
-      if (search) asked.set("search", search);
-      if (pageParam) asked.set("before", pageParam);
-      return send<ThreadPage>("GET", `${base}/threads?${asked}`);
-    },
+    queryFn: ({ pageParam }) =>
+      call("get", THREADS, {
+        query: { agent_id: agentId, limit: PAGE, search: search || undefined, before: pageParam || undefined },
+      }),
     initialPageParam: "",
     getNextPageParam: ({ next }) => next,
   });
@@ -31,23 +34,17 @@ export const threadsQuery = (agentId: string, search = "") =>
 export const runsQuery = (thread: string) =>
   queryOptions({
     queryKey: ["thread-runs", thread],
-    queryFn: async () => (await send<{ runs: Run[] }>("GET", `${threadUrl(thread)}/runs`)).runs,
+    queryFn: async () => (await call("get", `${THREAD}/runs`, at(thread))).runs,
   });
 
-export const exportThreadUrl = (thread: string) => `${threadUrl(thread)}/export`;
+export const exportThreadUrl = (thread: string) => urlOf(`${THREAD}/export`, at(thread));
 
 /** What changes in a list when a thread does. */
 export const threadsChanged = (client: QueryClient, agentId: string) =>
   client.invalidateQueries({ queryKey: ["threads", agentId] });
 
 type Said = { message: string; text: string };
-export type NewThread = {
-  id: string;
-  agent_id: string;
-  branch?: string;
-  model?: ModelRef;
-  harness?: string;
-};
+export type NewThread = Schemas["ThreadCreate"] & { id: string };
 
 type SayTold = {
   onSent: (sent: ThreadSent) => void;
@@ -57,9 +54,12 @@ type SayTold = {
 
 /** Makes a thread and says the first thing in it. */
 export async function beginThread(fresh: NewThread, first: { id: string; text: string }) {
-  await send<Thread>("POST", `${base}/threads`, fresh);
-  return send<ThreadSent>("POST", `${threadUrl(fresh.id)}/messages`, first);
+  await call("post", THREADS, { body: fresh });
+  return sayIn(fresh.id, first);
 }
+
+const sayIn = (thread: string, body: Schemas["ThreadSendRest"]) =>
+  call("post", `${THREAD}/messages`, { ...at(thread), body });
 
 /** Says something in a thread, which is made first where it is not there yet.
 
@@ -71,8 +71,8 @@ export function useSay(thread: string, fresh: NewThread | null, told: SayTold) {
     mutationKey: sayKey(thread),
     scope: { id: `say ${thread}` },
     mutationFn: async ({ message, text }: Said) => {
-      if (fresh) await send<Thread>("POST", `${base}/threads`, fresh);
-      return send<ThreadSent>("POST", `${threadUrl(thread)}/messages`, { id: message, text });
+      if (fresh) await call("post", THREADS, { body: fresh });
+      return sayIn(thread, { id: message, text });
     },
     onSuccess: (sent) => {
       told.onSent(sent);
@@ -97,26 +97,18 @@ export const useSaid = (thread: string) =>
 /** Ends the run that goes on; messages that wait are taken back unless they are kept. */
 export const useStopRun = (thread: string) =>
   useChange((keepQueued: boolean) =>
-    send<Thread>("POST", `${threadUrl(thread)}/stop`, { keep_queued: keepQueued }),
+    call("post", `${THREAD}/stop`, { ...at(thread), body: { keep_queued: keepQueued } }),
   );
 
 export const useUndoTurn = (thread: string) =>
-  useChange((run: string) => send<ThreadUndone>("POST", `${threadUrl(thread)}/undo`, { run }));
+  useChange((run: string) => call("post", `${THREAD}/undo`, { ...at(thread), body: { run } }));
 
 export const useForkTurn = (thread: string) =>
-  useChange((wanted: { run: string; when: "before" | "after"; title?: string }) =>
-    send<Thread>("POST", `${threadUrl(thread)}/fork`, wanted),
+  useChange((body: Pick<Schemas["ThreadForkRest"], "run" | "when" | "title">) =>
+    call("post", `${THREAD}/fork`, { ...at(thread), body }),
   );
 
-type ThreadChange = {
-  title?: string;
-  model?: ModelRef | null;
-  harness?: string;
-  archived?: boolean;
-};
-
 export const useChangeThread = (thread: string) =>
-  useChange((wanted: ThreadChange) => send<Thread>("PATCH", threadUrl(thread), wanted));
+  useChange((body: Schemas["ThreadUpdateRest"]) => call("patch", THREAD, { ...at(thread), body }));
 
-export const useDeleteThread = () =>
-  useChange((thread: string) => send<unknown>("DELETE", threadUrl(thread)));
+export const useDeleteThread = () => useChange((thread: string) => call("delete", THREAD, at(thread)));

@@ -18,5 +18,4 @@ export type Sandbox = Schemas["Sandbox"];
 export type Secret = Schemas["SecretInfo"];
 export type SecretChanged = Schemas["SecretChanged"];
 export type Snapshot = Schemas["Snapshot"];
-export type Started = Schemas["VmStarted"];
 export type Template = Schemas["TemplateInfo"];

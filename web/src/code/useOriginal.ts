@@ -1,8 +1,8 @@
 import { queryOptions, useQuery } from "@tanstack/react-query";
-import { ApiError, send } from "../api/client.ts";
+import { ApiError, call } from "../api/client.ts";
 import { diffQuery } from "../api/inside.ts";
 import type { FileOnDisk } from "../api/insideTypes.ts";
-import { base, type Place } from "../api/queries.ts";
+import type { Place } from "../api/queries.ts";
 import { unpatched } from "./unpatch.ts";
 
 /** What an open file can be compared with. */
@@ -10,17 +10,16 @@ export type Against = "commit" | "snapshot" | "disk";
 
 const SNAPSHOT_BYTES = 5 * 1024 * 1024;
 
-type ReadInSnapshot = { kind: "text" | "binary"; text: string | null; truncated: boolean };
-
 /** A file as a snapshot has it; null where it has none. A snapshot never changes. */
 const snapshotFileQuery = ({ agentId, branch }: Place, snapshot: string, path: string) =>
   queryOptions({
     queryKey: ["snapshot-file", snapshot, path],
     queryFn: async () => {
-      const asked = new URLSearchParams({ branch, path: `repo/${path}`, limit: String(SNAPSHOT_BYTES) });
-      const url = `${base}/agents/${agentId}/snapshots/${snapshot}/file?${asked}`;
       try {
-        return await send<ReadInSnapshot>("GET", url);
+        return await call("get", "/api/{org}/agents/{agent_id}/snapshots/{snapshot_id}/file", {
+          path: { agent_id: agentId, snapshot_id: snapshot },
+          query: { branch, path: `repo/${path}`, limit: SNAPSHOT_BYTES },
+        });
       } catch (error) {
         if (error instanceof ApiError && error.status === 404) return null;
         throw error;
