@@ -137,3 +137,5 @@ bench-neighbours: setup-dev ## One sandbox does its worst, another's preview is 
 	$(BIN)/python -m bench.neighbours $(BENCH)
 bench-main: setup-dev ## What a person waits for: the tile, an evicted sandbox, beside installing by hand
 	$(BIN)/python -m bench.main_job
+bench-tile: setup-dev ## A real click on 'Web app' in a real browser, to the preview's first paint
+	$(BIN)/python -m bench.tile $(BENCH)
