@@ -22,9 +22,10 @@ from limpet.control.sandboxes.decide import (
 )
 from limpet.control.sandboxes.events import SandboxKey
 from limpet.control.sandboxes.parts import Parts, ref_of
-from limpet.control.sandboxes.restoring import Restoring, restore_into
+from limpet.control.sandboxes.restoring import Restoring
 from limpet.control.sandboxes.rows import known_generation, known_snapshot
 from limpet.control.sandboxes.saving import Saving, new_side_lineage
+from limpet.control.sandboxes.sending import restore_into
 from limpet.control.sandboxes.streams import without_stalls
 from limpet.control.sandboxes.views import stored_bytes
 from limpet.errors import NotFoundError, StoreUnavailableError
