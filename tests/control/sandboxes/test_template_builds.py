@@ -194,6 +194,15 @@ async def test_a_template_whose_packs_are_gone_is_built_again(house: House) -> N
     assert restore.snapshot is not None
 
 
+@pytest.mark.deep
+async def test_a_first_sandbox_that_is_deleted_at_once_holds_no_build_up(house: House) -> None:
+    box, _ = await started(house)
+    await house.service.delete(EMBEDDED_ORG, box.key.agent, box.key.branch, force=True)
+    await builds(house).settle()
+    _, restore = await started(house)
+    assert restore.snapshot is not None
+
+
 async def test_a_server_that_ends_meanwhile_leaves_no_sandbox_behind(house: House) -> None:
     box, _ = await started(house)
     assert builds(house)._builds

@@ -19,7 +19,7 @@ from typing import Final
 import structlog
 
 from limpet.branches import is_synthetic
-from limpet.control.sandboxes.daemons import Daemons
+from limpet.control.sandboxes.daemons import Daemons, NotRunningError
 from limpet.control.sandboxes.streams import from_thread
 from limpet.control.sandboxes.templates_seed import (
     FALLBACK_BRANCH,
@@ -31,7 +31,7 @@ from limpet.control.sandboxes.templates_seed import (
 )
 from limpet.control.settings import Settings
 from limpet.control.templates import Template
-from limpet.errors import LimpetError
+from limpet.errors import DaemonUnreachableError, LimpetError
 from limpet.ids import AgentId, Branch, Handle, SnapshotId, handle_for
 from limpet.runners.base import EnsureOptions, Runner, SandboxId
 from limpet.snapshots.edited_tree import Edit, Moved
@@ -115,7 +115,8 @@ class TemplateBuilds:
         started_s = time.monotonic()
         try:
             async with asyncio.timeout(BUILD_WITHIN_S):
-                await self._until_ready(first)
+                with contextlib.suppress(NotRunningError, DaemonUnreachableError):
+                    await self._until_ready(first)  # one that is gone leaves the machine to us
                 await self._installed(template, sandbox)
                 head = await self._saved(ref, sandbox)
             log.info(
