@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.e2e.accessible import assert_accessible, violations
 from tests.live import LiveLimpet
 
-pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.e2e_deep, pytest.mark.timeout(420)]
 HEADLINE = "Something good starts here."
 
 

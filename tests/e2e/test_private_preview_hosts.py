@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, FrameLocator, Page, expect
 from tests.live import FAST_SAVER, LiveLimpet
 from tests.previews.tls_front import TlsFront, tls_front
 
-pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.e2e_deep, pytest.mark.timeout(420)]
 HEADLINE = "Something good starts here."
 DOMAIN = "preview.test"
 
