@@ -84,6 +84,5 @@ async def live_app(
                 yield LiveApp(limpet, listening.port, key, http)
             finally:
                 await http.close()
-                await limpet.save_all()
                 server.should_exit = True
                 await serving

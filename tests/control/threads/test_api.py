@@ -9,7 +9,7 @@ from aiohttp import web
 
 from limpet.control.db import MembershipRow, OrgRow, UserRow
 from limpet.harness.acp import AcpAgent
-from limpet.ids import OrgId, UserId
+from limpet.ids import Handle, OrgId, UserId
 from tests.control.live_app import LiveApp, live_app
 from tests.control.threads.scripted import Scripted
 
@@ -23,6 +23,10 @@ async def app(tmp_path: Path, harness: Scripted) -> AsyncIterator[LiveApp]:
     harnesses = {"decopilot": harness, "acp": AcpAgent}
     async with live_app(tmp_path / "data", harnesses=harnesses, isolation="none") as made:
         yield made
+        # A server leaves what it started running for the next one.
+        await made.limpet.save_all()
+        for row in await made.limpet.services.sandboxes.parts.rows.everywhere():
+            await made.limpet.services.runner.stop(Handle(row.handle))
 
 
 async def member(app: LiveApp, org: str, user: str) -> str:
