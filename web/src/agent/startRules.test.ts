@@ -9,7 +9,17 @@ const ended = (reason: Reason) =>
 const failed = box({ state: "failed", last_error: { code: "x", message: "", hint: "" } });
 const given = { look: null, known: true, starts: [], now: 1_000_000 } as const;
 
-test("opening the page starts the sandbox, however it ended", () => {
+test("opening the page does not undo a stop in a browser, but one by a program", () => {
+  const stopped = (through: "session" | "api-key") =>
+    box({
+      state: "stopped",
+      ended: { reason: "asked", at: "2026-01-01T00:00:00Z", by: "owner", through },
+    });
+  expect(startsByItself({ ...given, box: stopped("session"), look: "opened" })).toBe(false);
+  expect(startsByItself({ ...given, box: stopped("api-key"), look: "opened" })).toBe(true);
+});
+
+test("opening the page starts the sandbox, however else it ended", () => {
   for (const one of [null, ended("asked"), ended("gone"), ended("interrupted"), failed]) {
     expect(startsByItself({ ...given, box: one, look: "opened" })).toBe(true);
   }

@@ -17,15 +17,17 @@ type Situation = {
 
 /**
  * Whether the page starts the sandbox by itself: when a person opens the page, and when it ended
- * without anybody wanting that, but not again and again. What was stopped or deleted stays so.
+ * without anybody wanting that, but not again and again. What was stopped or deleted stays so; what
+ * was stopped in a browser also where the page is opened anew, until somebody starts it.
  */
 export function startsByItself({ box, look, known, starts, now }: Situation): boolean {
   if (box === undefined || !asleep(box)) return false;
-  if (look === "opened") return true;
+  const { reason, through } = box?.ended ?? {};
+  if (look === "opened") return !(reason === "asked" && through === "session");
   const lately = starts.filter((at) => now - at < HEALS_WITHIN_MS);
   if (lately.length >= HEALS) return false;
   if (box === null) return look === "reopened" && !known;
-  switch (box.ended?.reason) {
+  switch (reason) {
     case "asked":
       return false;
     case "gone":
