@@ -54,6 +54,11 @@ def _mcp_form(page: Page) -> None:
     expect(page.get_by_role("dialog", name="Add an MCP server")).to_be_visible()
 
 
+def _previewed(page: Page, heading: str) -> Locator:
+    frame = page.frame_locator('iframe[title="Live preview"]')
+    return frame.get_by_role("heading", name=heading)
+
+
 def _home(page: Page) -> Locator:
     return page.get_by_role("textbox", name="What shall we build?")
 
@@ -69,13 +74,13 @@ def _tracker(page: Page) -> Locator:
 PAGES: Final = (
     Shown("home", "/", _home),
     Shown("palette", "/", _home, _palette),
-    _view("preview", lambda page: page.locator('iframe[title="Live preview"]')),
+    _view("preview", lambda page: _previewed(page, "One")),
     _view("chat", _message),
     _view("chat", _message, _harness_menu, called="harness-menu"),
     _view("code", lambda page: page.get_by_role("treeitem", name="index.html")),
-    _view("terminal", lambda page: page.get_by_role("tabpanel", name="Terminal")),
-    _view("changes", lambda page: page.get_by_role("tabpanel", name="Changes")),
-    _view("history", lambda page: page.get_by_role("button", name="Save now")),
+    _view("terminal", lambda page: page.get_by_role("heading", name="No terminal is open")),
+    _view("changes", lambda page: page.get_by_role("button", name="Start from the template page")),
+    _view("history", lambda page: page.get_by_text("Complete and verified").first),
     _view("logs", lambda page: page.get_by_role("tab", name="setup")),
     _view("settings", lambda page: page.get_by_role("region", name="Retention")),
     _view("settings", _tracker, _mcp_tried, called="mcp-servers"),
@@ -87,8 +92,6 @@ EMPTY_HOME: Final = Shown("home-empty", "/", _home)
 DETACHED: Final = _view(
     "preview",
     lambda page: page.get_by_role("region", name="This sandbox is detached"),
-    lambda page: expect(
-        page.frame_locator('iframe[title="Live preview"]').get_by_role("heading", name="Low tide")
-    ).to_be_visible(timeout=60_000),
+    lambda page: expect(_previewed(page, "Low tide")).to_be_visible(timeout=60_000),
     called="detached",
 )

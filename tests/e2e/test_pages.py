@@ -9,6 +9,7 @@ from tests.e2e.chatting import Chatting, serving
 from tests.e2e.findings import note
 from tests.e2e.looking import LOOKS, SIZES, Look, look_at, signed_in, window
 from tests.e2e.pages import PAGES, Shown
+from tests.live import poll_until
 
 pytestmark = [pytest.mark.long, pytest.mark.e2e, pytest.mark.e2e_deep, pytest.mark.timeout(240)]
 # From the page's start to the moment at which something can be pressed or written into.
@@ -29,6 +30,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chatting]:
     with serving(tmp_path_factory.mktemp("pages")) as server:
         server.api("POST", "/vm/start", {"virtualMcpId": server.agent})
         server.api("POST", f"/agents/{server.agent}/snapshots", {})
+        poll_until("the page to be served", lambda: phases(server) == ["running"])
         key = {"Authorization": "Bearer secret", "X-Workspace": "tides"}
         for name, url, headers in (
             ("docs", "http://127.0.0.1:1/mcp", {}),
@@ -37,6 +39,10 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chatting]:
             wanted = {"name": name, "url": url, "headers": headers}
             server.api("POST", f"/agents/{server.agent}/mcp-servers", wanted)
         yield server
+
+
+def phases(server: Chatting) -> list[str | None]:
+    return [box["phase"] for box in server.api("GET", "/sandboxes", None)["sandboxes"]]
 
 
 @pytest.fixture(scope="module")

@@ -130,9 +130,9 @@ export function PreviewFrame(props: Props) {
         className={`relative min-h-0 flex-1 overflow-hidden bg-sunken ${width === "desktop" ? "" : "p-4"}`}
       >
         {loaded !== shownAs && (
-          <div className="not-for-long pointer-events-none absolute inset-0 grid place-items-center bg-raised">
+          <div className="not-for-long pointer-events-none absolute inset-0 grid place-content-center justify-items-center gap-3 bg-raised">
             <Mark className="tide size-12" />
-            <span className="sr-only">The page loads</span>
+            <p className="text-sm text-muted">The page loads…</p>
           </div>
         )}
         <iframe
