@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.chatting import Chatting
 from tests.e2e.conversation import say, told
-from tests.live import REPOSITORY, LiveLimpet
+from tests.live import REPOSITORY, LiveLimpet, poll_until
 from tests.models.scenario import load
 from tests.models.server import KEY
 
@@ -38,6 +38,12 @@ def model() -> Iterator[str]:
         process.stdout.close()
 
 
+def turns_saved(live: LiveLimpet, agent: str) -> list[str]:
+    """Of the snapshots that turns made: whether before or after one."""
+    snapshots = live.api("GET", f"/agents/{agent}/snapshots", None)["snapshots"]
+    return [one["turn"]["when"] for one in snapshots if one["turn"]]
+
+
 def test_a_change_asked_for_in_the_first_minutes_comes_home(
     page: Page, live: LiveLimpet, model: str
 ) -> None:
@@ -53,6 +59,7 @@ def test_a_change_asked_for_in_the_first_minutes_comes_home(
     say(page, load(SCENARIO).prompt)
     expect(told(page).get_by_text("The headline says it.")).to_be_visible(timeout=120_000)
     expect(headline).to_have_text("Home again.", timeout=60_000)
+    poll_until("the turn to be saved", lambda: "after" in turns_saved(live, agent))
     expect(page.get_by_text(re.compile(r"^Saved \d+ s ago$"))).to_be_visible(timeout=120_000)
 
     root = live.root_of(live.sandbox(agent)["handle"])
