@@ -181,6 +181,7 @@ async def test_pages_that_are_huge_loud_or_never_done_are_pictured(taking: Takin
         assert list(browser._profile.rglob("evil*")) == []
 
 
+@pytest.mark.deep
 async def test_whoever_shares_the_browser_with_an_evil_page_gets_a_picture(taking: Taking) -> None:
     pages = {"/": f"{SQUARE}<img src=/never>", "/hog": EVIL["/hog"]}
     async with taking(pages, bounds=IMPATIENT) as (pictures, _):

@@ -207,6 +207,8 @@ class _Shooting:
         seen = self._seen
         seen.begin(await self._call("Page.getFrameTree"))
         settled = await self._settled(own.url.rstrip("/") + path)
+        if not seen.url:
+            raise PictureFailedError("The page did not begin to show in time")
         if not _is_own(own, seen.url):
             raise PictureFailedError("The page left the preview for another site")
         image = await self._captured(frame)
