@@ -59,6 +59,27 @@ def shape(path: Path) -> set[tuple[object, ...]]:
     )
 
 
+def an_agent_in(path: Path) -> None:
+    """An org and one agent of it, called Kept, in a database of any age."""
+    asked(path, f"INSERT INTO orgs VALUES ('a', 'a', 'A', NULL, '{NOW}', NULL, NULL)")
+    asked(
+        path,
+        "INSERT INTO agents (org_id, id, title, description, status, pinned, instructions, "
+        "default_main_view, chat_side, default_branch, created_by, created_at, updated_at) VALUES "
+        f"('a', 'agt', 'Kept', '', 'active', 0, '', 'chat', 'right', 'b', 'u', '{NOW}', '{NOW}')",
+    )
+
+
+def a_sandbox_in(path: Path) -> None:
+    """That agent's sandbox, in a database of before 0008."""
+    asked(
+        path,
+        "INSERT INTO sandboxes (org_id, agent_id, branch, handle, state, desired, runner_kind, "
+        "fencing, generation, detached, tracked, created_at) VALUES "
+        f"('a', 'agt', 'b', 'b-1', 'running', 'running', 'host', 7, 3, 0, 1, '{NOW}')",
+    )
+
+
 async def test_egress_and_secrets_come_to_a_database_in_use_and_go_again(tmp_path: Path) -> None:
     path = tmp_path / "db"
     await migrated(path, to(command.upgrade, "0003"))
@@ -83,13 +104,7 @@ async def test_acp_commands_come_to_a_database_in_use_and_go_again(tmp_path: Pat
     path = tmp_path / "db"
     await migrated(path, to(command.upgrade, "0005"))
     before = shape(path)
-    asked(path, f"INSERT INTO orgs VALUES ('a', 'a', 'A', NULL, '{NOW}', NULL, NULL)")
-    asked(
-        path,
-        "INSERT INTO agents (org_id, id, title, description, status, pinned, instructions, "
-        "default_main_view, chat_side, default_branch, created_by, created_at, updated_at) VALUES "
-        f"('a', 'agt', 'Kept', '', 'active', 0, '', 'chat', 'right', 'b', 'u', '{NOW}', '{NOW}')",
-    )
+    an_agent_in(path)
     await migrated(path, to(command.upgrade, "0006"))
     assert asked(path, "SELECT title, acp_command FROM agents") == [("Kept", None)]
     await migrated(path, to(command.downgrade, "0005"))
@@ -103,19 +118,8 @@ async def test_why_a_sandbox_ended_comes_to_a_database_in_use_and_goes_again(
     path = tmp_path / "db"
     await migrated(path, to(command.upgrade, "0008"))
     before = shape(path)
-    asked(path, f"INSERT INTO orgs VALUES ('a', 'a', 'A', NULL, '{NOW}', NULL, NULL)")
-    asked(
-        path,
-        "INSERT INTO agents (org_id, id, title, description, status, pinned, instructions, "
-        "default_main_view, chat_side, default_branch, created_by, created_at, updated_at) VALUES "
-        f"('a', 'agt', 'Kept', '', 'active', 0, '', 'chat', 'right', 'b', 'u', '{NOW}', '{NOW}')",
-    )
-    asked(
-        path,
-        "INSERT INTO sandboxes (org_id, agent_id, branch, handle, state, desired, runner_kind, "
-        "fencing, generation, detached, tracked, created_at) VALUES "
-        f"('a', 'agt', 'b', 'h', 'stopped', 'stopped', 'host', 7, 3, 0, 0, '{NOW}')",
-    )
+    an_agent_in(path)
+    a_sandbox_in(path)
     await migrated(path, to(command.upgrade, "0009"))
     assert asked(path, "SELECT fencing, ended FROM sandboxes") == [(7, None)]
     asked(path, "UPDATE sandboxes SET ended = '{}'")
@@ -128,13 +132,7 @@ async def test_mcp_servers_come_to_a_database_in_use_and_go_again(tmp_path: Path
     path = tmp_path / "db"
     await migrated(path, to(command.upgrade, "0006"))
     before = shape(path)
-    asked(path, f"INSERT INTO orgs VALUES ('a', 'a', 'A', NULL, '{NOW}', NULL, NULL)")
-    asked(
-        path,
-        "INSERT INTO agents (org_id, id, title, description, status, pinned, instructions, "
-        "default_main_view, chat_side, default_branch, created_by, created_at, updated_at) VALUES "
-        f"('a', 'agt', 'Kept', '', 'active', 0, '', 'chat', 'right', 'b', 'u', '{NOW}', '{NOW}')",
-    )
+    an_agent_in(path)
     await migrated(path, to(command.upgrade, "0007"))
     asked(
         path,
@@ -150,19 +148,8 @@ async def test_private_previews_come_to_a_database_in_use_and_go_again(tmp_path:
     path = tmp_path / "db"
     await migrated(path, to(command.upgrade, "0007"))
     before = shape(path)
-    asked(path, f"INSERT INTO orgs VALUES ('a', 'a', 'A', NULL, '{NOW}', NULL, NULL)")
-    asked(
-        path,
-        "INSERT INTO agents (org_id, id, title, description, status, pinned, instructions, "
-        "default_main_view, chat_side, default_branch, created_by, created_at, updated_at) VALUES "
-        f"('a', 'agt', 'Kept', '', 'active', 0, '', 'chat', 'right', 'b', 'u', '{NOW}', '{NOW}')",
-    )
-    asked(
-        path,
-        "INSERT INTO sandboxes (org_id, agent_id, branch, handle, state, desired, runner_kind, "
-        "fencing, generation, detached, tracked, created_at) VALUES "
-        f"('a', 'agt', 'b', 'b-1', 'running', 'running', 'host', 7, 3, 0, 1, '{NOW}')",
-    )
+    an_agent_in(path)
+    a_sandbox_in(path)
     await migrated(path, to(command.upgrade, "0008"))
     columns = "handle, fencing, preview_access, preview_epoch, preview_links_until"
     assert asked(path, f"SELECT {columns} FROM sandboxes") == [("b-1", 7, None, 0, None)]
