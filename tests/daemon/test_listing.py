@@ -4,7 +4,8 @@ import base64
 import json
 import os
 import stat
-import threading
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 
 from limpet.daemon import names
 from limpet.daemon.reading import BLOCK_BYTES, _Lines
-from limpet.snapshots.kernel import exchange
 from tests.daemon_process import DaemonProcess
 from tests.live import poll_until
 
@@ -213,6 +213,18 @@ def test_bytes_of_a_binary_file(daemon: DaemonProcess, repo: Path) -> None:
     daemon.post("/read", {"path": "a", "length": 0}, 400)
 
 
+SWAPPING = """
+import sys
+from pathlib import Path
+from limpet.snapshots.kernel import exchange
+one, other = map(Path, sys.argv[1:])
+assert exchange(one, other)
+print("begun", flush=True)
+while exchange(one, other):
+    pass
+"""
+
+
 @pytest.mark.parametrize("route", ["write", "edit", "upload", "unlink", "mkdir", "copy"])
 def test_a_folder_that_becomes_a_link_meanwhile_leads_nothing_out(
     daemon: DaemonProcess, repo: Path, tmp_path: Path, route: str
@@ -224,17 +236,14 @@ def test_a_folder_that_becomes_a_link_meanwhile_leads_nothing_out(
     (repo / "way/file").write_text("safe")
     (repo / "link").symlink_to(outside)
     (repo / "mine").write_text("x")
-    stop = threading.Event()
-
-    def swap() -> None:
-        while not stop.is_set():
-            assert exchange(repo / "way", repo / "link")
-
-    attacker = threading.Thread(target=swap)
-    attacker.start()
+    # A process of its own: a thread would keep us from asking.
+    argv = [sys.executable, "-c", SWAPPING, str(repo / "way"), str(repo / "link")]
+    attacker = subprocess.Popen(argv, stdout=subprocess.PIPE)
+    assert attacker.stdout is not None
     refused = 0
     try:
-        for n in range(30):
+        assert attacker.stdout.readline() == b"begun\n"
+        for n in range(60):
             body: dict[str, object] = {
                 "path": f"way/{'file' if route in {'edit', 'unlink'} else n}"
             }
@@ -250,9 +259,11 @@ def test_a_folder_that_becomes_a_link_meanwhile_leads_nothing_out(
                 status = daemon.request("POST", f"/{route}", json.dumps(body).encode()).status
             assert status in {200, 400}
             refused += status == 400
+        assert attacker.poll() is None
     finally:
-        stop.set()
-        attacker.join()
+        attacker.kill()
+        attacker.wait()
+        attacker.stdout.close()
     assert [p.name for p in outside.iterdir()] == ["file"]
     assert (outside / "file").read_text() == "safe"
     poll_until("nothing left over", lambda: not any(repo.glob("**/.limpet-*")), 10, 0.1)

@@ -337,7 +337,7 @@ async def test_an_empty_answer_is_said_and_the_thread_goes_on_after_it(
 
 
 def test_neither_servers_nor_commands_nor_daemons_load_the_models_libraries() -> None:
-    heavy = ("pydantic_ai", "anthropic", "openai", "google.genai", "boto3")
+    heavy = ("pydantic_ai", "anthropic", "openai", "google.genai", "boto3", "mcp")
     modules = [
         "limpet.cli.main",
         "limpet.daemon.main",

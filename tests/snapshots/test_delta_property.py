@@ -19,7 +19,7 @@ EXAMPLES = int(os.environ.get("LIMPET_FUZZ_EXAMPLES", "200"))
 many = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[*HealthCheck], derandomize=False
 )
-several = settings(many, max_examples=max(40, EXAMPLES // 4))
+several = settings(many, max_examples=max(60, EXAMPLES // 4))
 LEFT_OUT = (b"tmp", b".limpet-root")
 
 

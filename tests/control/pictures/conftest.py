@@ -12,6 +12,7 @@ from limpet.control.pictures.taking import Pictures
 from tests.control.pictures.pages import SITE, Previews
 
 IMPATIENT = Bounds(settles_s=2, answers_s=3, memory_bytes=400 << 20)
+PATIENT = Bounds(settles_s=60, answers_s=30, memory_bytes=400 << 20)
 """For pages that never settle or answer: the ordinary bounds are only longer."""
 Taking = Callable[..., AbstractAsyncContextManager[tuple[Pictures, Previews]]]
 

@@ -26,7 +26,7 @@ from limpet.control.pictures.run_folder import PREFIX, RunFolder
 from limpet.control.pictures.taking import Pictures
 from limpet.runners.egress import EgressPolicy
 from limpet.runners.processes import ProcessId, descendants, identify, process_table, wait_ended
-from tests.control.pictures.conftest import IMPATIENT, Taking
+from tests.control.pictures.conftest import IMPATIENT, PATIENT, Taking
 from tests.control.pictures.pages import HANDLE, RED, SITE, SQUARE, WHITE, Previews, pixel, size_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
@@ -159,26 +159,32 @@ async def test_a_crash_of_the_page_is_told(taking: Taking) -> None:
 
 
 @pytest.mark.deep
-async def test_pages_that_are_huge_loud_or_never_done_are_pictured(taking: Taking) -> None:
+async def test_pages_that_are_huge_or_loud_are_pictured(taking: Taking) -> None:
     pages = {
         "/giant": "<style>body{margin:0}</style>"
         "<div style='width:100000px;height:1000000px;background:red'></div>",
         "/popups": f"{SQUARE}<script>for(let i=0;i<50;i++)window.open('/giant')</script>",
-        "/slow": f"{SQUARE}<img src=/never>",
         "/download": f"{SQUARE}<a href='data:application/x,x' download=evil id=a></a>"
         "<script>document.getElementById('a').click()</script>",
     }
-    async with taking(pages, bounds=IMPATIENT) as (pictures, _):
+    async with taking(pages, bounds=PATIENT) as (pictures, _):
         for path in pages:
             picture = await pictures.take(HANDLE, path, OPEN)
             assert pixel(picture.image, 200, 200) == RED, path
             assert size_of(picture.image) == (1280, 800)
-            assert not (path == "/slow" and picture.settled)
+            assert picture.settled, path
         browser = pictures._browser
         assert browser is not None
         told = await browser.tools.call("Target.getTargets")
         assert [one["url"] for one in told["targetInfos"] if HANDLE in one["url"]] == []
         assert list(browser._profile.rglob("evil*")) == []
+
+
+async def test_a_page_that_is_never_done_is_pictured(taking: Taking) -> None:
+    async with taking({"/": f"{SQUARE}<img src=/never>"}, bounds=IMPATIENT) as (pictures, _):
+        picture = await pictures.take(HANDLE, "/", OPEN)
+        assert pixel(picture.image, 200, 200) == RED
+        assert not picture.settled
 
 
 @pytest.mark.deep
