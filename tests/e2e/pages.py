@@ -59,6 +59,12 @@ def _previewed(page: Page, heading: str) -> Locator:
     return frame.get_by_role("heading", name=heading)
 
 
+def _share(page: Page) -> None:
+    page.get_by_role("button", name="Share the preview").click()
+    dialog = page.get_by_role("dialog", name="Share the preview")
+    expect(dialog.get_by_text("Anyone with the address sees it now")).to_be_visible()
+
+
 def _home(page: Page) -> Locator:
     return page.get_by_role("textbox", name="What shall we build?")
 
@@ -75,6 +81,7 @@ PAGES: Final = (
     Shown("home", "/", _home),
     Shown("palette", "/", _home, _palette),
     _view("preview", lambda page: _previewed(page, "One")),
+    _view("preview", lambda page: _previewed(page, "One"), _share, called="share"),
     _view("chat", _message),
     _view("chat", _message, _harness_menu, called="harness-menu"),
     _view("code", lambda page: page.get_by_role("treeitem", name="index.html")),
