@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import socket
 import tarfile
 import threading
@@ -13,6 +14,7 @@ import aiohttp
 import pytest
 from blake3 import blake3
 
+from limpet.snapshots.kernel import boot_id
 from tests.daemon.test_shell import pids_in
 from tests.daemon.test_terminals import end_of, open_terminal
 from tests.daemon_process import TOKEN, DaemonProcess
@@ -416,3 +418,33 @@ def test_a_save_is_no_work(daemon: DaemonProcess) -> None:
 def idle(daemon: DaemonProcess) -> dict[str, Any]:
     found: dict[str, Any] = daemon.request("GET", "/idle").json()
     return found
+
+
+def test_an_empty_workspace_is_restored_before_the_disk_has_it_and_empty_after_a_power_cut(
+    root: Path,
+) -> None:
+    workspace, state = root / "workspace", root / "state"
+    with DaemonProcess.running(workspace) as daemon:
+        daemon.post("/write", {"path": "a", "content": "a"})
+        tar = daemon.create()
+    shutil.rmtree(workspace)
+    with DaemonProcess.running(workspace) as daemon:
+        answer = daemon.request(
+            "POST", "/snapshot/restore", tar,
+            **TAR, **{"X-Limpet-Snapshot": "s1", "X-Limpet-Generation": "3"},
+        )  # fmt: skip
+        assert answer.status == 200
+        assert (workspace / "repo/a").read_text() == "a"
+        poll_until("the disk", lambda: not list(state.glob("unsynced-*")))
+    (state / "unsynced-0").write_bytes(boot_id() or b"")
+    with DaemonProcess.running(workspace) as daemon:
+        assert origin(daemon)["snapshot"] == "s1"
+        poll_until("the disk", lambda: not list(state.glob("unsynced-*")))
+    (state / "unsynced-0").write_text("another run of the machine")
+    with DaemonProcess.running(workspace) as daemon:
+        found = origin(daemon)
+        assert (found["snapshot"], found["empty"], found["unsaved"]) == (None, True, False)
+        assert not list(state.glob("unsynced-*"))
+        poll_until("what was torn to go", lambda: not list((root / "staging").iterdir()))
+        assert daemon.restore(tar).status == 200
+    assert (workspace / "repo/a").read_text() == "a"

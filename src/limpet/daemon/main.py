@@ -49,7 +49,7 @@ from limpet.daemon.folders import make_folders, recovered
 from limpet.daemon.gate import gate
 from limpet.daemon.late_preview import LatePreview
 from limpet.daemon.openapi import openapi_route
-from limpet.daemon.origin import OriginStore
+from limpet.daemon.origin import ORIGIN, OriginStore
 from limpet.daemon.ownership import owner_of
 from limpet.daemon.processes import Reaper, become_subreaper, hide_memory
 from limpet.daemon.rescue import rescue
@@ -87,12 +87,12 @@ def main() -> None:
     hide_memory()
     try:
         root = SandboxRoot(settings.sandbox_root, settings.app_root)
-        rolled, trash = recovered(root)
+        put_right, trash = recovered(root)
     except (OSError, LimpetError) as error:
         _give_up(error, EXIT_FOLDERS)
     os.chdir("/")
-    if rolled != "none":
-        _say(f"a restore that was cut off was rolled {rolled}")
+    if put_right:
+        _say(put_right)
     asyncio.run(_serve(settings, root, trash, listener))
 
 
@@ -119,6 +119,7 @@ async def _serve(
     reaper.start()
     async with _context(settings, root) as ctx:
         ctx.snapshots.delete_later(*trash)
+        ctx.snapshots.sync_later()
         preview = LatePreview(ctx)
         ctx.previews = preview_ports.PreviewPorts(ctx)
         app = DaemonApp(
@@ -197,7 +198,7 @@ async def _context(settings: DaemonSettings, root: SandboxRoot) -> AsyncIterator
     config = await asyncio.to_thread(ConfigStore, root.state)
     tasks = TaskManager(settings, events, config)
     ctx = DaemonContext(settings, Token(settings.token), activity, events, config, tasks, root)
-    origin = OriginStore(root.state / "origin.json", root.workspace, settings.boot_id, activity)
+    origin = OriginStore(root.state / ORIGIN, root.workspace, settings.boot_id, activity)
     killed = await asyncio.to_thread(_prepare, ctx, origin)
     for line in await after_kill.put_right(settings) if killed else ():
         events.log("daemon", f"{line}\n")

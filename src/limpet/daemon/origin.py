@@ -14,6 +14,7 @@ import msgspec
 from limpet.daemon.activity import Activity
 from limpet.snapshots.tree import changed_since, is_empty, settled_clock_ns
 
+ORIGIN = "origin.json"
 KEPT_SAVES = 8
 
 

@@ -272,5 +272,6 @@ async def _put_in_place(
         await ctx.watcher.start()
         await ctx.setup.resume_after_restore(held=held if swapped else False)
     service.delete_later(*trash)
+    service.sync_later()
     service.tell("done", bytes=receipt.size_bytes, files=receipt.files, snapshot=asked.snapshot)
     return Restored(ok=True, files=receipt.files, bytes=receipt.bytes, receipt=receipt.as_dict())

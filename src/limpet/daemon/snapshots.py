@@ -29,7 +29,9 @@ from limpet.daemon.routes import Answer, Handler, Route
 from limpet.daemon.status_routes import TAR
 from limpet.errors import ConflictError, InvalidInputError
 from limpet.snapshots.media_type import MEDIA_TYPE
+from limpet.snapshots.root import SandboxRoot
 from limpet.snapshots.tree import delete_tree
+from limpet.snapshots.unsynced import is_unsynced, sync_sandbox
 
 if TYPE_CHECKING:
     from limpet.snapshots.delta import Freezer
@@ -191,6 +193,12 @@ class SnapshotService:
         if trees:
             threading.Thread(target=_delete, args=trees, name="delete", daemon=True).start()
 
+    def sync_later(self) -> None:
+        """Bring what a swap did not wait for to the disk, in a thread that nobody waits for."""
+        root = self._ctx.root
+        if is_unsynced(root):
+            threading.Thread(target=_sync, args=(root,), name="sync", daemon=True).start()
+
     def close(self) -> None:
         """Let go of the thread; what it does is not waited for."""
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -220,6 +228,13 @@ def _delete(*trees: Path) -> None:
             delete_tree(tree)
         except OSError as error:  # the next start tries again
             print(f"limpet-daemon: {tree} is not deleted: {error}", file=sys.stderr)  # noqa: T201
+
+
+def _sync(root: SandboxRoot) -> None:
+    try:
+        sync_sandbox(root)
+    except OSError as error:  # the marks stay: the next start tries again
+        print(f"limpet-daemon: the disk does not take it: {error}", file=sys.stderr)  # noqa: T201
 
 
 def base_of(request: Request) -> str | None:

@@ -1,7 +1,7 @@
 """Calls of the kernel that Python has no name for, each with what to do where it is missing.
 
-`LIMPET_WITHOUT` (names with commas between: `rename-exchange`, `syncfs`, `mount-id`, `native`)
-forces the way around on a kernel that has the call: how the fallbacks are tested.
+`LIMPET_WITHOUT` (names with commas between: `rename-exchange`, `syncfs`, `mount-id`, `boot-id`,
+`native`) forces the way around on a kernel that has the call: how the fallbacks are tested.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from typing import Final
 
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _MISSING: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EPERM})
 
 
@@ -83,3 +84,13 @@ def mount_of(folder: Path) -> tuple[int, int]:
         return device, 0
     finally:
         os.close(fd)
+
+
+def boot_id() -> bytes | None:
+    """What tells one run of the machine from the next (proc(5)); None where nothing does."""
+    if not _allowed("boot-id"):
+        return None
+    try:
+        return _BOOT_ID.read_bytes().strip() or None
+    except OSError:
+        return None

@@ -26,6 +26,7 @@ from limpet.snapshots.patch_steps import Looks, PatchSteps
 from limpet.snapshots.restore_tables import ROOT, FolderTable
 from limpet.snapshots.root import SandboxRoot
 from limpet.snapshots.tree import NOT_SAVED, OPEN_FOLDER, delete_tree
+from limpet.snapshots.unsynced import sync_sandbox
 
 PATCH_STEPS: Final = (
     "patch-begun", "patch-journal-written", "patch-folders-ours", "patch-out", "patch-in",
@@ -53,7 +54,7 @@ def do_patch(root: SandboxRoot, steps: PatchSteps, verify: Callable[[], None]) -
     (root.staging / steps.undo).mkdir(mode=0o700)
     with (plan / _STEPS).open("xb") as out:
         out.write(steps.encode())
-    sync_file_system(root.staging)
+    sync_sandbox(root)
     reach("patch-begun")
     try:
         _write(root, "forward", steps)

@@ -1,7 +1,8 @@
 """Putting a restored tree in the workspace's place, so that a crash leaves the old one or the new.
 
 A swap renames where it can: in one step where the kernel exchanges names, else in two under a
-journal. A workspace that cannot be renamed gets its entries moved (limpet.snapshots.journal).
+journal. A workspace that cannot be renamed gets its entries moved (limpet.snapshots.journal). Where
+nothing was in the workspace the disk is waited for later (limpet.snapshots.unsynced).
 The daemon calls `recover` before it says that it is ready, `swap` with every process stopped, and
 `delete_tree` on what `swap` gives back whenever it likes.
 """
@@ -23,12 +24,13 @@ from limpet.snapshots.journal import (
     swap_entries,
     write_journal,
 )
-from limpet.snapshots.kernel import exchange, sync_file_system, sync_folder
+from limpet.snapshots.kernel import exchange, sync_folder
 from limpet.snapshots.locks import heal_locks
 from limpet.snapshots.patch_journal import recover_patch
 from limpet.snapshots.root import SandboxRoot
 from limpet.snapshots.space import free_bytes, require_space
-from limpet.snapshots.tree import delete_tree
+from limpet.snapshots.tree import delete_tree, is_empty
+from limpet.snapshots.unsynced import mark_unsynced, remove_marks, sync_sandbox
 
 __all__ = [
     "SWAP_STEPS", "RecoveryReport", "SandboxRoot", "delete_tree", "free_bytes", "heal_locks",
@@ -40,6 +42,7 @@ TWO_RENAMES_STEPS: Final = (
     "swap-synced", "swap-journal-written", "swap-old-moved", "swap-new-moved",
     "swap-folders-synced", "swap-ended",
 )  # fmt: skip
+UNSYNCED_STEPS: Final = ("swap-marked", "swap-exchanged", "swap-ended")
 SWAP_STEPS: Final = tuple(dict.fromkeys((*RENAME_STEPS, *TWO_RENAMES_STEPS, *JOURNAL_STEPS)))
 """Every point where a swap can be made to die (`LIMPET_FAULT=<point>:kill`)."""
 
@@ -62,15 +65,18 @@ def new_staging_folder(root: SandboxRoot) -> Path:
 def swap(root: SandboxRoot, staged: Path) -> Path:
     """Make `staged` (a folder right in `root.staging`) the workspace; gives where the old one lies.
 
-    Blocks until the new state is on disk. Stop every process of the sandbox first. Raises `OSError`
-    or `ConflictError` with the old workspace in place; `delete_tree` what is returned.
+    Blocks until the new state is on disk, but not where the workspace was empty: call
+    `unsynced.sync_sandbox` afterwards. Stop every process of the sandbox first. Raises `OSError` or
+    `ConflictError` with the old workspace in place; `delete_tree` what is returned.
     """
     if staged.parent.resolve() != root.staging.resolve() or staged.is_symlink():
         raise ConflictError(f"{staged} does not lie in the staging folder.")
     if root.journal.exists():
         raise ConflictError("An earlier swap is still to be recovered.", hint="Restart the daemon.")
     old = root.staging / f"old-{secrets.token_hex(8)}"
-    sync_file_system(staged)
+    if root.mode == "rename" and is_empty(root.workspace) and _swap_unsynced(root, staged, old):
+        return old
+    sync_sandbox(root)
     reach("swap-synced")
     if root.mode == "rename":
         try:
@@ -83,6 +89,30 @@ def swap(root: SandboxRoot, staged: Path) -> Path:
     swap_entries(root, staged, old)
     delete_tree(staged)
     return old
+
+
+def _swap_unsynced(root: SandboxRoot, staged: Path, old: Path) -> bool:
+    """Swap at once, under a mark; False, with nothing touched, where that cannot be."""
+    mark = mark_unsynced(root)
+    if mark is None:
+        return False
+    exchanged = False
+    try:
+        reach("swap-marked")
+        exchanged = exchange(staged, root.workspace)
+        if exchanged:
+            reach("swap-exchanged")
+            reach("swap-ended")
+            staged.rename(old)
+            return True
+    except OSError as error:
+        if exchanged:
+            exchange(staged, root.workspace)
+        if error.errno not in _NOT_RENAMED:
+            remove_marks(root, [mark])
+            raise
+    remove_marks(root, [mark])
+    return False
 
 
 def _swap_by_rename(root: SandboxRoot, staged: Path, old: Path) -> None:
