@@ -137,11 +137,11 @@ class DataPacking:
 
     def _all_new(self, decoded: DecodedFrame, known: Mapping[BlobHash, PackRef]) -> bool:
         """Take all blobs of a frame in, when each comes for the first time and nobody has it."""
-        names = set(decoded.hashes)
+        names = decoded.hashes
         if (
-            len(names) < len(decoded.hashes)
-            or not names.isdisjoint(known)
-            or not names.isdisjoint(self._blobs)
+            len(set(names)) < len(names)
+            or any(map(known.__contains__, names))
+            or any(map(self._blobs.__contains__, names))
         ):
             return False
         self._blobs.update(zip(decoded.hashes, map(_DOUBLED, decoded.sizes), strict=True))

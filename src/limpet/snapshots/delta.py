@@ -8,7 +8,8 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Final, Protocol, Self
 
@@ -28,6 +29,8 @@ from limpet.snapshots.workspace_size import check_size
 FROZEN_AT_MOST_S: Final = 1.0
 _HELD_AT_MOST_BYTES: Final = 32 << 20
 """What is found while all stands still is sent later, from memory."""
+_TOGETHER_BYTES: Final = 512 << 10
+"""Frames go together as far as they come to this: each step of who reads them costs by itself."""
 
 
 class Freezer(Protocol):
@@ -143,23 +146,22 @@ class DeltaStream:
             if self._limit_bytes is not None:
                 check_size(scan, self._limit_bytes)
             yield self._sent(writer.header({"base": self._base if cache else None, **self._fields}))
+            ready: list[bytes] = []
             for _ in scan.run():
-                # Several together where there are: each step of who reads this costs by itself.
-                if frames := list(outgoing.ready()):
-                    yield self._sent(writer.frames(*frames))
+                ready += outgoing.ready()
+                if sum(map(len, ready)) >= _TOGETHER_BYTES:
+                    yield self._sent(writer.frames(*ready))
+                    ready.clear()
             live = True
             if self._keep(scan) and not scan.unchanged and self._freezer is not None:
                 known = self._open(scan.root.digest, opened)
                 if known is not None:
-                    ready: list[bytes] = []
                     again = self._look_frozen(self._freezer, workspace_fd, known, outgoing, ready)
-                    for frame in ready:
-                        yield self._sent(writer.frames(frame))
                     if again is not None:
                         scan, live = again, False
                         self._keep(scan)
-            for frame in outgoing.drain():
-                yield self._sent(writer.frames(frame))
+            for frames in _together(chain(ready, outgoing.drain())):
+                yield self._sent(writer.frames(*frames))
             receipt = scan.remarks.receipt(
                 "save",
                 entries=scan.entries,
@@ -227,3 +229,14 @@ class DeltaStream:
         if self._on_progress is not None:
             self._on_progress(self._sent_bytes, 0)
         return chunk
+
+
+def _together(frames: Iterable[bytes]) -> Iterator[list[bytes]]:
+    held: list[bytes] = []
+    for frame in frames:
+        held.append(frame)
+        if sum(map(len, held)) >= _TOGETHER_BYTES:
+            yield held
+            held = []
+    if held:
+        yield held
