@@ -180,9 +180,7 @@ def test_killed_while_it_forgets_it_forgets_again(
     swap(root, build(new_staging_folder(root), NEW))
     (root.state / "origin.json").write_text("{}")
     root.journal.write_text("damaged")
-    after_it_began_anew(
-        tmp_path, "-c", START, root.workspace, LIMPET_FAULT=f"{again}:kill"
-    )
+    after_it_began_anew(tmp_path, "-c", START, root.workspace, LIMPET_FAULT=f"{again}:kill")
     assert marks(root)
     assert "begins empty" in after_it_began_anew(tmp_path, "-c", START, root.workspace)
     assert is_empty(root.workspace)
@@ -195,9 +193,7 @@ def test_a_mark_that_was_made_meanwhile_stays(
 ) -> None:
     first = mark_unsynced(root)
     later: list[Path | None] = []
-    monkeypatch.setattr(
-        unsynced, "sync_file_system", lambda _: later.append(mark_unsynced(root))
-    )
+    monkeypatch.setattr(unsynced, "sync_file_system", lambda _: later.append(mark_unsynced(root)))
     sync_sandbox(root)
     assert marks(root) == later
     assert first not in later

@@ -7,8 +7,10 @@ very instant at which reading began. Else it is read again, up to three times.
 import contextlib
 import os
 import stat
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -23,7 +25,7 @@ from limpet.snapshots.native import EntryStat
 from limpet.snapshots.native.records import within
 from limpet.snapshots.node import MAX_FILE_BYTES, MAX_SEGMENTS, Reference
 from limpet.snapshots.outgoing import Outgoing
-from limpet.snapshots.reading import OPEN_FILE, READS, changed, pieces_of, segments_of
+from limpet.snapshots.reading import OPEN_FILE, READS, SegmentReader, changed, segments_of
 from limpet.snapshots.remarks import Remarks
 from limpet.snapshots.sparse import Segments
 
@@ -50,7 +52,7 @@ class _Opened:
     drops: Drops
     before: os.stat_result
     content: EntryContent = None
-    small: tuple[bytes, BlobHash] | None = None
+    small: tuple[memoryview, BlobHash] | None = None
     short: bool = False
 
 
@@ -155,32 +157,38 @@ class CarefulReader:
             one.content = NO_DATA
             return
         segments = _at_most(MAX_SEGMENTS, segments_of(one.fd, status))
-        pieces = self._filled(one, segments)
+        reader = SegmentReader(one.fd, segments)
         if segments == [(0, size)] and size <= MAX_BLOB_BYTES:
-            blob = b"".join(pieces)
+            blob = bytearray(size)
+            reader.fill(memoryview(blob))
             name = hash_of(blob)
-            one.content, one.small = name, (blob, name)
-            return
-        references = []
-        for chunk in cut(pieces):
-            name = hash_of(chunk)
-            self._outgoing.data(chunk, name)
-            references.append(Reference(name, len(chunk)))
-            yield
-        one.content = Chunks(_kept(segments, size), tuple(references))
+            one.content, one.small = name, (memoryview(blob), name)
+        else:
+            references = []
+            for chunks, names in self._named(cut(reader.fill)):
+                for chunk, name in zip(chunks, names, strict=True):
+                    self._outgoing.data(chunk, name)
+                    references.append(Reference(name, len(chunk)))
+                yield
+            one.content = Chunks(_kept(segments, size), tuple(references))
+        one.short = reader.short
 
-    @staticmethod
-    def _filled(one: _Opened, segments: Segments) -> Iterator[bytes]:
-        """The bytes of the segments; what a file that shrank does not have is zeros."""
-        left = sum(length for _, length in segments)
-        for piece in pieces_of(one.fd, segments):
-            left -= len(piece)
-            yield piece
-        while left > 0:
-            one.short = True
-            zeros = bytes(min(left, MAX_BLOB_BYTES))
-            left -= len(zeros)
-            yield zeros
+    def _named(
+        self, groups: Iterable[list[memoryview]]
+    ) -> Iterator[tuple[list[memoryview], list[BlobHash]]]:
+        """Groups of chunks with their names; the next is read and cut while a thread hashes one."""
+        before: tuple[list[memoryview], Future[list[BlobHash]]] | None = None
+        for chunks in groups:
+            hashing = chunks, self._outgoing.submit(partial(_names_of, chunks))
+            if before is not None:
+                yield before[0], before[1].result()
+            before = hashing
+        if before is not None:
+            yield before[0], before[1].result()
+
+
+def _names_of(chunks: list[memoryview]) -> list[BlobHash]:
+    return list(map(hash_of, chunks))
 
 
 def entry_of(name: bytes, status: os.stat_result) -> EntryStat:

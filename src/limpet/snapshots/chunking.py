@@ -1,6 +1,6 @@
 """Cutting large files by content (FastCDC of 2020): an insertion moves no cut but its own."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from pyfastcdc import FastCDC
@@ -12,24 +12,27 @@ AVERAGE_CHUNK_BYTES: Final = 256 << 10
 _BUFFER_BYTES: Final = 4 << 20
 
 
-def cut(pieces: Iterable[bytes]) -> Iterator[memoryview]:
-    """The same bytes in chunks of 64 KiB to 1 MiB, the last one maybe smaller; in flat memory.
+def cut(read: Callable[[memoryview], int]) -> Iterator[list[memoryview]]:
+    """What `read` gives in chunks of 64 KiB to 1 MiB, the last one maybe smaller; in flat memory.
 
-    Where the cuts are depends on the bytes alone, not on how they came. A chunk is a view of some
-    megabytes, which stay while it does.
+    `read` fills the buffer that it is given, zeros until then, and tells how many bytes it has: all
+    that the buffer holds, but at the end. Where the cuts are depends on the bytes alone. Chunks
+    come some megabytes at a time, of which each is a view, and which stay while one of them does.
     """
     chunker = FastCDC(
         avg_size=AVERAGE_CHUNK_BYTES, min_size=MIN_CHUNK_BYTES, max_size=MAX_BLOB_BYTES
     )
-    held: list[bytes | memoryview] = []
-    held_bytes = 0
-    for piece in pieces:
-        held.append(piece)
-        held_bytes += len(piece)
-        if held_bytes >= _BUFFER_BYTES:
-            *whole, last = chunker.cut_buf(b"".join(held))
-            yield from (chunk.data for chunk in whole)
-            # What is to come may move its end.
-            held, held_bytes = [last.data], last.length
-    if held_bytes:
-        yield from (chunk.data for chunk in chunker.cut_buf(b"".join(held)))
+    held = memoryview(b"")
+    while True:
+        buffer = memoryview(bytearray(len(held) + _BUFFER_BYTES))
+        buffer[: len(held)] = held
+        count = read(buffer[len(held) :])
+        whole = buffer[: len(held) + count].toreadonly()
+        if not whole:
+            return
+        chunks = [chunk.data for chunk in chunker.cut_buf(whole)]
+        if count < _BUFFER_BYTES:
+            yield chunks
+            return
+        held = chunks.pop()  # what is to come may move its end
+        yield chunks

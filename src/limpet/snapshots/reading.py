@@ -119,3 +119,30 @@ def pieces_of(fd: int, segments: Segments) -> Iterator[bytes]:
                 return
             yield piece
             position += len(piece)
+
+
+class SegmentReader:
+    """Reads the bytes of the segments, one after another; `short` once the file has fewer."""
+
+    def __init__(self, fd: int, segments: Segments) -> None:
+        self.short = False
+        self._fd = fd
+        self._left = [(start, start + length) for start, length in reversed(segments) if length]
+
+    def fill(self, buffer: memoryview) -> int:
+        """Put as much into the buffer as there is room for, and tell how much that is.
+
+        What a file that shrank does not have is left as it is in the buffer.
+        """
+        filled = 0
+        while self._left and filled < len(buffer):
+            position, end = self._left.pop()
+            room = buffer[filled : filled + end - position]
+            count = len(room) if self.short else os.preadv(self._fd, [room], position)
+            if not count:
+                self.short = True
+                count = len(room)
+            filled += count
+            if position + count < end:
+                self._left.append((position + count, end))
+        return filled
