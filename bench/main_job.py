@@ -105,7 +105,7 @@ def main() -> int:
             path = f"/agents/{agent}/snapshots"
             saves.append(seconds(lambda: live.api("POST", path, {})))  # noqa: B023
             live.api("POST", f"/sandboxes/{handle}/stop", {})
-            shutil.rmtree(root)
+            root.rename(Path(folder) / f"evicted-{number}")  # see `bench.tile.stop`
             homes.append(seconds(lambda: come_home(live, agent)))  # noqa: B023
             live.api("POST", f"/sandboxes/{handle}/stop", {})
             hands.append(by_hand(Path(folder), number))
