@@ -19,7 +19,6 @@ from limpet.snapshots.native import EntryStat, parse_records
 from limpet.snapshots.node import Reference
 from limpet.snapshots.node_encode import content_of
 from limpet.snapshots.statcache import Chunks, StatCaches, cached_folder
-from limpet.snapshots.walkers import Walkers
 from limpet.snapshots.workspace_size import WorkspaceTooLargeError
 from tests.snapshots.saves import Saves
 from tests.snapshots.trees import describe
@@ -266,27 +265,6 @@ def test_the_clock_of_a_file_system_is_the_one_that_stamps_files(tmp_path: Path)
         assert clock.wait_until_after(1 << 62) < 1 << 62
     os.close(folder_fd)
     assert sorted(os.listdir(tmp_path)) == ["a"]
-
-
-def test_walkers_share_the_work_and_tell_what_went_wrong() -> None:
-    discarded: list[int] = []
-    walked: list[int] = []
-    walkers: Walkers[int]
-
-    def walk(start: int) -> None:
-        walked.append(start)
-        if start == 0:
-            walkers.enlist()
-            for offered in range(1, 6):
-                walkers.offer(offered)
-        if start == 3:
-            raise OSError("bad")
-
-    walkers = Walkers(walk, discarded.append)
-    with pytest.raises(OSError, match="bad"):
-        walkers.run(0)
-    assert walkers.broken
-    assert sorted([*walked, *discarded]) == list(range(6))
 
 
 def test_a_mode_alone_that_changed_sends_no_data(saves: Saves) -> None:

@@ -10,7 +10,6 @@ import errno
 import heapq
 import os
 import stat
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -61,13 +60,12 @@ class _UnfitError(Exception):
 
 
 class Ignoring:
-    """Follows the ignore files on one walk and counts what they leave out. Any thread may use it.
+    """Follows the ignore files on one walk and counts what they leave out.
 
     What lies in a folder that is left out is never looked at, nor counted.
     """
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
         self._entries = self._bytes = 0
         self._left_out: list[tuple[bytes, str]] = []
         self._unfit: list[tuple[bytes, str]] = []
@@ -123,15 +121,13 @@ class Ignoring:
 
     def add_bytes(self, size_bytes: int) -> None:
         """The size of a file that was left out."""
-        with self._turn:
-            self._bytes += size_bytes
+        self._bytes += size_bytes
 
     def _tell(self, entries: int, first: list[tuple[bytes, str]]) -> None:
-        with self._turn:
-            self._entries += entries
-            self._left_out += first
-            if len(self._left_out) > 2 * LISTED:
-                self._left_out = sorted(self._left_out)[:LISTED]
+        self._entries += entries
+        self._left_out += first
+        if len(self._left_out) > 2 * LISTED:
+            self._left_out = sorted(self._left_out)[:LISTED]
 
     def _with_file(self, rules: Rules, folder: bytes, fd: int) -> Rules:
         """With the rules of the folder's own ignore file, or none at all when it is unfit."""
@@ -154,8 +150,7 @@ class Ignoring:
 
     def _say(self, folder: bytes, why: str) -> None:
         path = folder + b"/" + IGNORE_FILE if folder else IGNORE_FILE
-        with self._turn:
-            self._unfit.append((path, why))
+        self._unfit.append((path, why))
 
 
 def _decide(

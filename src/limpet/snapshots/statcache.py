@@ -41,7 +41,7 @@ from limpet.snapshots.entry_contents import (
     has_chunked,
     small_blobs,
 )
-from limpet.snapshots.native import EntryStat, pack_records, parse_records
+from limpet.snapshots.native import EntryStat, Listings, pack_records, parse_records
 from limpet.snapshots.node_encode import content_of
 from limpet.snapshots.tally import NOTHING, TALLY_FORMAT, Tally, Totals, tally_of
 
@@ -171,16 +171,30 @@ class StatCache:
         """The number of the folder at a relative path; -1 when there is none."""
         return self._rows.get(path, -1)
 
+    @property
+    def listings(self) -> Listings:
+        """The listings of all folders, by row. Let go of it before the cache is closed."""
+        return Listings(self._data, self._rows_at, _ROW.size, len(self))
+
+    def mentions(self, name: bytes) -> bool:
+        """Whether an entry of that name may be in some listing."""
+        return self._data.find(name) >= 0
+
     def seen(self, path: bytes, records: bytes) -> Seen | None:
         """The folder at a path, when this was its listing."""
         row = self._rows.get(path)
         if row is None:
             return None
+        at, listing, *_ = _ROW.unpack_from(self._data, self._rows_at + _ROW.size * row)
+        if listing != len(records) or self._data[at : at + listing] != records:
+            return None
+        return self.seen_at(row)
+
+    def seen_at(self, row: int) -> Seen:
+        """The folder of that number, which is listed as it was."""
         at, listing, contents, names, _, flags, *_ = _ROW.unpack_from(
             self._data, self._rows_at + _ROW.size * row
         )
-        if listing != len(records) or self._data[at : at + listing] != records:
-            return None
         at += listing + contents
         below = tuple(self._data[at : at + names].split(b"/")) if names else ()
         return Seen(row, below, bool(flags & _LOOK))
@@ -334,7 +348,8 @@ class StatCaches:
             return None
         try:
             with (self.folder / root_digest).open("rb") as file:
-                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                # Nothing is written; but only of what might be does C get the address.
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except (OSError, ValueError):
             return None
         if _is_whole(data, root_digest):

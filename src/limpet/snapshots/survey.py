@@ -1,7 +1,8 @@
 """The stat walk before a save: every folder's listing, and which folders are as they were.
 
-Nothing is read here but folders. An unchanged folder costs one listing and one comparison; what is
-kept in memory grows with what changed. A large tree is walked by two threads.
+Nothing is read here but folders. One that is as a cache says is not even listed here
+(limpet.snapshots.as_before); what is kept in memory grows with what changed. One thread walks the
+rest: two of them would mostly wait for Python's lock.
 """
 
 import os
@@ -12,22 +13,20 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
+from limpet.snapshots.as_before import folders_as_before
 from limpet.snapshots.attributes import drops_of
 from limpet.snapshots.entry_contents import Drops
 from limpet.snapshots.ignoring import IGNORE_FILE, LOGINS, Ignoring, Rules
 from limpet.snapshots.native import pack_records, parse_records, scan_folder
 from limpet.snapshots.native.records import kinds_of, within
 from limpet.snapshots.remarks import Remarks
-from limpet.snapshots.statcache import StatCache, folders_of
+from limpet.snapshots.statcache import Seen, StatCache, folders_of
 from limpet.snapshots.tar_format import MAX_DEPTH, MAX_PATH_BYTES
 from limpet.snapshots.tree import OPEN_FOLDER
-from limpet.snapshots.walkers import Walkers
 
 _KEPT_OPEN: Final = 48
 _ASK_EVERY: Final = 64
 _NAME: Final = attrgetter("name")
-_LARGE: Final = 256
-"""From this many folders on a second thread helps."""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,12 +91,13 @@ def survey(looking: Looking, remarks: Remarks) -> Survey:
     Raises `OSError` when the workspace itself cannot be read.
     """
     status = os.fstat(looking.root_fd)
-    walk = _Walk(looking, status.st_dev)
+    cache = looking.cache
+    known = b"" if cache is None else folders_as_before(cache, looking.root_fd, looking.go_on)
+    walk = _Walk(looking, status.st_dev, known)
     top = walk.from_top()
     walk.the_late()
     walk.tell(remarks)
     folders = _all_of(top, walk.late_roots)
-    cache = looking.cache
     changed = walk.changed or cache is None or len(folders) != len(cache)
     return Survey(folders, walk.late_roots, status.st_mode, within(status.st_mtime_ns), changed)
 
@@ -136,11 +136,11 @@ class _Open:
     """A folder on the way down, and which of those in it are still to be walked."""
 
     fd: int
-    """-1 while parked."""
+    """-1 while parked, and for a folder that nothing was asked of yet."""
     folder: SurveyedFolder
     todo: list[bytes]
     depth: int
-    identity: tuple[int, int] = (0, 0)
+    identity: tuple[int, int] | None = None
     """Known while parked."""
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ class _Open:
 
 
 class _Walk:
-    def __init__(self, looking: Looking, device: int) -> None:
+    def __init__(self, looking: Looking, device: int, as_before: bytes = b"") -> None:
         self.looking = looking
         self.device = device
         self.changed = self.late = False
@@ -158,17 +158,18 @@ class _Walk:
         self.postponed: list[tuple[SurveyedFolder, bytes]] = []
         self.failed: list[tuple[bytes, OSError | str]] = []
         self.ignoring = Ignoring()
-        self.walkers = Walkers[_Open](self._walk, _Open.close)
         self.count = 0
+        self.as_before = as_before
 
     def from_top(self) -> SurveyedFolder:
         fd = os.open(".", OPEN_FOLDER, dir_fd=self.looking.root_fd)
         try:
             top, todo = self._list(fd, b"", b"", None, late=False)
+            self._postpone(top, todo)
         except BaseException:
             os.close(fd)
             raise
-        self.walkers.run(_Open(fd, top, todo, 0))
+        self._walk(_Open(fd, top, todo, 0))
         return top
 
     def the_late(self) -> None:
@@ -180,7 +181,7 @@ class _Walk:
                 self._lose(parent, name, error)
                 continue
             depth = len(parent.path.split(b"/")) if parent.path else 0
-            self.walkers.run(_Open(fd, parent, [name], depth))
+            self._walk(_Open(fd, parent, [name], depth))
 
     def tell(self, remarks: Remarks) -> None:
         """Make remarks of what could not be listed, and of what rules left out."""
@@ -206,11 +207,7 @@ class _Walk:
 
     def _descend(self, chain: list[_Open]) -> None:
         """Go down into the next sub-folder."""
-        if self.walkers.hungry:
-            self._share(chain)
         level = chain[-1]
-        if not level.todo:
-            return
         name = level.todo.pop()
         parent = level.folder
         path = parent.path + b"/" + name if parent.path else name
@@ -219,9 +216,16 @@ class _Walk:
             return
         self.count += 1
         if not self.count % _ASK_EVERY:
-            self._pause()
+            self.looking.go_on()
+        seen = self._as_before(path, parent)
+        if seen is not None:
+            folder = SurveyedFolder(path, name, parent, None, seen.row, seen.always_look, self.late)
+            self._go_below(chain, -1, folder, list(seen.folders))
+            return
         fd = -1
         try:
+            if level.fd < 0:
+                level.fd = open_below(self.looking.root_fd, parent.path)
             fd = os.open(name, OPEN_FOLDER, dir_fd=level.fd)
             folder, todo = self._list(fd, path, name, parent, late=self.late)
         except OSError as error:
@@ -233,13 +237,34 @@ class _Walk:
             if fd >= 0:
                 os.close(fd)
             raise
+        self._go_below(chain, fd, folder, todo)
+
+    def _as_before(self, path: bytes, parent: SurveyedFolder) -> Seen | None:
+        """What the cache says of a folder that need not be listed."""
+        cache = self.looking.cache
+        if not self.as_before or cache is None or parent.records is not None:
+            return None
+        row = cache.row(path)
+        return cache.seen_at(row) if row >= 0 and self.as_before[row] else None
+
+    def _go_below(
+        self, chain: list[_Open], fd: int, folder: SurveyedFolder, todo: list[bytes]
+    ) -> None:
+        """Take a folder in; its sub-folders `todo` come next, the last one first.
+
+        `fd` is taken over.
+        """
+        parent = folder.parent
+        assert parent is not None
         parent.below.append(folder)
         if self.late and not parent.late:
             self.late_roots.append(folder)
+        self._postpone(folder, todo)
+        here = _Open(fd, folder, todo, chain[-1].depth + 1)
         if not todo:
-            os.close(fd)
+            here.close()
             return
-        chain.append(_Open(fd, folder, todo, level.depth + 1))
+        chain.append(here)
         if len(chain) > _KEPT_OPEN and chain[-_KEPT_OPEN].fd >= 0:
             parked = chain[-_KEPT_OPEN]
             status = os.fstat(parked.fd)
@@ -249,7 +274,7 @@ class _Walk:
     def _leave(self, chain: list[_Open]) -> None:
         gone = chain.pop()
         try:
-            if chain and chain[-1].fd < 0 and chain[-1].todo:
+            if chain and chain[-1].identity is not None and chain[-1].todo:
                 self._open_again(chain[-1], gone.fd)
         finally:
             gone.close()
@@ -265,12 +290,18 @@ class _Walk:
                 continue
             status = os.fstat(fd)
             if (status.st_dev, status.st_ino) == level.identity:
-                level.fd = fd
+                level.fd, level.identity = fd, None
                 return
             os.close(fd)
         for name in level.todo:
             self._lose(level.folder, name, "the folder was moved while it was read")
         level.todo.clear()
+
+    def _postpone(self, folder: SurveyedFolder, todo: list[bytes]) -> None:
+        """Of a git repository what is named is walked after what names it."""
+        if len(todo) > 1 and not self.late and b"objects" in todo and b"refs" in todo:
+            todo.remove(b"objects")
+            self.postponed.append((folder, b"objects"))
 
     def _list(
         self, fd: int, path: bytes, name: bytes, parent: SurveyedFolder | None, *, late: bool
@@ -306,9 +337,6 @@ class _Walk:
         folder.rules, folder.left_out = rules, left_out
         if parent is not None and parent.records is not None:
             folder.drops = drops_of(fd)
-        if len(names) > 1 and not late and b"objects" in names and b"refs" in names:
-            names.remove(b"objects")
-            self.postponed.append((folder, b"objects"))
         return folder, names
 
     def _follow(
@@ -325,21 +353,6 @@ class _Walk:
             elif not stat.S_ISDIR(entry.mode):
                 self.ignoring.add_bytes(entry.size)
         return rules, pack_records(kept)
-
-    def _share(self, chain: list[_Open]) -> None:
-        """Give a large part of what is still to be walked to another thread."""
-        for level in chain:
-            if level.fd >= 0 and (len(level.todo) > 1 or (level.todo and level is not chain[-1])):
-                start = _Open(os.dup(level.fd), level.folder, [level.todo.pop(0)], level.depth)
-                self.walkers.offer(start)
-                return
-
-    def _pause(self) -> None:
-        self.looking.go_on()
-        if self.walkers.broken:
-            raise InterruptedError
-        if self.count >= _LARGE:
-            self.walkers.enlist()
 
     def _lose(self, parent: SurveyedFolder, name: bytes, why: OSError | str) -> None:
         parent.lost = True

@@ -5,6 +5,7 @@ import errno
 import os
 import socket
 import stat
+import struct
 import subprocess
 import threading
 from array import array
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
+from random import Random
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +22,14 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limpet.snapshots.native import KIND, NewFiles, WriteJobs, parse_records, plain
+from limpet.snapshots.native import (
+    KIND,
+    Listings,
+    NewFiles,
+    WriteJobs,
+    parse_records,
+    plain,
+)
 from limpet.snapshots.native.records import CHANGED, LAST_NS, pack_records
 from tests.snapshots.native.building import NATIVE, compile_shared, needs_compiler
 from tests.snapshots.trees import Folder, build, describe, modes, scratch_folder, times, trees
@@ -153,6 +162,152 @@ def test_entries_that_come_and_go_never_break_a_listing(
     finally:
         over.set()
         thread.join()
+
+
+# -- comparing ------------------------------------------------------------------------------------
+
+STRIDE = 20
+
+
+def listings(floor: ModuleType, fd: int, paths: list[bytes]) -> Listings:
+    """The listings of these folders as they are now, with a table of rows of `STRIDE` bytes."""
+    found, table = bytearray(b"before"), bytearray()
+    for path in paths:
+        folder = os.open(path or b".", os.O_RDONLY, dir_fd=fd)
+        records = floor.scan_folder(folder).records
+        os.close(folder)
+        table += struct.pack("<QI8x", len(found), len(records))
+        found += records
+    return Listings(found + table, len(found), STRIDE, len(paths))
+
+
+def folders_below(top: Path) -> list[bytes]:
+    """Their relative paths, each before those below it."""
+    every = [os.fsencode(Path(place).relative_to(top)) for place, _, _ in os.walk(top)]
+    return sorted(
+        (b"" if path == b"." else path for path in every), key=lambda path: path.split(b"/")
+    )
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> Path:
+    top = tmp_path / "top"
+    for path in ("a/b/c", "a/b-c", "a/bb", "d", "e/f", "empty"):
+        (top / path).mkdir(parents=True)
+        (top / path / "file").write_text(path)
+    (top / "empty" / "file").unlink()
+    return top
+
+
+def compared(floor: ModuleType, top: Path, paths: list[bytes], then: Listings) -> set[bytes]:
+    """The folders that are not as they were; and nothing stays open."""
+    opened = os.open(top, os.O_RDONLY)
+    before = len(os.listdir("/proc/self/fd"))
+    same = floor.compare_listings(opened, paths, then, 0)
+    assert len(os.listdir("/proc/self/fd")) == before
+    os.close(opened)
+    assert set(same) <= {0, 1}
+    return {path for path, one in zip(paths, same, strict=True) if not one}
+
+
+def test_folders_that_are_as_they_were_are_told_from_others(floor: ModuleType, grown: Path) -> None:
+    fd = os.open(grown, os.O_RDONLY)
+    paths = folders_below(grown)
+    then = listings(floor, fd, paths)
+    os.close(fd)
+    assert compared(floor, grown, paths, then) == set()
+    (grown / "a/b/c/file").write_text("other")
+    assert compared(floor, grown, paths, then) == {b"a/b/c"}
+    (grown / "a/bb/new").touch()
+    (grown / "e/f/file").unlink()
+    assert compared(floor, grown, paths, then) == {b"a", b"a/b/c", b"a/bb", b"e", b"e/f"}
+    (grown / "d").rename(grown / "moved")
+    (grown / "d").symlink_to("moved")
+    assert compared(floor, grown, paths, then) >= {b"", b"d"}
+    (grown / "empty").rmdir()
+    (grown / "empty").touch()
+    assert compared(floor, grown, paths, then) >= {b"", b"d", b"empty"}
+
+
+def test_a_part_of_the_rows_is_compared_by_itself(floor: ModuleType, grown: Path) -> None:
+    fd = os.open(grown, os.O_RDONLY)
+    paths = folders_below(grown)
+    then = listings(floor, fd, paths)
+    (grown / "d/file").unlink()
+    number = paths.index(b"d")
+    assert floor.compare_listings(fd, paths[number : number + 2], then, number)[0] == 0
+    assert floor.compare_listings(fd, paths[number + 1 : number + 2], then, number + 1) == b"\1"
+    assert floor.compare_listings(fd, [], then, len(paths)) == b""
+    for first, some in ((0, [*paths, b"x"]), (1, paths), (-1, paths), (len(paths), [b"d"])):
+        with pytest.raises(ValueError, match="rows"):
+            floor.compare_listings(fd, some, then, first)
+    with pytest.raises(ValueError, match="NUL"):
+        floor.compare_listings(fd, [b"d\0"], then, 0)
+    os.close(fd)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"..", b".", b"a/..", b"a//b", b"/", b"a/", b"/a", b"d/file", b"n" * 256, b"missing/x",
+     b"/".join([b"x"] * 65)],
+)  # fmt: skip
+def test_what_is_no_path_of_a_folder_is_not_as_it_was(
+    floor: ModuleType, grown: Path, path: bytes
+) -> None:
+    deepest = grown
+    for _ in range(65):
+        deepest /= "x"
+    deepest.mkdir(parents=True)
+    fd = os.open(grown, os.O_RDONLY)
+    then = listings(floor, fd, [b"a", b"a/b", b"d"])
+    os.close(fd)
+    assert compared(floor, grown, [path, b"a/b", b"d"], then) == {path}
+
+
+def test_a_folder_64_deep_is_compared(floor: ModuleType, grown: Path) -> None:
+    path = b"/".join([b"x"] * 64)
+    (grown / os.fsdecode(path)).mkdir(parents=True)
+    fd = os.open(grown, os.O_RDONLY)
+    then = listings(floor, fd, [path])
+    os.close(fd)
+    assert compared(floor, grown, [path], then) == set()
+
+
+@pytest.mark.parametrize(
+    ("at", "length"), [(1 << 63, 10), ((1 << 64) - 1, 1), (0, (1 << 32) - 1), (10, 1 << 20)]
+)
+def test_a_row_that_reaches_beyond_the_buffer_is_like_no_folder(
+    floor: ModuleType, grown: Path, at: int, length: int
+) -> None:
+    table = struct.pack("<QI8x", at, length)
+    then = Listings(bytearray(b"12345678" + table), 8, STRIDE, 1)
+    assert compared(floor, grown, [b"d"], then) == {b"d"}
+
+
+def test_a_table_that_reaches_beyond_the_buffer_is_refused(floor: ModuleType, fd: int) -> None:
+    for rows_at, stride in ((1, STRIDE), (-1, STRIDE), (0, 11), (1 << 70, STRIDE)):
+        with pytest.raises(ValueError, match="table"):
+            floor.compare_listings(fd, [b"d"], Listings(bytearray(20), rows_at, stride, 1), 0)
+
+
+@needs_compiler
+@settings(max_examples=60)
+@given(tree=trees(), chosen=st.randoms(use_true_random=False))
+def test_both_floors_find_the_same_folders_as_they_were(tree: Folder, chosen: Random) -> None:
+    compiled = import_module("limpet.snapshots.native.compiled")
+    with scratch_folder() as folder:
+        top = build(folder / "tree", tree)
+        paths = [path for path in folders_below(top) if path.count(b"/") < 64]
+        fd = os.open(top, os.O_RDONLY)
+        then = listings(plain, fd, paths)
+        for path in chosen.sample(paths, min(3, len(paths))):
+            where = top / os.fsdecode(path)
+            where.chmod(0o755)
+            (where / f"new-{chosen.random()}").touch()
+        assert plain.compare_listings(fd, paths, then, 0) == compiled.compare_listings(
+            fd, paths, then, 0
+        )
+        os.close(fd)
 
 
 # -- reading --------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from limpet.snapshots.native.records import (
     Columns,
     EntryStat,
     Listing,
+    Listings,
     ReadFiles,
     columns_of,
     pack_records,
@@ -22,9 +23,9 @@ from limpet.snapshots.native.records import (
 )
 
 __all__ = [
-    "CHANGED", "ENTRY", "KIND", "Columns", "EntryStat", "Listing", "NameColumn", "NewFiles",
-    "ReadFiles", "WriteJobs", "Written", "columns_of", "hash_blobs", "pack_records",
-    "parse_records", "read_files", "scan_folder", "write_files",
+    "CHANGED", "ENTRY", "KIND", "Columns", "EntryStat", "Listing", "Listings", "NameColumn",
+    "NewFiles", "ReadFiles", "WriteJobs", "Written", "columns_of", "compare_listings",
+    "hash_blobs", "pack_records", "parse_records", "read_files", "scan_folder", "write_files",
 ]  # fmt: skip
 
 
@@ -41,6 +42,18 @@ def _choose() -> Literal["compiled", "plain"]:
 KIND: Final = _choose()
 
 if KIND == "compiled":
-    from limpet.snapshots.native.compiled import hash_blobs, read_files, scan_folder, write_files
+    from limpet.snapshots.native.compiled import (
+        compare_listings,
+        hash_blobs,
+        read_files,
+        scan_folder,
+        write_files,
+    )
 else:
-    from limpet.snapshots.native.plain import hash_blobs, read_files, scan_folder, write_files
+    from limpet.snapshots.native.plain import (
+        compare_listings,
+        hash_blobs,
+        read_files,
+        scan_folder,
+        write_files,
+    )

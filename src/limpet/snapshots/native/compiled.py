@@ -36,14 +36,16 @@ from limpet.snapshots.native.new_files import (
 from limpet.snapshots.native.records import (
     HASH_BYTES,
     Listing,
+    Listings,
     ReadFiles,
     folders_for,
+    joined,
     room_for,
     within_bytes,
 )
 
 LIBRARY: Final = Path(__file__).with_name("_floor.so")
-_FLOOR: Final = 3
+_FLOOR: Final = 4
 """`limpet_floor` of the floor.c that this file calls."""
 _NOTHING: Final = c_uint8()
 """What C is given for an empty buffer: an address that is good for no byte."""
@@ -93,6 +95,10 @@ def load(path: Path) -> ctypes.CDLL:
     library.limpet_scan.restype = c_int
     library.limpet_free.argtypes = [POINTER(_Listing)]
     library.limpet_free.restype = None
+    library.limpet_compare.argtypes = [
+        c_int, c_uint64, c_char_p, c_void_p, c_uint64, c_void_p, c_uint64, c_void_p,
+    ]  # fmt: skip
+    library.limpet_compare.restype = None
     library.limpet_read.argtypes = [
         c_uint64, c_void_p, c_char_p, c_void_p, c_void_p, c_void_p, POINTER(_ReadColumns),
     ]  # fmt: skip
@@ -157,6 +163,26 @@ def _errors(told: bytes) -> tuple[tuple[bytes, int], ...]:
         found.append((told[at : at + length], error))
         at += length
     return tuple(found)
+
+
+def compare_listings(fd: int, paths: Sequence[bytes], data: Listings, first: int) -> bytes:
+    """As `limpet.snapshots.native.plain.compare_listings`."""
+    rows = data.rows_from(first, len(paths))
+    text = joined(paths)
+    same = bytearray(len(paths))
+    if not same:
+        return b""
+    out = c_uint8.from_buffer(same)
+    whole = c_uint8.from_buffer(data.data)
+    address = ctypes.addressof(whole)
+    try:
+        _library.limpet_compare(
+            fd, len(paths), text, address + rows, data.stride, address, len(data.data),
+            ctypes.addressof(out),
+        )  # fmt: skip
+    finally:
+        del whole, out  # the mapping may be closed again
+    return bytes(same)
 
 
 def read_files(

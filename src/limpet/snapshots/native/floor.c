@@ -36,7 +36,7 @@
 /* Counts up whenever a call below changes what it takes, so that compiled.py, which knows the same
  * number, never calls into a library that was built from another floor.c. */
 EXPORT extern const uint32_t limpet_floor;
-const uint32_t limpet_floor = 3;
+const uint32_t limpet_floor = 4;
 
 #define HEADER 58
 #define CHANGED (-1)
@@ -182,6 +182,67 @@ EXPORT void limpet_free(struct listing *out) {
     free(out->records);
     free(out->errors);
     memset(out, 0, sizeof *out);
+}
+
+#define MAX_CHAIN 64
+#define MAX_NAME 255
+
+/* Folders open on the way to one; each is where the path has come at `end`. */
+struct chain {
+    int fds[MAX_CHAIN];
+    size_t ends[MAX_CHAIN];
+    int depth;
+    const char *path;
+};
+
+static int below(const char *path, const char *above, size_t end) {
+    return !strncmp(path, above, end) && (path[end] == '/' || !path[end]);
+}
+
+/* The folder at a relative path, or -1; no link is followed to it. It belongs to the chain. */
+static int follow(struct chain *c, int root, const char *path) {
+    while (c->depth && !below(path, c->path, c->ends[c->depth - 1])) close(c->fds[--c->depth]);
+    c->path = path;
+    size_t at = c->depth ? c->ends[c->depth - 1] : 0;
+    int fd = c->depth ? c->fds[c->depth - 1] : root;
+    while (path[at]) {
+        char name[MAX_NAME + 1];
+        if (c->depth) at++; /* the slash */
+        size_t length = strcspn(path + at, "/");
+        if (!length || length > MAX_NAME || c->depth == MAX_CHAIN) return -1;
+        memcpy(name, path + at, length);
+        name[length] = 0;
+        if (!strcmp(name, ".") || !strcmp(name, "..")) return -1;
+        fd = open_in(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+        if (fd < 0) return -1;
+        at += length;
+        c->fds[c->depth] = fd;
+        c->ends[c->depth++] = at;
+    }
+    return fd;
+}
+
+/* Which folders are listed as they were: 1 for those, 0 for all others. Every path ends with a NUL,
+ * and neighbours are best near each other. A row begins with the place and length of the listing
+ * in `data`: u64, u32. */
+EXPORT void limpet_compare(int root, uint64_t count, const char *paths, const uint8_t *rows,
+                           uint64_t stride, const uint8_t *data, uint64_t size, uint8_t *same) {
+    struct chain chain = {.depth = 0, .path = ""};
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t at;
+        uint32_t length;
+        memcpy(&at, rows + i * stride, 8);
+        memcpy(&length, rows + i * stride + 8, 4);
+        int fd = follow(&chain, root, paths);
+        paths += strlen(paths) + 1;
+        struct listing now;
+        same[i] = 0;
+        if (fd < 0 || at > size || length > size - at || limpet_scan(fd, &now)) continue;
+        same[i] = !now.errors_length && now.length == length &&
+                  (!length || !memcmp(now.records, data + at, length));
+        limpet_free(&now);
+    }
+    while (chain.depth) close(chain.fds[--chain.depth]);
 }
 
 struct read_columns {

@@ -169,12 +169,13 @@ def check_names(names: Sequence[bytes], count: int) -> bytes:
         or not all(names)
         or max(map(len, names), default=0) > MAX_NAME_BYTES
     ):
-        bad = next(name for name in names if not _may_name(name))
+        bad = next(name for name in names if not may_name(name))
         raise ValueError(f"{bad[:80]!r} cannot name a file")
     return text
 
 
-def _may_name(name: bytes) -> bool:
+def may_name(name: bytes) -> bool:
+    """Whether an entry of a folder can be called so."""
     return (
         0 < len(name) <= MAX_NAME_BYTES
         and name not in _NO_NAMES

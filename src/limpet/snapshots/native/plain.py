@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from blake3 import blake3
@@ -14,14 +14,17 @@ from limpet.snapshots.native.new_files import (
     WriteJobs,
     Written,
     check_names,
+    may_name,
     no_results,
 )
 from limpet.snapshots.native.records import (
     CHANGED,
     EntryStat,
     Listing,
+    Listings,
     ReadFiles,
     folders_for,
+    joined,
     pack_records,
     room_for,
     within,
@@ -33,6 +36,8 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_
 _NO_ATIME: Final = getattr(os, "O_NOATIME", 0)
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOKS: Final = 0o1777
+MAX_CHAIN: Final = 64
+"""Folders on the way down to one whose listing is compared."""
 
 
 def scan_folder(fd: int) -> Listing:
@@ -71,6 +76,39 @@ def scan_folder(fd: int) -> Listing:
         )
     found.sort(key=lambda entry: entry.name)
     return Listing(pack_records(found), tuple(sorted(errors)))
+
+
+def compare_listings(fd: int, paths: Sequence[bytes], data: Listings, first: int) -> bytes:
+    """Which folders below an open one are listed as they were: 1 for those, 0 for all others.
+
+    The listings are those of the rows from `first` on. Paths are relative; no link is followed to a
+    folder, and one that lies more than 64 deep is not looked at. Raises `ValueError` for rows that
+    there are none of.
+    """
+    data.rows_from(first, len(paths))
+    joined(paths)
+    same = bytearray(len(paths))
+    for number, path in enumerate(paths):
+        with contextlib.suppress(OSError), _opened(fd, path) as folder:
+            found = scan_folder(folder)
+            same[number] = not found.errors and found.records == data.listing(first + number)
+    return bytes(same)
+
+
+@contextlib.contextmanager
+def _opened(fd: int, path: bytes) -> Iterator[int]:
+    parts = path.split(b"/") if path else []
+    if len(parts) > MAX_CHAIN or not all(may_name(part) for part in parts):
+        raise OSError(errno.EINVAL, "no such folder is looked at")
+    opened = os.dup(fd)
+    try:
+        for part in parts:
+            deeper = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=opened)
+            os.close(opened)
+            opened = deeper
+        yield opened
+    finally:
+        os.close(opened)
 
 
 def read_files(

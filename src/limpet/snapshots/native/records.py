@@ -1,5 +1,6 @@
 """What the floor gives: packed listings, and files that were read in a batch."""
 
+import mmap
 import stat
 import struct
 from array import array
@@ -42,6 +43,45 @@ class Listing(NamedTuple):
 
     records: bytes
     errors: tuple[tuple[bytes, int], ...]
+
+
+_PLACE: Final = struct.Struct("<QI")
+"""How a row of `Listings` begins: where a listing lies, and its length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listings:
+    """Listings in a buffer that can be written to, and a table of where: rows of `stride` bytes.
+
+    `rows_at` is where the table begins, `rows` how many there are.
+    """
+
+    data: mmap.mmap | bytearray
+    rows_at: int
+    stride: int
+    rows: int
+
+    def rows_from(self, first: int, count: int) -> int:
+        """Where in `data` so many rows begin; `ValueError` unless they are there."""
+        if not 0 <= first <= first + count <= self.rows:
+            raise ValueError("there are no such rows")
+        at = self.rows_at + self.stride * first
+        if self.stride < _PLACE.size or not 0 <= at <= len(self.data) - self.stride * count:
+            raise ValueError("the table reaches beyond the buffer")
+        return at
+
+    def listing(self, row: int) -> bytes | None:
+        """One listing; None when it reaches beyond the buffer."""
+        at, length = _PLACE.unpack_from(self.data, self.rows_from(row, 1))
+        return bytes(self.data[at : at + length]) if at + length <= len(self.data) else None
+
+
+def joined(paths: Sequence[bytes]) -> bytes:
+    """Paths, a NUL after each; `ValueError` when one has a NUL byte in it."""
+    text = b"\0".join([*paths, b""])
+    if text.count(b"\0") != len(paths):
+        raise ValueError("a path has a NUL byte in it")
+    return text
 
 
 def parse_records(records: bytes) -> list[EntryStat]:
