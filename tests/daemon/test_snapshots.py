@@ -448,3 +448,21 @@ def test_an_empty_workspace_is_restored_before_the_disk_has_it_and_empty_after_a
         poll_until("what was torn to go", lambda: not list((root / "staging").iterdir()))
         assert daemon.restore(tar).status == 200
     assert (workspace / "repo/a").read_text() == "a"
+
+
+def test_a_disk_that_does_not_take_what_was_restored_is_told(root: Path) -> None:
+    workspace, state = root / "workspace", root / "state"
+    with DaemonProcess.running(workspace) as daemon:
+        daemon.post("/write", {"path": "a", "content": "a"})
+        tar = daemon.create()
+    shutil.rmtree(workspace)
+    with DaemonProcess.running(workspace, LIMPET_FAULT="late-synced:fail") as daemon:
+        assert daemon.restore(tar).status == 200
+        poll_until(
+            "it to be told",
+            lambda: b"is not on the disk" in daemon.request("GET", "/logs").data,
+        )
+        assert len(list(state.glob("unsynced-*"))) == 1
+    with DaemonProcess.running(workspace):
+        poll_until("the disk", lambda: not list(state.glob("unsynced-*")))
+    assert (workspace / "repo/a").read_text() == "a"

@@ -5,6 +5,7 @@ before the daemon answers: that takes as long as all the rest of its start.
 """
 
 import asyncio
+import contextlib
 import re
 import sys
 import threading
@@ -29,7 +30,6 @@ from limpet.daemon.routes import Answer, Handler, Route
 from limpet.daemon.status_routes import TAR
 from limpet.errors import ConflictError, InvalidInputError
 from limpet.snapshots.media_type import MEDIA_TYPE
-from limpet.snapshots.root import SandboxRoot
 from limpet.snapshots.tree import delete_tree
 from limpet.snapshots.unsynced import is_unsynced, sync_sandbox
 
@@ -195,9 +195,16 @@ class SnapshotService:
 
     def sync_later(self) -> None:
         """Bring what a swap did not wait for to the disk, in a thread that nobody waits for."""
-        root = self._ctx.root
-        if is_unsynced(root):
-            threading.Thread(target=_sync, args=(root,), name="sync", daemon=True).start()
+        if is_unsynced(self._ctx.root):
+            threading.Thread(target=self._sync, name="sync", daemon=True).start()
+
+    def _sync(self) -> None:
+        try:
+            sync_sandbox(self._ctx.root)
+        except OSError as error:  # the marks stay: the next start tries again
+            line = f"What was restored is not on the disk, which says: {error}\n"
+            with contextlib.suppress(RuntimeError):  # the daemon has ended meanwhile
+                self._loop.call_soon_threadsafe(self._ctx.events.log, "daemon", line)
 
     def close(self) -> None:
         """Let go of the thread; what it does is not waited for."""
@@ -228,13 +235,6 @@ def _delete(*trees: Path) -> None:
             delete_tree(tree)
         except OSError as error:  # the next start tries again
             print(f"limpet-daemon: {tree} is not deleted: {error}", file=sys.stderr)  # noqa: T201
-
-
-def _sync(root: SandboxRoot) -> None:
-    try:
-        sync_sandbox(root)
-    except OSError as error:  # the marks stay: the next start tries again
-        print(f"limpet-daemon: the disk does not take it: {error}", file=sys.stderr)  # noqa: T201
 
 
 def base_of(request: Request) -> str | None:

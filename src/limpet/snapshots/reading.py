@@ -5,6 +5,7 @@ written so shortly before that the clock may not have ticked since is read twice
 """
 
 import errno
+import io
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -126,7 +127,7 @@ class SegmentReader:
 
     def __init__(self, fd: int, segments: Segments) -> None:
         self.short = False
-        self._fd = fd
+        self._file = io.FileIO(fd, closefd=False)
         self._left = [(start, start + length) for start, length in reversed(segments) if length]
 
     def fill(self, buffer: memoryview) -> int:
@@ -138,7 +139,7 @@ class SegmentReader:
         while self._left and filled < len(buffer):
             position, end = self._left.pop()
             room = buffer[filled : filled + end - position]
-            count = len(room) if self.short else os.preadv(self._fd, [room], position)
+            count = 0 if self.short else self._read(room, position)
             if not count:
                 self.short = True
                 count = len(room)
@@ -146,3 +147,7 @@ class SegmentReader:
             if position + count < end:
                 self._left.append((position + count, end))
         return filled
+
+    def _read(self, room: memoryview, position: int) -> int:
+        self._file.seek(position)
+        return self._file.readinto(room) or 0
