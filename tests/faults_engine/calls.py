@@ -26,7 +26,8 @@ from limpet.snapshots.restore_tree import restore_stream
 from limpet.snapshots.root import SandboxRoot
 from limpet.snapshots.seeding import Seeding
 from limpet.snapshots.swap import new_staging_folder, recover, swap
-from limpet.snapshots.tree import delete_tree
+from limpet.snapshots.tree import delete_tree, is_empty
+from limpet.snapshots.unsynced import is_torn, is_unsynced, sync_sandbox
 from tests.faults_engine import repairs
 from tests.snapshots.engine import Engine
 from tests.snapshots.trees import Description, describe
@@ -185,9 +186,48 @@ def judge_restore(folder: Path, worked: bool) -> None:
     assert (folder / "canary").read_bytes() == _CANARY
 
 
+# -- a restore to where nothing was -----------------------------------------------------------
+
+
+def prepare_empty(folder: Path) -> None:
+    prepare(folder)
+    shutil.rmtree(folder / "workspace")
+    (folder / "workspace" / "repo").mkdir(parents=True)
+
+
+def act_restore_and_sync(folder: Path) -> None:
+    act_restore(folder)
+    sync_sandbox(SandboxRoot(folder, folder / "workspace"))
+
+
+def judge_restored_to_nothing(folder: Path, worked: bool) -> None:
+    known = json.loads((folder / "known.json").read_text())
+    root = SandboxRoot(folder, folder / "workspace")
+    assert not is_torn(root), "the machine has not begun anew"
+    for trash in recover(root).trash:
+        delete_tree(trash)
+    assert os.listdir(root.staging) == [], "what a crash left is cleaned"
+    if worked:
+        assert not is_unsynced(root)
+    engine = opened(folder)
+    found = {path: told for path, told in describe(engine.workspace).items() if path}
+    if is_empty(engine.workspace):
+        assert not worked
+    else:
+        first = {path: told for path, told in restored(engine, known["first"]).items() if path}
+        assert found == first
+    sync_sandbox(root)
+    assert not is_unsynced(root)
+    saved = engine.save()
+    back = {path: told for path, told in restored(engine, saved.snapshot).items() if path}
+    assert back == found, "no stat cache was left that lies"
+    assert (folder / "canary").read_bytes() == _CANARY
+
+
 SCENARIOS = (
     Scenario("save", prepare, act_save, judge_save),
     Scenario("restore", prepare, act_restore, judge_restore),
+    Scenario("restore to nothing", prepare_empty, act_restore_and_sync, judge_restored_to_nothing),
     Scenario("check", repairs.prepare, repairs.act_check, repairs.judge_check, writes=False),
     Scenario("repair", repairs.prepare, repairs.act_repair, repairs.judge_repair),
 )
