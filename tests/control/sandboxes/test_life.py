@@ -85,6 +85,24 @@ async def test_what_was_saved_comes_home_after_an_eviction(box: Box) -> None:
     assert [s.id for s in await box.snapshots()] == [saved.id]
 
 
+async def test_a_power_cut_before_a_restore_was_on_the_disk_is_restored_again(box: Box) -> None:
+    await box.start()
+    await box.write("a.txt", "work")
+    saved = await box.save()
+    await box.lose()
+    await box.start()
+    await box.kill()
+    root = await box.root()
+    (root / "workspace/repo/a.txt").write_bytes(b"")
+    (root / "state/unsynced-0").write_text("another run of the machine")
+    started = await box.start()
+    assert started.restore is not None
+    assert (started.restore.outcome, started.restore.snapshot) == ("restored", saved.id)
+    assert await box.read("a.txt") == "work"
+    assert not (await box.view()).detached
+    assert [one.id for one in await box.snapshots()] == [saved.id]
+
+
 async def test_the_next_save_has_the_last_one_as_its_parent(box: Box) -> None:
     await box.start()
     await box.write("a.txt", "one")
