@@ -293,7 +293,7 @@ async def test_a_restore_that_fails_never_fails_the_start(box: Box) -> None:
     await box.write("a.txt", "work")
     saved = await box.save()
     await box.lose()
-    box.house.environ["fault"] = "swap-synced:fail"
+    box.house.environ["fault"] = "swap-marked:fail"
     await box.house.reopen()
     started = await box.start()
     assert started.restore is not None
