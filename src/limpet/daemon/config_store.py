@@ -22,8 +22,8 @@ from limpet.daemon.config_model import (
     parse,
 )
 from limpet.daemon.masking import Masks
-from limpet.daemon.origin import write_durably
 from limpet.errors import ConflictError, InvalidInputError
+from limpet.snapshots.durable import write_durably
 
 FILE_NAME = "config.json"
 

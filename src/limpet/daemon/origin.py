@@ -6,12 +6,12 @@ the moment of the last save or restore.
 """
 
 import asyncio
-import os
 from pathlib import Path
 
 import msgspec
 
 from limpet.daemon.activity import Activity
+from limpet.snapshots.durable import write_durably
 from limpet.snapshots.tree import changed_since, is_empty, settled_clock_ns
 
 ORIGIN = "origin.json"
@@ -151,20 +151,3 @@ class OriginStore:
     async def _write(self, record: Record) -> None:
         await asyncio.to_thread(write_durably, self._path, msgspec.json.encode(record))
         self._record = record
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace a small file, whole or not at all, and outlive a power cut."""
-    temporary = path.with_name(f".{path.name}.new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, data)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -201,7 +201,7 @@ class SnapshotService:
     def _sync(self) -> None:
         try:
             sync_sandbox(self._ctx.root)
-        except OSError as error:  # the marks stay: the next start tries again
+        except OSError as error:  # the marks stay: the next save or start tries again
             line = f"What was restored is not on the disk, which says: {error}\n"
             with contextlib.suppress(RuntimeError):  # the daemon has ended meanwhile
                 self._loop.call_soon_threadsafe(self._ctx.events.log, "daemon", line)
@@ -262,6 +262,7 @@ async def committed(ctx: DaemonContext, given: Committed, _: Request) -> Origin:
     if given.root is not None:
         caches, root = ctx.snapshots.caches, given.root
         await asyncio.to_thread(caches.forget_all_but, root)
+    ctx.snapshots.sync_later()
     return await ctx.snapshots.origin.now()
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from limpet.errors import ConflictError
+from limpet.snapshots.durable import write_durably
 from limpet.snapshots.faults import reach
 from limpet.snapshots.kernel import mount_of, sync_file_system, sync_folder
 from limpet.snapshots.root import SandboxRoot
@@ -52,15 +53,7 @@ class Journal:
 
 def write_journal(root: SandboxRoot, content: dict[str, object]) -> None:
     """Replace the journal in one step, on disk when this returns."""
-    temporary = root.journal.with_suffix(".new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, json.dumps(content).encode())
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    temporary.replace(root.journal)
-    sync_folder(root.state)
+    write_durably(root.journal, json.dumps(content).encode())
 
 
 def read_journal(root: SandboxRoot) -> dict[str, object] | None:

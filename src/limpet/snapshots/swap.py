@@ -43,6 +43,7 @@ TWO_RENAMES_STEPS: Final = (
     "swap-folders-synced", "swap-ended",
 )  # fmt: skip
 UNSYNCED_STEPS: Final = ("swap-marked", "swap-exchanged", "swap-ended")
+"""The points of a swap into an empty workspace; its sync has `unsynced.SYNC_STEPS`."""
 SWAP_STEPS: Final = tuple(dict.fromkeys((*RENAME_STEPS, *TWO_RENAMES_STEPS, *JOURNAL_STEPS)))
 """Every point where a swap can be made to die (`LIMPET_FAULT=<point>:kill`)."""
 

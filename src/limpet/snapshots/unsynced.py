@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from limpet.snapshots.durable import write_durably
 from limpet.snapshots.faults import reach
 from limpet.snapshots.kernel import boot_id, sync_file_system, sync_folder
 from limpet.snapshots.root import SandboxRoot
@@ -20,7 +21,6 @@ from limpet.snapshots.tree import RESERVED, delete_tree
 
 MARK: Final = "unsynced-"
 """Begins the names of marks in `state/`; one holds `boot_id` of when it was made."""
-_MAKING: Final = ".unsynced"
 SYNC_STEPS: Final = ("late-synced", "late-ended")
 FORGET_STEPS: Final = ("forget-begun", "forget-moved", "forget-ended")
 
@@ -30,16 +30,8 @@ def mark_unsynced(root: SandboxRoot) -> Path | None:
     now = boot_id()
     if now is None:
         return None
-    # A mark is there whole or not at all: one that says nothing would tell of a power cut.
-    making = root.state / _MAKING
-    fd = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, now)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    mark = making.rename(root.state / f"{MARK}{secrets.token_hex(8)}")
-    sync_folder(root.state)
+    mark = root.state / f"{MARK}{secrets.token_hex(8)}"
+    write_durably(mark, now)  # half a mark would tell of a power cut
     return mark
 
 
