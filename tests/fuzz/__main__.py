@@ -87,7 +87,7 @@ def fuzz_trees(examples: int, seed: int) -> bool:
     environ = {**os.environ, "LIMPET_FUZZ_EXAMPLES": str(examples)}
     command = [
         sys.executable, "-m", "pytest", "-q", *TREES, "-p", "no:cacheprovider",
-        f"--hypothesis-seed={seed}", "--timeout=0",
+        f"--hypothesis-seed={seed}", "--timeout=0", "-n", str(os.cpu_count() or 1),
     ]  # fmt: skip
     return subprocess.run(command, env=environ, check=False).returncode == 0
 
