@@ -463,6 +463,11 @@ def test_a_disk_that_does_not_take_what_was_restored_is_told(root: Path) -> None
             lambda: b"is not on the disk" in daemon.request("GET", "/logs").data,
         )
         assert len(list(state.glob("unsynced-*"))) == 1
-    with DaemonProcess.running(workspace):
+        saved = daemon.request("POST", "/snapshot/create")
+        told = {
+            "snapshot": "s1",
+            "activitySeq": int(saved.headers["x-limpet-activity-seq"]),
+            "bootId": saved.headers["x-limpet-boot-id"],
+        }
+        daemon.post("/snapshot/committed", told)
         poll_until("the disk", lambda: not list(state.glob("unsynced-*")))
-    assert (workspace / "repo/a").read_text() == "a"

@@ -127,6 +127,7 @@ class SnapshotService:
         self._idle = asyncio.Event()
         self._idle.set()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
+        self._syncing: threading.Thread | None = None
         self._told_at_s = 0.0
         self._ending = False
 
@@ -195,12 +196,15 @@ class SnapshotService:
 
     def sync_later(self) -> None:
         """Bring what a swap did not wait for to the disk, in a thread that nobody waits for."""
-        if is_unsynced(self._ctx.root):
-            threading.Thread(target=self._sync, name="sync", daemon=True).start()
+        syncing = self._syncing is not None and self._syncing.is_alive()
+        if not syncing and is_unsynced(self._ctx.root):
+            self._syncing = threading.Thread(target=self._sync, name="sync", daemon=True)
+            self._syncing.start()
 
     def _sync(self) -> None:
         try:
-            sync_sandbox(self._ctx.root)
+            while is_unsynced(self._ctx.root):
+                sync_sandbox(self._ctx.root)
         except OSError as error:  # the marks stay: the next save or start tries again
             line = f"What was restored is not on the disk, which says: {error}\n"
             with contextlib.suppress(RuntimeError):  # the daemon has ended meanwhile
