@@ -1,6 +1,7 @@
 """`python -m bench.snapshots`: measure, print, write JSON, text and pictures."""
 
 import argparse
+import contextlib
 import os
 import platform
 import shutil
@@ -159,19 +160,20 @@ def on_disk(asked: argparse.Namespace, workspace: workspaces.Workspace) -> dict[
     cases = {name: Case(name) for name in (FIRST, COLD)}
     try:
         for number in range(min(3, asked.rounds)):
-            every: list[Tool] = [Limpet(), Tar(compressed=False)]
-            for tool in every if number % 2 else every[::-1]:
-                tell(f"on the disk: {tool.name}")
-                state = folder / f"{tool.name}-{number}".replace(" ", "-")
-                into = folder / f"{tool.name}-{number}-into".replace(" ", "-")
-                tool.prepare(state)
-                warm_memory(asked.scratch, workspace.bytes)
-                os.sync()
-                took = seconds(partial(tool.save, workspace.folder, state), os.sync)
-                cases[FIRST].add(tool.name, took)
-                warm_memory(asked.scratch, workspace.bytes)
-                took = seconds(partial(tool.restore, state, into), os.sync)
-                cases[COLD].add(tool.name, took)
+            with contextlib.closing(Limpet()) as ours:
+                every: list[Tool] = [ours, Tar(compressed=False)]
+                for tool in every if number % 2 else every[::-1]:
+                    tell(f"on the disk: {tool.name}")
+                    state = folder / f"{tool.name}-{number}".replace(" ", "-")
+                    into = folder / f"{tool.name}-{number}-into".replace(" ", "-")
+                    tool.prepare(state)
+                    warm_memory(asked.scratch, workspace.bytes)
+                    os.sync()
+                    took = seconds(partial(tool.save, workspace.folder, state), os.sync)
+                    cases[FIRST].add(tool.name, took)
+                    warm_memory(asked.scratch, workspace.bytes)
+                    took = seconds(partial(tool.restore, state, into), os.sync)
+                    cases[COLD].add(tool.name, took)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     assert cases[FIRST].has(TAR)

@@ -1,5 +1,6 @@
 """The cases: first save, nothing changed, ten files changed, restore, restore on a warm host."""
 
+import contextlib
 import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,7 +12,6 @@ from bench.snapshots.ours import Limpet
 from bench.snapshots.tools import Floor, Tool, stored_bytes
 from bench.snapshots.workspaces import Workspace
 from limpet.snapshots.root import SandboxRoot
-from limpet.snapshots.statcache import StatCaches
 
 FIRST: Final = "first save"
 SAME: Final = "nothing changed"
@@ -48,7 +48,11 @@ class Comparison:
         """One round; what it made is deleted when all of it is over."""
         here = self._scratch / f"round-{number}"
         here.mkdir()
-        ours = Limpet()
+        with contextlib.closing(Limpet()) as ours:
+            self._cases(number, ours, here)
+        shutil.rmtree(here)
+
+    def _cases(self, number: int, ours: Limpet, here: Path) -> None:
         every: list[Tool] = [ours, *self._tools]
         self._in_turns(number, [partial(self._save, FIRST, tool, here) for tool in every])
         walk = [self._walk] if self._floor is not None else []
@@ -61,7 +65,6 @@ class Comparison:
             number, [*create, *(partial(self._restore, tool, here, saved) for tool in every)]
         )
         self._warm(ours, here)
-        shutil.rmtree(here)
 
     @staticmethod
     def _in_turns(number: int, acts: Sequence[Callable[[], None]]) -> None:
@@ -115,11 +118,8 @@ class Comparison:
         old, new = ours.heads(state)[0], ours.heads(state)[-1]
         root = SandboxRoot(here / "limpet-into", here / "limpet-into" / "workspace")
         root.prepare()
-        seeding = ours.seedings[root.workspace]
-        settled = seconds(partial(seeding.settle, root.workspace, root.state))
-        caches = StatCaches(root.state / "statcache")
-        noted = seconds(partial(seeding.write, caches, root.workspace))
-        self.cases[COLD].notes[OURS] = f"and {settled + noted:.2f} s later, for the next save"
+        noted = seconds(partial(ours.note, root))
+        self.cases[COLD].notes[OURS] = f"and {noted:.2f} s later, for the next save"
         self._prepare(WARM, OURS)
         taken = seconds(partial(ours.patch, state, old, root, new))
         self.cases[WARM].add(OURS, taken)

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import queue
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from bench.snapshots.ours import Chunks
 from limpet import __version__
 from limpet.control.sandboxes.streams import from_thread
 from limpet.ids import AgentId, Branch, OrgId
@@ -167,3 +168,26 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], cwd: Path | None) -> N
     done = subprocess.run(argv, env=environ, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{argv[0]} ended with {done.returncode}: {done.stderr[-500:]}")
+
+
+class Chunks:
+    """An asynchronous stream read from a thread that blocks: one loop, a few chunks ahead."""
+
+    def __init__(self, opening: object) -> None:
+        self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(8)
+        threading.Thread(target=lambda: asyncio.run(self._pump(opening)), daemon=True).start()
+
+    async def _pump(self, opening: object) -> None:
+        try:
+            chunks: AsyncIterator[bytes] = await opening  # type: ignore[misc]
+            async for chunk in chunks:
+                self._queue.put(chunk)
+            self._queue.put(None)
+        except BaseException as error:  # noqa: BLE001 (raised where it is read)
+            self._queue.put(error)
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (chunk := self._queue.get()) is not None:
+            if isinstance(chunk, BaseException):
+                raise chunk
+            yield chunk
