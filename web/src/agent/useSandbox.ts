@@ -3,6 +3,7 @@ import { useEffect, useRef } from "react";
 import { ApiError } from "../api/client.ts";
 import type { Live } from "../api/live.ts";
 import { sandboxOfQuery, useStart, useStop } from "../api/queries.ts";
+import { wasStartedAhead } from "../api/starts.ts";
 import type { Agent, Sandbox } from "../api/types.ts";
 import { useLive } from "../api/useLive.ts";
 import { startsByItself } from "./startRules.ts";
@@ -35,10 +36,17 @@ export function useSandbox(agent: Agent): SandboxView {
 
   const { mutate: begin, isPending } = starting;
   useEffect(() => {
+    if (!wasStartedAhead(agent.id, branch)) return;
+    own.current.starts.push(Date.now());
+    begin(false);
+  }, [agent.id, branch, begin]);
+  useEffect(() => {
     // Only while the stream is open is it certain that the server answers.
     if (isPending || !live.connected || live.opened === 0 || !isFresh || box === undefined) return;
     const { looks, known, starts } = own.current;
-    const look = looks === 0 ? "opened" : looks < live.opened ? "reopened" : null;
+    // What was started ahead was started because the page was to be opened.
+    const first = starts.length === 0 ? "opened" : null;
+    const look = looks === 0 ? first : looks < live.opened ? "reopened" : null;
     own.current.looks = live.opened;
     own.current.known = known || box !== null;
     const now = Date.now();

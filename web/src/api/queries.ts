@@ -7,6 +7,7 @@ import {
 } from "@tanstack/react-query";
 import { ApiError, call, ORG, send, urlOf } from "./client.ts";
 import type { components } from "./schema.ts";
+import { start } from "./starts.ts";
 import type { PreviewSharing, Restored } from "./types.ts";
 
 export { ORG } from "./client.ts";
@@ -101,9 +102,7 @@ export const useDeleteAgent = () =>
   useChange((id: string) => call("delete", "/api/{org}/agents/{agent_id}", { path: { agent_id: id } }));
 
 export const useStart = (agentId: string, branch: string) =>
-  useChange((withoutSnapshot: boolean) =>
-    call("post", "/api/{org}/vm/start", { body: { virtualMcpId: agentId, branch, withoutSnapshot } }),
-  );
+  useChange((withoutSnapshot: boolean) => start(agentId, branch, withoutSnapshot));
 
 export const useStop = () =>
   useChange(({ handle, force }: { handle: string; force: boolean }) =>

@@ -47,6 +47,33 @@ test("the web app comes first, and one click makes an agent and leads there", as
   expect(asked.find(({ what }) => what.startsWith("POST"))?.body).toEqual({ template: "webapp" });
 });
 
+test("the sandbox is asked for before its page is there, once, and its page tells how that ended", async () => {
+  const error = { code: "template_missing", message: "No such template", hint: "Choose another." };
+  let refuse = () => {};
+  const refused = new Promise<{ status: number; body: unknown }>((answer) => {
+    refuse = () => answer({ status: 404, body: { error } });
+  });
+  const { asked, router } = await show("/", {
+    ...answers,
+    "POST /api/local/agents": { body: agent },
+    "GET /api/local/agents/agt_1": { body: agent },
+    "GET /api/local/vm-events": { body: ": nothing yet\n\n" },
+    "POST /api/local/vm/start": () => refused,
+  });
+  await userEvent.click(await screen.findByRole("button", { name: /Web app/ }));
+  await waitFor(() => expect(router.state.location.pathname).toBe("/local/agents/agt_1"));
+  expect((await screen.findByRole("button", { name: "Start" })).hasAttribute("disabled")).toBe(true);
+  refuse();
+  expect(await screen.findByText(/No such template/)).toBeTruthy();
+  const posts = asked.filter(({ what }) => what.startsWith("POST"));
+  expect(posts.map(({ what }) => what)).toEqual(["POST /api/local/agents", "POST /api/local/vm/start"]);
+  expect(posts[1]?.body).toEqual({
+    virtualMcpId: agent.id,
+    branch: agent.default_branch,
+    withoutSnapshot: false,
+  });
+});
+
 test("it says when sandboxes are not kept apart", async () => {
   const isolation = { kind: "none", reason: "bwrap is missing." };
   await show("/", { ...answers, "GET /api/system": { body: { ...system, isolation } } });

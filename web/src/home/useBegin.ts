@@ -1,6 +1,7 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { agentQuery, createAgent, type NewAgent, ORG } from "../api/queries.ts";
+import { startAhead } from "../api/starts.ts";
 import { beginThread } from "../api/threads.ts";
 import { draftName } from "../chat/useDraft.ts";
 import { newId } from "../chat/ids.ts";
@@ -8,7 +9,7 @@ import { keep } from "../ui/kept.ts";
 
 type Beginning = { agent: NewAgent; message?: string };
 
-/** Makes an agent and leads to its page, where its sandbox starts at once.
+/** Makes an agent, starts its sandbox and leads to its page.
 
 A first message goes to it on the way. One that is not taken (there is no model yet) stands in the
 agent's box, so that nothing that was written is lost. */
@@ -19,6 +20,7 @@ export function useBegin() {
     mutationFn: async ({ agent: wanted, message }: Beginning) => {
       const agent = await createAgent(wanted);
       client.setQueryData(agentQuery(agent.id).queryKey, agent);
+      startAhead(agent.id, agent.default_branch);
       const thread = newId();
       if (!message) return { agent };
       const hasSource = Boolean(agent.metadata.template ?? agent.metadata.clone_url);

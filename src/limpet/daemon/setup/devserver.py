@@ -11,10 +11,11 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from limpet.daemon.processes import end_marked
-from limpet.daemon.setup import ports, probe, static_site
+from limpet.daemon.setup import npm_scripts, ports, probe, static_site
 from limpet.daemon.setup.detect import STARTERS, Project, run_script
 from limpet.daemon.setup.install import project_environment
 from limpet.daemon.setup.ports import Listening, Sniffer
@@ -79,22 +80,28 @@ class DevServer:
     def spec(self, project: Project, script: str, port: int | None) -> TaskSpec:
         """How a script of the project is run."""
         env = self.environment(port)
+        whole = project_environment(self._ctx.settings, env)
+        as_npm = npm_scripts.variables(project, script, whole)
         if project.site is not None and script == project.starter:
             argv = static_site.command(self._ctx.settings, project.site, env["PATH"])
+        elif as_npm is not None:
+            argv = ["/bin/sh", "-c", project.scripts[script]]
+            env |= as_npm
         else:
             argv = run_script(project, script)
-        if script in project.commands:
-            own = [project.root / ".venv/bin", project.folder / "node_modules/.bin"]
-            own.append(project.root / "node_modules/.bin")
-            env["PATH"] = os.pathsep.join([*(str(one) for one in dict.fromkeys(own)), env["PATH"]])
+        if script in project.commands or as_npm is not None:
+            own = [project.root / ".venv/bin"] if script in project.commands else []
+            own += _programs(project)
+            env["PATH"] = os.pathsep.join([*map(str, own), env["PATH"]])
         shown = script in project.commands or project.site is not None
+        label = project.scripts[script] if shown else " ".join(run_script(project, script))
         return TaskSpec(
             argv,
             cwd=project.folder,
             env=env,
             pty=script == project.starter,
             name=script,
-            label=project.scripts[script] if shown else " ".join(argv),
+            label=label,
             log_name=script,
             replace=True,
         )
@@ -306,6 +313,13 @@ class _Run:
             return False
         self._taken_since = self._taken_since or time.monotonic()
         return time.monotonic() - self._taken_since > UNSURE_S
+
+
+def _programs(project: Project) -> list[Path]:
+    """Where npm has put programs for a project, the nearest first."""
+    within = [project.folder, *project.folder.parents]
+    depth = within.index(project.root) + 1
+    return [folder / "node_modules/.bin" for folder in within[:depth]]
 
 
 def _taken(port: int, end: _End, *, ours: bool) -> str:
