@@ -63,8 +63,12 @@ test("the sandbox is asked for before its page is there, once, and its page tell
   await userEvent.click(await screen.findByRole("button", { name: /Web app/ }));
   await waitFor(() => expect(router.state.location.pathname).toBe("/local/agents/agt_1"));
   expect((await screen.findByRole("button", { name: "Start" })).hasAttribute("disabled")).toBe(true);
+  const looks = () => asked.filter(({ what }) => what === "GET /api/local/sandboxes").length;
+  const seen = looks();
   refuse();
   expect(await screen.findByText(/No such template/)).toBeTruthy();
+  await waitFor(() => expect(looks()).toBeGreaterThan(seen));
+  await screen.findByRole("heading", { name: "The sandbox did not start" });
   const posts = asked.filter(({ what }) => what.startsWith("POST"));
   expect(posts.map(({ what }) => what)).toEqual(["POST /api/local/agents", "POST /api/local/vm/start"]);
   expect(posts[1]?.body).toEqual({
