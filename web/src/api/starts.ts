@@ -7,14 +7,19 @@ const askToStart = (agentId: string, branch: string, withoutSnapshot: boolean) =
   call("post", "/api/{org}/vm/start", { body: { virtualMcpId: agentId, branch, withoutSnapshot } });
 
 /** Asks for a sandbox that a page is about to show, before the page is there. How it ends is the
-page's to tell, which takes the answer over with its own `start`. */
+page's to tell, which takes the answer over with its own `start`; a page that comes after that looks
+for itself. */
 export function startAhead(agentId: string, branch: string) {
+  const name = nameOf(agentId, branch);
   const asked = askToStart(agentId, branch, false);
-  asked.catch(() => undefined);
-  ahead.set(nameOf(agentId, branch), asked);
+  const forget = () => {
+    if (ahead.get(name) === asked) ahead.delete(name);
+  };
+  ahead.set(name, asked);
+  asked.then(forget, forget);
 }
 
-/** Whether a start was asked for ahead that no page has taken over yet. */
+/** Whether a start was asked for ahead, is under way, and no page has taken it over yet. */
 export const wasStartedAhead = (agentId: string, branch: string) => ahead.has(nameOf(agentId, branch));
 
 /** Starts a sandbox, or gives the answer to what was asked ahead. */
