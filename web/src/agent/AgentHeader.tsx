@@ -1,3 +1,4 @@
+import { asleep } from "../api/live.ts";
 import { useChangeAgent } from "../api/queries.ts";
 import type { Agent } from "../api/types.ts";
 import { SidebarButton } from "../frame/SidebarButton.tsx";
@@ -19,7 +20,7 @@ type Props = { agent: Agent; home: string; view: SandboxView; onShow: (view: Vie
 export function AgentHeader({ agent, home, view, onShow }: Props) {
   const { box, live } = view;
   const change = useChangeAgent(agent.id);
-  const state = stateWords(box, live.lifecycle);
+  const state = wordsOf(view);
   const running = box?.state === "running";
   return (
     <header className="px-3 pt-2.5 pb-1 sm:px-4">
@@ -28,9 +29,9 @@ export function AgentHeader({ agent, home, view, onShow }: Props) {
         <div className="min-w-0 flex-1 basis-44">
           <h1 className="truncate font-display text-lg leading-tight font-semibold">{agent.title}</h1>
           <p className="flex items-center gap-1.5 text-xs text-muted">
-            <StateDot tone={view.stopping ? "busy" : state.tone} />
+            <StateDot tone={state.tone} />
             <span aria-live="polite" className="shrink-0">
-              {view.stopping ? "saving and stopping" : state.text}
+              {state.text}
             </span>
             <Branches agent={agent} home={home} />
             {!live.connected && live.opened > 0 && (
@@ -92,4 +93,11 @@ export function AgentHeader({ agent, home, view, onShow }: Props) {
       {change.error && <Problem error={change.error} title="It could not be changed" />}
     </header>
   );
+}
+
+/** What was asked for is so from the moment it was. */
+function wordsOf({ box, live, starting, stopping }: SandboxView): ReturnType<typeof stateWords> {
+  if (stopping) return { text: "saving and stopping", tone: "busy" };
+  if (starting && (!box || asleep(box))) return { text: "starting", tone: "busy" };
+  return stateWords(box, live.lifecycle);
 }

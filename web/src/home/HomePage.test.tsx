@@ -63,6 +63,7 @@ test("the sandbox is asked for before its page is there, once, and its page tell
   await userEvent.click(await screen.findByRole("button", { name: /Web app/ }));
   await waitFor(() => expect(router.state.location.pathname).toBe("/local/agents/agt_1"));
   expect((await screen.findByRole("button", { name: "Start" })).hasAttribute("disabled")).toBe(true);
+  expect(await screen.findByText("starting")).toBeTruthy();
   const looks = () => asked.filter(({ what }) => what === "GET /api/local/sandboxes").length;
   const seen = looks();
   refuse();
