@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from limpet.snapshots.diff import Side, diff_trees
@@ -73,8 +73,13 @@ def test_a_second_tree_in_the_place_of_the_first_is_saved_as_a_delta(
         assert same == (before.packed.root.node == after.packed.root.node)
 
 
+IGNORES_ITSELF = {b".limpetignore": Folder()}
+"""A folder has the name of the file that says what is left out."""
+
+
 @few
 @given(trees(), rules, rules)
+@example(Folder({**IGNORES_ITSELF, b"a": Folder(IGNORES_ITSELF)}), b"x", b"y")
 def test_what_ignore_files_leave_out_is_nowhere(tree: Folder, outer: bytes, inner: bytes) -> None:
     """The packed form and the walk of plain tars leave out the same, and nothing else."""
     with scratch_folder() as folder:
@@ -82,10 +87,10 @@ def test_what_ignore_files_leave_out_is_nowhere(tree: Folder, outer: bytes, inne
         tree.entries.pop(b"tmp", None)
         tree.entries.pop(b".limpet-root", None)
         build(engine.workspace, tree)
-        (engine.workspace / ".limpetignore").write_bytes(outer)
+        put_rules(engine.workspace, outer)
         for below in sorted(engine.workspace.iterdir()):
             if below.is_dir() and not below.is_symlink():
-                (below / ".limpetignore").write_bytes(inner)
+                put_rules(below, inner)
                 break
         head = engine.save()
         assert engine.save(reason="idle").blake3 == head.blake3
@@ -102,6 +107,15 @@ def test_what_ignore_files_leave_out_is_nowhere(tree: Folder, outer: bytes, inne
         for path, told in back.items():
             plain = 4 if told[0] == "file" else 3
             assert told[:plain] == everything[path][:plain]
+
+
+def put_rules(folder: Path, rules: bytes) -> None:
+    """Make it the folder's ignore file, in the place of whatever has that name."""
+    path = folder / ".limpetignore"
+    if path.is_dir() and not path.is_symlink():
+        delete_tree(path)
+    path.unlink(missing_ok=True)
+    path.write_bytes(rules)
 
 
 def walk_kept(workspace: Path) -> Iterator[Any]:
