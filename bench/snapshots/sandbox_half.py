@@ -5,6 +5,7 @@ process is there before anything is timed. A stream goes over a socket, without 
 """
 
 import asyncio
+import contextlib
 import multiprocessing
 import socket
 import traceback
@@ -25,7 +26,6 @@ from limpet.snapshots.statcache import StatCaches
 from limpet.snapshots.swap import new_staging_folder
 
 _PIECE: Final = 1 << 20
-Chunks = Iterator[bytes]
 
 
 class SandboxHalf:
@@ -101,7 +101,7 @@ class SandboxHalf:
             async for chunk in await chunks():
                 await loop.sock_sendall(stream, chunk)
 
-        with stream:
+        with stream, contextlib.suppress(ConnectionError):  # then the answer says why
             asyncio.run(send())
         return self._answer()
 

@@ -59,7 +59,7 @@ def test_what_asks_for_more_is_left_to_npm(tmp_path: Path, package: object) -> N
 
 @pytest.mark.parametrize(
     "settings",
-    ["script-shell=/bin/bash\n", "; mine\nnode-options = --inspect", "workspaces=true", "prefix=x"],
+    ["script-shell=/bin/bash\n", "; mine\nnode-options = --inspect", "workspaces\n", "prefix=x"],
 )
 def test_settings_of_npm_that_change_runs_are_heeded(tmp_path: Path, settings: str) -> None:
     home = tmp_path / "home"

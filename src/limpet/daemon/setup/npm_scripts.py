@@ -17,7 +17,7 @@ _CHANGES_RUNS: Final = frozenset(
     {"script-shell", "node-options", "workspace", "workspaces", "prefix", "dry-run"}
 )
 """npm's settings that make it run a script otherwise."""
-_SETTING: Final = re.compile(r"^\s*([A-Za-z_-]+)(?:\[\])?\s*=", re.MULTILINE)
+_SETTING: Final = re.compile(r"^[ \t]*([A-Za-z_-]+)(?:\[\])?[ \t\r]*(?:=|$)", re.MULTILINE)
 _GIVEN: Final = re.compile(r"\bnpm_(?:lifecycle_event|package_name|package_version|package_json)\b")
 _ASKS_MORE: Final = ("config", "devEngines")
 """Members of a package.json that reach a script, or keep it from running, through npm alone."""
