@@ -38,7 +38,7 @@ async def plan(ctx: DaemonContext, _: object, request: Request) -> Response:
                 chunks,
                 caches=service.caches,
                 plan_folder=new_staging_folder(ctx.root),
-                base=base,
+                base=base or service.caches.newest(),
                 expect_root=asked.blake3,
             ),
         )

@@ -357,6 +357,19 @@ class StatCaches:
         data.close()
         return None
 
+    def newest(self) -> str | None:
+        """The root digest of the state that was noted last: of all, the workspace is nearest to it.
+
+        None when there is none. Whether its cache is whole is for `open` to tell.
+        """
+        noted: list[tuple[int, str]] = []
+        with contextlib.suppress(OSError), os.scandir(self.folder) as found:
+            for one in found:
+                if _DIGEST.fullmatch(one.name):
+                    with contextlib.suppress(FileNotFoundError):
+                        noted.append((one.stat().st_mtime_ns, one.name))
+        return max(noted)[1] if noted else None
+
     def create(self, sums: Tally | None = None) -> "StatCacheWriter":
         """A cache to be written; nothing is to be seen of it before `commit`.
 

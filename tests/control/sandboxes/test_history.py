@@ -2,8 +2,10 @@
 
 import asyncio
 import io
+import secrets
 import tarfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +56,28 @@ async def test_going_back_leaves_nothing_unsaved_and_the_next_save_follows(box: 
     assert saved.parent == done.head.id
     await box.kill()
     assert await box.outcome() == "kept"
+
+
+async def test_going_back_reads_what_differs_and_no_more(box: Box) -> None:
+    size = 4 << 20
+    await box.start()
+    await box.write("large", secrets.token_hex(size // 2))
+    await box.write("a.txt", "one")
+    first = await box.save()
+    await box.write("a.txt", "two")
+    await box.save()
+    await box.lose()
+    assert await box.outcome() == "restored"
+    before = bytes_read(await box.daemon_pid())
+    await box.restore(first.id)
+    assert await box.read("a.txt") == "one"
+    assert bytes_read(await box.daemon_pid()) - before < size
+
+
+def bytes_read(pid: int) -> int:
+    """How many bytes a process has read from files and pipes (proc(5), io)."""
+    told = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    return int(told["rchar"])
 
 
 async def test_going_back_to_a_damaged_snapshot_changes_nothing(box: Box) -> None:
