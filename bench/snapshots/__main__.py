@@ -16,8 +16,9 @@ from bench.snapshots.cases import COLD, FIRST, Comparison
 from bench.snapshots.measuring import Case, seconds, warm_memory
 from bench.snapshots.memory import peaks
 from bench.snapshots.ours import Limpet
-from bench.snapshots.report import TAR, Measured, lines, write
+from bench.snapshots.report import RESTIC, TAR, ZSTD, Measured, lines, write
 from bench.snapshots.sandboxes import begin_many
+from bench.snapshots.slow_disk import CannotLimitError, forget, reads_limited
 from bench.snapshots.tools import PEERS, Floor, Tar, Tool
 from bench.snapshots.whole import whole_way
 
@@ -38,6 +39,10 @@ def options() -> argparse.Namespace:
         "--only", action="append", choices=PARTS, help="a part alone; may be given again"
     )
     asked.add_argument("--disk", type=Path, help="also once in this folder of a disk, beside tar")
+    asked.add_argument(
+        "--disk-mb-s", type=int, default=125,
+        help="how fast that disk may read when it stands for a cloud's volume (125)",
+    )  # fmt: skip
     asked.add_argument("--scratch", type=Path, default=Path("/dev/shm"), help="a tmpfs (/dev/shm)")
     asked.add_argument("--sandboxes", type=int, default=1000, help="how many begin (1000)")
     asked.add_argument("--results", type=Path, default=HERE.parent / "results" / "snapshots.json")
@@ -121,6 +126,11 @@ def measure(asked: argparse.Namespace, cache: Path, scratch: Path) -> Measured:
         shutil.rmtree(scratch / "memory")
     if asked.disk is not None:
         found.disk = on_disk(asked, main_one)
+        found.volume_mb_s = asked.disk_mb_s
+        try:
+            found.volume = from_volume(asked, main_one, tools)
+        except CannotLimitError as error:
+            found.not_measured.append(f"a disk that reads {asked.disk_mb_s} MB/s: {error}")
     shutil.rmtree(main_one.folder)
     if "growth" in parts and asked.workspace == "npm":
         for name in GROWTH:
@@ -178,6 +188,35 @@ def on_disk(asked: argparse.Namespace, workspace: workspaces.Workspace) -> dict[
         shutil.rmtree(folder, ignore_errors=True)
     assert cases[FIRST].has(TAR)
     return cases
+
+
+def from_volume(
+    asked: argparse.Namespace, workspace: workspaces.Workspace, tools: list[Tool]
+) -> dict[str, Case]:
+    """Restores from a disk as slow as a cloud's, of which nothing is in memory, in turns.
+
+    Raises `CannotLimitError` where no disk can be made slow.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="limpet-bench-", dir=asked.disk))
+    case = Case(COLD)
+    peers = [tool for tool in tools if tool.name in {TAR, ZSTD, RESTIC}]
+    try:
+        for number in range(min(3, asked.rounds)):
+            with contextlib.closing(Limpet()) as ours:
+                every: list[Tool] = [ours, *peers]
+                for tool in every if number % 2 else every[::-1]:
+                    tell(f"from a slow disk: {tool.name}")
+                    state = folder / f"{tool.name}-{number}".replace(" ", "-").replace("|", "-")
+                    tool.prepare(state)
+                    tool.save(workspace.folder, state)
+                    forget(folder)
+                    warm_memory(asked.scratch, workspace.bytes)
+                    into = state.with_name(state.name + "-into")
+                    with reads_limited(folder, asked.disk_mb_s * 1_000_000):
+                        case.add(tool.name, seconds(partial(tool.restore, state, into)))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {COLD: case}
 
 
 if __name__ == "__main__":

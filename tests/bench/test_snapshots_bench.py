@@ -13,6 +13,7 @@ from bench.snapshots.drawing import Bar, chart
 from bench.snapshots.measuring import Case
 from bench.snapshots.memory import TOLD
 from bench.snapshots.report import RESTIC, TAR, ZSTD, Measured, bars, write
+from bench.snapshots.slow_disk import CannotLimitError, reads_limited
 from bench.snapshots.tools import Tar
 from bench.snapshots.workspaces import Workspace, make
 
@@ -98,6 +99,31 @@ def test_a_restore_that_lost_something_has_no_time(tmp_path: Path) -> None:
     told = Comparison(workspace, tmp_path, [Forgetful(compressed=False)], None, lambda _: None)
     with pytest.raises(RuntimeError, match=r"GNU tar: .* was saved"):
         told.round(0)
+
+
+def test_a_disk_is_slow_within_the_block_and_no_longer(tmp_path: Path) -> None:
+    def groups() -> str:
+        return Path("/proc/self/cgroup").read_text()
+
+    before = groups()
+    try:
+        with reads_limited(tmp_path, 5_000_000):
+            mine = next(line for line in groups().splitlines() if "blkio" in line)
+            group = Path("/sys/fs/cgroup/blkio") / mine.rpartition(":")[2].lstrip("/")
+            limit = (group / "blkio.throttle.read_bps_device").read_text()
+    except CannotLimitError as error:
+        assert groups() == before
+        pytest.skip(str(error))
+    assert limit.split()[1] == "5000000"
+    assert groups() == before
+    assert not group.exists()
+
+
+def test_a_folder_without_a_disk_cannot_be_slow() -> None:
+    before = Path("/proc/self/cgroup").read_text()
+    with pytest.raises(CannotLimitError), reads_limited(Path("/proc"), 5_000_000):
+        pass
+    assert Path("/proc/self/cgroup").read_text() == before
 
 
 def test_the_whole_of_it_runs(tmp_path: Path) -> None:
