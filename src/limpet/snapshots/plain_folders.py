@@ -141,16 +141,13 @@ def plain_folder(folder: SurveyedFolder) -> PlainFolder | None:
         return None
     if any(child.drops not in {None, NO_DROPS} for child in folder.below):
         return None
-    names, modes, nlinks, _, inos, sizes, mtimes, ctimes, blocks = columns_of(records)
-    is_file = list(map(stat.S_ISREG, modes))
+    columns = columns_of(records)
+    is_file = list(map(stat.S_ISREG, columns.modes))
     if not all(is_file):
-        if not all(map(stat.S_ISDIR, compress(modes, [not one for one in is_file]))):
+        if not all(map(stat.S_ISDIR, compress(columns.modes, [not one for one in is_file]))):
             return None
-        names = list(compress(names, is_file))
-        modes, nlinks, inos, sizes, mtimes, ctimes, blocks = (
-            tuple(compress(column, is_file))
-            for column in (modes, nlinks, inos, sizes, mtimes, ctimes, blocks)
-        )
+        columns = columns.those(is_file)
+    names, modes, nlinks, _, inos, sizes, mtimes, ctimes, blocks = columns
     if (
         not names
         or max(nlinks) > 1

@@ -9,8 +9,10 @@ import os
 import stat
 from pathlib import Path
 
+from limpet.snapshots.blobs import BlobHash
+from limpet.snapshots.entry_contents import encode_plain_contents
 from limpet.snapshots.file_clock import FileClock
-from limpet.snapshots.native import EntryStat, parse_records
+from limpet.snapshots.native import EntryStat, columns_of, parse_records
 from limpet.snapshots.node import (
     EMPTY_FILE,
     FILE,
@@ -22,9 +24,11 @@ from limpet.snapshots.node import (
     Entry,
     Root,
 )
+from limpet.snapshots.node_columns import file_columns
 from limpet.snapshots.remarks import Remarks
 from limpet.snapshots.statcache import (
     NO_DATA,
+    CachedFolder,
     Chunks,
     EntryContent,
     LinkTarget,
@@ -33,6 +37,7 @@ from limpet.snapshots.statcache import (
     never_equal,
 )
 from limpet.snapshots.survey import Looking, open_workspace, survey
+from limpet.snapshots.tally import tally_of_columns
 from limpet.snapshots.tree import NOT_SAVED, RESERVED
 from limpet.snapshots.trees import TreeBlobs
 
@@ -78,6 +83,12 @@ class Seeding:
                 node = nodes.pop(folder.path, None)
                 if node is None or folder.records is None:
                     continue
+                plain = told.plain_folder(node, folder.records)
+                if plain is not None:
+                    cached, below = plain
+                    nodes.update((folder.path_of(name), child) for name, child in below)
+                    writer.add(folder.path, cached)
+                    continue
                 entries = {entry.name: entry for entry in self._trees.entries(node)}
                 for entry in entries.values():
                     if entry.kind == FOLDER and entry.hash is not None:
@@ -110,6 +121,47 @@ class _Told:
         self._untouched_before_ns = untouched_before_ns
         self._files: dict[tuple[int, int], Entry] = {}
         """Files with several names, by device and inode."""
+
+    def plain_folder(
+        self, node: BlobHash, records: bytes
+    ) -> tuple[CachedFolder, list[tuple[bytes, BlobHash]]] | None:
+        """A folder whose listing says that all is as it was restored, and its sub-folders' nodes.
+
+        None when something is not, or is none of what nearly every folder holds alone: small files
+        of one name, and folders. Then each entry is looked at by itself.
+        """
+        there = file_columns(self._trees.blob(node))
+        if there is None:
+            return None
+        now = columns_of(records)
+        is_file = list(map(stat.S_ISREG, now.modes))
+        files = now if all(is_file) else now.those(is_file)
+        folders = [
+            (name, mode & MAX_MODE, mtime_ns)
+            for name, mode, mtime_ns in zip(now.names, now.modes, now.mtimes, strict=True)
+            if stat.S_ISDIR(mode)
+        ]
+        if (
+            files.names != there.names
+            or list(files.sizes) != there.sizes
+            or list(files.mtimes) != there.mtimes
+            or [mode & MAX_MODE for mode in files.modes] != there.modes
+            or len(files.names) + len(folders) != len(now.names)
+            or max(files.nlinks, default=1) > 1
+            or max(files.ctimes, default=0) >= self._untouched_before_ns
+            or folders != [(one.name, one.mode, one.mtime_ns) for one in there.folders]
+        ):
+            return None
+        tally = tally_of_columns(now.modes, now.mtimes, files.sizes)
+        contents = encode_plain_contents(
+            [size if one else None for size, one in zip(now.sizes, is_file, strict=True)],
+            there.hashes,
+        )
+        below = [(one.name, one.hash) for one in there.folders if one.hash is not None]
+        names = tuple(name for name, *_ in reversed(folders))
+        return CachedFolder(
+            records, names, (node,), tally.files, tally.size_bytes, False, contents, tally
+        ), below
 
     def entry(self, status: EntryStat, entry: Entry | None) -> Entry | None:
         """What an entry is; a hard link what it means."""

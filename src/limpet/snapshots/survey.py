@@ -18,9 +18,9 @@ from limpet.snapshots.attributes import drops_of
 from limpet.snapshots.entry_contents import Drops
 from limpet.snapshots.ignoring import IGNORE_FILE, LOGINS, Ignoring, Rules
 from limpet.snapshots.native import pack_records, parse_records, scan_folder
-from limpet.snapshots.native.records import kinds_of, within
+from limpet.snapshots.native.records import kinds_of, sub_folders_of, within
 from limpet.snapshots.remarks import Remarks
-from limpet.snapshots.statcache import Seen, StatCache, folders_of
+from limpet.snapshots.statcache import Seen, StatCache
 from limpet.snapshots.tar_format import MAX_DEPTH, MAX_PATH_BYTES
 from limpet.snapshots.tree import OPEN_FOLDER
 
@@ -329,11 +329,10 @@ class _Walk:
                 self._fail(
                     path + b"/" + entry if path else entry, OSError(error, os.strerror(error))
                 )
-            entries = parse_records(records)
-            names = list(folders_of(entries))
+            names, size_bytes = sub_folders_of(records)
             row = cache.row(path) if cache is not None else -1
             folder = SurveyedFolder(path, name, parent, records, row, False, late)
-            folder.size_bytes = sum(one.size for one in entries if stat.S_ISREG(one.mode))
+            folder.size_bytes = size_bytes
         folder.rules, folder.left_out = rules, left_out
         if parent is not None and parent.records is not None:
             folder.drops = drops_of(fd)

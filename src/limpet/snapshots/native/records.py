@@ -6,7 +6,7 @@ import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, compress
 from operator import add
 from typing import Final, NamedTuple
 
@@ -14,6 +14,8 @@ ENTRY: Final = struct.Struct("<IIQQQqqQH")
 """st_mode, nlink, dev, ino, size, mtime_ns, ctime_ns, blocks of 512 bytes, length of the name."""
 _KIND: Final = struct.Struct("<I52xH")
 """Of an entry, its mode and the length of its name alone."""
+_SIZE: Final = struct.Struct("<I20xQ24xH")
+"""Of an entry, its mode, its size and the length of its name."""
 CHANGED: Final = -1
 """In `ReadFiles.errnos`: not a regular file, of another size, or written while it was read."""
 HASH_BYTES: Final = 32
@@ -113,6 +115,28 @@ def kinds_of(records: bytes) -> dict[bytes, bool]:
     return found
 
 
+def sub_folders_of(records: bytes) -> tuple[list[bytes], int]:
+    """The sub-folders by name, the last first, and the sizes of all files together.
+
+    All that a walk asks of a listing.
+    """
+    folders = []
+    size_bytes = 0
+    at = 0
+    step = _SIZE.size
+    unpack = _SIZE.unpack_from
+    while at < len(records):
+        mode, size, length = unpack(records, at)
+        at += step
+        kind = mode & _FORMAT
+        if kind == stat.S_IFREG:
+            size_bytes += size
+        elif kind == stat.S_IFDIR:
+            folders.append(records[at : at + length])
+        at += length
+    return folders[::-1], size_bytes
+
+
 class Columns(NamedTuple):
     """A listing's entries in columns, for who looks at all of them at once."""
 
@@ -125,6 +149,13 @@ class Columns(NamedTuple):
     mtimes: tuple[int, ...]
     ctimes: tuple[int, ...]
     blocks: tuple[int, ...]
+
+    def those(self, which: Sequence[bool]) -> "Columns":
+        """The entries for which it says so."""
+        names, *numbers = self
+        return Columns(
+            list(compress(names, which)), *(tuple(compress(one, which)) for one in numbers)
+        )
 
 
 def columns_of(records: bytes) -> Columns:
