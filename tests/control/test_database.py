@@ -1,5 +1,7 @@
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -8,14 +10,17 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, select
 
 from limpet.control.db import Base, Database, OrgRow, UserRow
 from limpet.control.db.database import DatabaseUnusableError
 from limpet.control.db.migrate import (
+    MIGRATIONS,
     DatabaseDamagedError,
     DatabaseTooNewError,
     migrate,
+    newest_revision,
 )
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +59,33 @@ async def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
         await migrate(database)
         async with database.reading() as session:
             assert (await session.scalars(select(OrgRow.id))).all() == ["a"]
+
+
+def test_the_newest_migration_is_the_one_with_the_highest_number() -> None:
+    assert newest_revision() == ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+
+BEGINNING = """
+import asyncio, sys
+from limpet.control.app import migrate
+from limpet.control.db import Database
+
+async def begin():
+    database = Database(sys.argv[1])
+    await migrate(database)
+    await database.close()
+
+asyncio.run(begin())
+print("alembic" in sys.modules)
+"""
+
+
+def test_a_database_that_lacks_nothing_is_begun_with_without_alembic(tmp_path: Path) -> None:
+    def begin() -> str:
+        argv = [sys.executable, "-c", BEGINNING, f"sqlite+aiosqlite:///{tmp_path}/db"]
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert [begin(), begin()] == ["True", "False"]
 
 
 async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
