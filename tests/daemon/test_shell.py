@@ -37,6 +37,18 @@ def test_an_awaited_command_tells_all(daemon: DaemonProcess, repo: Path) -> None
     assert done["taskId"]
 
 
+def test_under_nohup_programs_still_hear_a_hang_up(root: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with DaemonProcess.running(root / "workspace") as daemon:
+            done = daemon.post("/bash", {"command": "kill -HUP $$; echo it was ignored"})
+            daemon.process.send_signal(signal.SIGHUP)
+            assert daemon.post("/bash", {"command": "echo here"})["stdout"] == "here\n"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (done["stdout"], done["exitCode"]) == ("", 128 + signal.SIGHUP)
+
+
 def test_the_environment_has_home_and_path_and_no_secret(daemon: DaemonProcess, repo: Path) -> None:
     out = daemon.post("/bash", {"command": "env"})["stdout"]
     assert f"HOME={repo.parent / 'home'}\n" in out

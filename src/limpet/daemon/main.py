@@ -115,6 +115,9 @@ async def _serve(
     loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="work"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
+    # Who was started under nohup ignores hang-ups, and so would the programs in our terminals: they
+    # would outlive us. What is handled is not handed on (POSIX, exec).
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     reaper = Reaper(running_children)
     reaper.start()
     async with _context(settings, root) as ctx:
