@@ -37,7 +37,7 @@ def test_an_awaited_command_tells_all(daemon: DaemonProcess, repo: Path) -> None
     assert done["taskId"]
 
 
-def test_under_nohup_programs_still_hear_a_hang_up(root: Path) -> None:
+def test_under_nohup_programs_still_hear_a_hang_up_and_the_daemon_does_not(root: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with DaemonProcess.running(root / "workspace") as daemon:
@@ -47,6 +47,11 @@ def test_under_nohup_programs_still_hear_a_hang_up(root: Path) -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     assert (done["stdout"], done["exitCode"]) == ("", 128 + signal.SIGHUP)
+
+
+def test_a_daemon_whose_terminal_goes_ends_as_when_it_is_told_to(daemon: DaemonProcess) -> None:
+    daemon.process.send_signal(signal.SIGHUP)
+    assert daemon.process.wait(30) == 0
 
 
 def test_the_environment_has_home_and_path_and_no_secret(daemon: DaemonProcess, repo: Path) -> None:

@@ -117,7 +117,8 @@ async def _serve(
         loop.add_signal_handler(number, told.set)
     # Who was started under nohup ignores hang-ups, and so would the programs in our terminals: they
     # would outlive us. What is handled is not handed on (POSIX, exec).
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    loop.add_signal_handler(signal.SIGHUP, (lambda: None) if ignored else told.set)
     reaper = Reaper(running_children)
     reaper.start()
     async with _context(settings, root) as ctx:
