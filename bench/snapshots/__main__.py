@@ -200,7 +200,10 @@ def from_volume(
     folder = Path(tempfile.mkdtemp(prefix="limpet-bench-", dir=asked.disk))
     case = Case(COLD)
     peers = [tool for tool in tools if tool.name in {TAR, ZSTD, RESTIC}]
+    limit = partial(reads_limited, folder, asked.disk_mb_s * 1_000_000)
     try:
+        with limit():
+            pass  # where that cannot be, nothing is saved in vain
         for number in range(min(3, asked.rounds)):
             with contextlib.closing(Limpet()) as ours:
                 every: list[Tool] = [ours, *peers]
@@ -212,7 +215,7 @@ def from_volume(
                     forget(folder)
                     warm_memory(asked.scratch, workspace.bytes)
                     into = state.with_name(state.name + "-into")
-                    with reads_limited(folder, asked.disk_mb_s * 1_000_000):
+                    with limit():
                         case.add(tool.name, seconds(partial(tool.restore, state, into)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

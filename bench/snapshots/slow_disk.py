@@ -53,7 +53,8 @@ def forget(folder: Path) -> None:
 
 
 def _present_group() -> str:
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+    groups = Path("/proc/self/cgroup")
+    for line in groups.read_text().splitlines() if groups.exists() else ():
         _, controllers, path = line.split(":", 2)
         if "blkio" in controllers.split(","):
             return path
