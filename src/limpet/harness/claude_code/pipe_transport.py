@@ -51,14 +51,25 @@ class PipeTransport(Transport):
         return self._open
 
     async def write(self, data: str) -> None:
-        """Hand one message over. Raises `CliBrokeError` when nobody is there to take it."""
-        async with self._writing:
-            if not self._open:
-                raise self._why or CliBrokeError("Claude Code has ended.")
-            try:
-                await self._process.send(data.encode())
-            except ToolFailedError as error:
-                raise await self._ended() from error
+        """Hand one message over. Raises `CliBrokeError` when nobody is there to take it.
+
+        Except over an answer: the SDK gives those from tasks that nobody awaits, and the end of
+        the CLI that asked is told to who reads.
+        """
+        try:
+            async with self._writing:
+                await self._send(data)
+        except CliBrokeError:
+            if json.loads(data)["type"] != "control_response":
+                raise
+
+    async def _send(self, data: str) -> None:
+        if not self._open:
+            raise self._why or CliBrokeError("Claude Code has ended.")
+        try:
+            await self._process.send(data.encode())
+        except ToolFailedError as error:
+            raise await self._ended() from error
 
     def read_messages(self) -> AsyncIterator[dict[str, Any]]:
         """What it says, until it ends. Raises `CliBrokeError` unless that is of our wanting."""
@@ -82,7 +93,7 @@ class PipeTransport(Transport):
                     raise self._broke("Claude Code printed what are no messages, without an end.")
             if len(left) > MAX_MESSAGE_BYTES:
                 raise self._broke("Claude Code began a message that has no end.")
-        if self._open:
+        if self._open or self._why is not None:
             raise await self._ended()
 
     def _message(self, line: bytes) -> dict[str, Any] | None:
