@@ -21,4 +21,5 @@ def assert_accessible(page: Page) -> None:
     """No rule is broken, in the light or in the dark."""
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-        assert violations(page) == [], scheme
+        broken = violations(page)
+        assert not broken, f"{scheme}: {broken}"

@@ -20,8 +20,9 @@ def home(chatting: Chatting, context: BrowserContext) -> Page:
 
 
 def test_what_is_written_on_the_home_page_is_built(home: Page, chatting: Chatting) -> None:
-    assert_accessible(home)
     box = home.get_by_role("textbox", name="What shall we build?")
+    expect(box).to_be_visible()
+    assert_accessible(home)
     box.fill("say Here it is.\nwrite index.html <h1>Surf school</h1>")
     box.press("Enter")
     home.wait_for_url(re.compile("/local/agents/.*thread="))

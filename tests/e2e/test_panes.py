@@ -127,8 +127,10 @@ def test_files_are_found_made_moved_and_deleted(opened: Opened) -> None:
 
 def test_a_terminal_is_still_there_after_a_reload(opened: Opened) -> None:
     page = opened.show("terminal")
+    begin = page.get_by_role("button", name="Open a terminal")
+    expect(begin).to_be_visible()
     assert_accessible(page)
-    page.get_by_role("button", name="Open a terminal").click()
+    begin.click()
     screen = page.locator(".xterm-rows")
     typed = page.get_by_role("textbox", name=re.compile("^Shell 1"))
     typed.focus()

@@ -18,6 +18,7 @@ import { HomePage } from "./home/HomePage.tsx";
 import { SignInNeeded } from "./home/SignInNeeded.tsx";
 import { Button, buttonLook } from "./ui/Button.tsx";
 import { Mark } from "./ui/Mark.tsx";
+import { Opening } from "./ui/Opening.tsx";
 
 function Root() {
   const { error } = useQuery(systemQuery);
@@ -100,7 +101,8 @@ const admin = createRoute({
 const routeTree = root.addChildren([home, agent, admin]);
 
 /** The app's pages; `history` says where its addresses live, by default in the browser's. */
-export const makeRouter = (history?: RouterHistory) => createRouter({ routeTree, history });
+export const makeRouter = (history?: RouterHistory) =>
+  createRouter({ routeTree, history, defaultPendingComponent: Opening });
 
 declare module "@tanstack/react-router" {
   interface Register {

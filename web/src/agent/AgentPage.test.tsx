@@ -1,5 +1,5 @@
 // @vitest-environment jsdom
-import { screen, waitFor } from "@testing-library/react";
+import { screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { expect, test } from "vitest";
 import type { Sandbox, Snapshot } from "../api/types.ts";
@@ -16,6 +16,21 @@ const answers = (boxes: Sandbox[], events = ": nothing yet\n\n"): Answers => ({
 });
 const starts = (asked: { what: string; body: unknown }[]) =>
   asked.filter(({ what }) => what === "POST /api/local/vm/start").map(({ body }) => body);
+
+test("until it is known whose page it is, it says that it is being opened", async () => {
+  let answer = () => {};
+  const asked = new Promise<void>((go) => {
+    answer = go;
+  });
+  await show(PAGE, {
+    ...answers([box]),
+    "GET /api/local/agents/agt_1": () => asked.then(() => ({ body: agent })),
+  });
+  const main = await screen.findByRole("main");
+  expect(within(main).getByRole("heading", { level: 1 }).textContent).toBe("Opening…");
+  answer();
+  expect(await screen.findByRole("heading", { level: 1, name: agent.title })).toBeTruthy();
+});
 
 test("opening the page starts the sandbox, once, on the agent's branch", async () => {
   const { asked } = await show(PAGE, {

@@ -8,6 +8,7 @@ import type { Agent } from "../api/types.ts";
 import { Chat } from "../chat/Chat.tsx";
 import { ChatDock } from "../chat/ChatDock.tsx";
 import { ErrorText } from "../ui/ErrorText.tsx";
+import { Opening } from "../ui/Opening.tsx";
 import { AgentHeader } from "./AgentHeader.tsx";
 import { Banners } from "./Banners.tsx";
 import { PANES } from "./panes.tsx";
@@ -31,7 +32,7 @@ export function AgentPage() {
     const shown = branch ?? agent.default_branch;
     return <Opened key={`${agent.id} ${shown}`} agent={agent} branch={shown} />;
   }
-  if (!error) return <p className="grid h-full place-items-center text-muted">Opening…</p>;
+  if (!error) return <Opening />;
   const missing = error instanceof ApiError && error.status === 404;
   return (
     <main className="grid h-full place-content-center gap-3 p-8 text-center">
