@@ -37,10 +37,13 @@ class KnownBlobs:
         self._preferred = frozenset(preferred)
         self._sure: dict[BlobKind, dict[BlobHash, PackRef]] = {"data": {}, "tree": {}}
         self._read: set[PackRef] = set()
+        self._any = False
+        """Whether there were any packs: what this save puts itself is none of its finds."""
 
     async def refresh(self, needed: Mapping[BlobKind, Sequence[PackRef]]) -> None:
         """Bring the index up to date when it is old; `needed` packs are in it afterwards."""
         known = await to_thread.run_sync(self._index.packs)
+        self._any = bool(known)
         new = [(kind, ref) for kind in _KINDS for ref in needed[kind] if (kind, ref) not in known]
         await each(new, self._learn, at_once=AT_ONCE)
         now_s = time.time()
@@ -64,8 +67,27 @@ class KnownBlobs:
 
     async def make_sure(self, kind: BlobKind, names: Sequence[BlobHash]) -> None:
         """Look into the packs that may hold these blobs; `find` then knows."""
-        while packs := await to_thread.run_sync(self._promising, kind, names):
+        while packs := await to_thread.run_sync(self.promising, kind, names):
             await each([(kind, ref) for ref in packs], self._look_into, at_once=AT_ONCE)
+
+    def promising(self, kind: BlobKind, names: Sequence[BlobHash]) -> list[PackRef]:
+        """The fewest packs, more or less, that may hold what is not sure yet. Blocks."""
+        if not self._any:
+            return []
+        sure = self._sure[kind]
+        found = self._index.find(kind, [name for name in names if name not in sure])
+        hits = Counter(ref for refs in found.values() for ref in refs)
+        chosen: dict[PackRef, None] = {}
+        for refs in found.values():
+            new = [
+                ref
+                for ref in refs
+                if ref not in self._read and not self._reusable.barred(kind, ref)
+            ]
+            if new and not any(ref in chosen for ref in new):
+                best = max(new, key=lambda ref: (ref in self._preferred, hits[ref]))
+                chosen[best] = None
+        return list(chosen)
 
     def find(self, kind: BlobKind, names: Iterable[BlobHash]) -> dict[BlobHash, PackRef]:
         """Those of the blobs that a pack surely held when it was looked into, and in which."""
@@ -82,23 +104,6 @@ class KnownBlobs:
             await to_thread.run_sync(self._index.forget, kind, refs)
 
     # -- inside --------------------------------------------------------------------------------
-
-    def _promising(self, kind: BlobKind, names: Sequence[BlobHash]) -> list[PackRef]:
-        """The fewest packs, more or less, that may hold what is not sure yet."""
-        sure = self._sure[kind]
-        found = self._index.find(kind, [name for name in names if name not in sure])
-        hits = Counter(ref for refs in found.values() for ref in refs)
-        chosen: dict[PackRef, None] = {}
-        for refs in found.values():
-            new = [
-                ref
-                for ref in refs
-                if ref not in self._read and not self._reusable.barred(kind, ref)
-            ]
-            if new and not any(ref in chosen for ref in new):
-                best = max(new, key=lambda ref: (ref in self._preferred, hits[ref]))
-                chosen[best] = None
-        return list(chosen)
 
     async def _look_into(self, which: tuple[BlobKind, PackRef]) -> None:
         kind, ref = which
@@ -121,11 +126,15 @@ class KnownBlobs:
             index = await self._packs.index(kind, ref)
         except SnapshotDamagedError:
             return
-        await to_thread.run_sync(self._index.add, kind, ref, index)
+        await self._note(kind, ref, index)
 
     async def _learn_listed(self, one: ListedPack) -> None:
         try:
             ref, index = await self._packs.read_listed(one)
         except SnapshotDamagedError:
             return
-        await to_thread.run_sync(self._index.add, one.kind, ref, index)
+        await self._note(one.kind, ref, index)
+
+    async def _note(self, kind: BlobKind, ref: PackRef, index: PackIndex) -> None:
+        self._any = True
+        await to_thread.run_sync(self._index.add, kind, ref, index)

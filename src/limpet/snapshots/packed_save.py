@@ -9,7 +9,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from anyio import to_thread
 
@@ -54,6 +54,14 @@ class StoredSave:
     stored_bytes: int
     folders: StoredTrees | None
     """What a reader of this state's tree packs would read, when it is at hand."""
+
+
+class _Arrived(NamedTuple):
+    """Frames of data; `packs` are those that are full with them, None when they are not stored."""
+
+    frames: list[ArrivedFrame]
+    new: list[BlobHash]
+    packs: list[FinishedPack] | None
 
 
 class PackedSave:
@@ -122,14 +130,22 @@ class PackedSave:
 
     async def _take(self, batch: bytes) -> None:
         self._receiving.feed(batch)
-        while True:
-            frames, new = await to_thread.run_sync(self._receiving.frames)
-            if not frames:
-                return
-            await self._known.make_sure("data", new)
-            for pack in await to_thread.run_sync(self._store, frames, new):
+        while (some := await to_thread.run_sync(self._next)) is not None:
+            packs = some.packs
+            if packs is None:
+                await self._known.make_sure("data", some.new)
+                packs = await to_thread.run_sync(self._store, some.frames, some.new)
+            for pack in packs:
                 await self._putting.start(self._put(pack, "save-pack-stored"))
-            del frames  # or they would stay while the next ones are unpacked
+            del some  # or its frames would stay while the next ones are unpacked
+
+    def _next(self) -> _Arrived | None:
+        """Some frames of what was fed, stored where that needs no look into the org's packs."""
+        frames, new = self._receiving.frames()
+        if not frames:
+            return None
+        sure = not self._known.promising("data", new)
+        return _Arrived(frames, new, self._store(frames, new) if sure else None)
 
     def _store(self, frames: Sequence[ArrivedFrame], new: Sequence[BlobHash]) -> list[FinishedPack]:
         return self._receiving.store(frames, self._known.find("data", new))
