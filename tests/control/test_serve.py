@@ -226,21 +226,39 @@ async def test_stopping_ends_streams_and_refuses_new_work(tmp_path: Path) -> Non
         assert code == 0, err
 
 
-def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
-    """A request that never ends keeps the drain waiting until somebody insists."""
-    with served(tmp_path / "data", LIMPET_DRAIN_S="600") as server:
-        key = json.loads((tmp_path / "data" / "server.json").read_text())["api_key"]
-        with contextlib.closing(socket.create_connection(("127.0.0.1", server.port))) as slow:
-            slow.sendall(
-                f"POST /api/local/agents HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}"
-                "\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{".encode()
-            )
-            with urllib.request.urlopen(f"{server.url}/health"):
-                pass  # the slow request was read before this one was answered
-            server.process.send_signal(signal.SIGTERM)
-            assert server.process.stdout
-            assert any("Saving every sandbox" in line for line in server.process.stdout)
-            code, _, _ = server.end(signal.SIGTERM)
-            assert code == 1
+@contextlib.contextmanager
+def draining(server: Server, number: signal.Signals) -> Iterator[socket.socket]:
+    """A server that was told to stop, and waits for a request of which a byte is missing."""
+    key = json.loads((server.data_dir / "server.json").read_text())["api_key"]
+    with contextlib.closing(socket.create_connection(("127.0.0.1", server.port))) as slow:
+        slow.sendall(
+            f"POST /api/local/agents HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}"
+            "\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{".encode()
+        )
+        with urllib.request.urlopen(f"{server.url}/health"):
+            pass  # the slow request was read before this one was answered
+        server.process.send_signal(number)
+        assert server.process.stdout
+        assert any("Saving every sandbox" in line for line in server.process.stdout)
+        yield slow
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_comes_twice_is_no_haste(tmp_path: Path, number: signal.Signals) -> None:
+    with (
+        served(tmp_path / "data", LIMPET_DRAIN_S="600") as server,
+        draining(server, number) as slow,
+    ):
+        server.process.send_signal(number)
+        slow.sendall(b"}")
+        assert server.process.wait(60) == 0
+        assert b"200 OK" in slow.recv(65536)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ctrl_c_ends_what_ends_already_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    with served(tmp_path / "data", LIMPET_DRAIN_S="600") as server, draining(server, number):
+        code, _, _ = server.end(signal.SIGINT)
+        assert code == 1
     with (tmp_path / "data" / "serve.lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

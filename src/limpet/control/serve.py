@@ -44,7 +44,7 @@ def main(*, port: int | None = None, data_dir: Path | None = None) -> int:
             settings = settings.model_copy(update={"port": listening.port})
             return asyncio.run(_serve(settings, listening))
     except asyncio.CancelledError:
-        return 1  # a second signal, before we were ready
+        return 1  # somebody insisted before we were ready
     except LimpetError as error:
         _say(f"limpet: {error.message}", file=sys.stderr)
         if error.hint:
@@ -61,9 +61,12 @@ class _Server(uvicorn.Server):
 
 
 class _Signals:
-    """Counts the signals that ask us to stop: the first asks, the second insists.
+    """The signals that ask us to stop: the first one asks, and a Ctrl+C after it insists.
 
-    Until `ready`, nobody waits for either, and the second one cancels the start.
+    No other signal insists, since each may come twice although it was meant once: who closes a
+    terminal hangs up on us, and so does the shell in it; `make`, and whoever else passes on what
+    ends him, does so also when all of his group was told. Until `ready`, nobody waits for either,
+    and who insists cancels the start.
     """
 
     def __init__(self) -> None:
@@ -72,22 +75,22 @@ class _Signals:
         self.ready = False
         self._main = asyncio.current_task()
 
-    def arrive(self, name: str) -> None:
+    def arrive(self, number: signal.Signals) -> None:
         """One signal."""
-        if self.asked.is_set():
+        if not self.asked.is_set():
+            structlog.get_logger().info("stopping", signal=number.name)
+            self.asked.set()
+        elif number is signal.SIGINT:
             self.insisted.set()
             if not self.ready and self._main is not None:
                 self._main.cancel()
-            return
-        structlog.get_logger().info("stopping", signal=name)
-        self.asked.set()
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
         """Catch them for the length of the block."""
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
-            loop.add_signal_handler(number, self.arrive, number.name)
+            loop.add_signal_handler(number, self.arrive, number)
         try:
             yield
         finally:
@@ -138,8 +141,8 @@ def new_server(limpet: Limpet, settings: Settings) -> uvicorn.Server:
 async def _stop(
     limpet: Limpet, server: uvicorn.Server, serving: asyncio.Task[None], signals: _Signals
 ) -> int:
-    """Save, then drain; 1 when a second signal cut it short."""
-    _say("Saving every sandbox, then stopping. Once more Ctrl+C ends at once, without saving.")
+    """Save, then drain; 1 when somebody insisted and cut it short."""
+    _say("Saving every sandbox, then stopping. Ctrl+C (SIGINT) now ends at once, without saving.")
     saving = asyncio.create_task(limpet.save_all())
     await _first_of(signals.insisted, saving)
     if not saving.done():
