@@ -1,10 +1,12 @@
 """Every page, light and dark, wide and on a phone: no errors, no barriers, and a picture of it."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, StorageState
+from playwright.sync_api import Browser, StorageState, expect
 
+from tests.e2e.accessible import violations
 from tests.e2e.chatting import Chatting, serving
 from tests.e2e.findings import note
 from tests.e2e.looking import LOOKS, SIZES, Look, look_at, signed_in, window
@@ -58,6 +60,24 @@ def test_a_page_shows_without_errors_or_barriers(
 ) -> None:
     with window(browser, state, look, size) as page:
         look_at(page, up.url + listed.path.format(agent=up.agent), listed, look, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("unanswered", ["/api/local/", r"/api/local/(?!agents/[^/?]+$)"])
+@pytest.mark.parametrize(
+    "listed", [one for one in PAGES if one.then is None], ids=lambda one: one.name
+)
+def test_a_page_that_waits_for_the_server_has_no_barriers(
+    up: Chatting, browser: Browser, state: StorageState, listed: Shown, unanswered: str, size: str
+) -> None:
+    """Once with nothing known of an agent, once with all but its own description under way."""
+    with window(browser, state, "light", size) as page:
+        page.route(re.compile(unanswered), lambda _: None)
+        page.goto(up.url + listed.path.format(agent=up.agent))
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        broken = violations(page)
+        note("barriers", f"{listed.name}, waiting, {size}", broken)
+        assert broken == []
 
 
 @pytest.mark.parametrize(("look", "size"), [("light", "wide")])
