@@ -71,7 +71,7 @@ def test_from_the_first_message_to_the_preview(stage: Stage, preview: Page) -> N
     edits(stage, HEADLINE, NEW, "The headline is new.")
     run = stage.ask("Make the headline say who made it.")
     assert run["status"] == "done", run
-    headline(preview).to_have_text(NEW, timeout=30_000)
+    headline(preview).to_have_text(NEW)
     [before, after] = stage.of(run["id"], "checkpoint")
     assert (before["when"], after["when"]) == ("before", "after")
     assert before["snapshot"] != after["snapshot"]
@@ -130,7 +130,7 @@ def test_an_undone_turn_shows_the_old_page_and_keeps_the_new_one(
         edits(stage, old, new)
         run = stage.ask(f"Say {new}")
         assert run["status"] == "done", run
-    headline(preview).to_have_text("A second time.", timeout=30_000)
+    headline(preview).to_have_text("A second time.")
     undone = stage.live.api("POST", f"/threads/{stage.thread}/undo", {"run": run["id"]})
     assert NEW in stage.file()
     headline(preview).to_have_text(NEW, timeout=60_000)

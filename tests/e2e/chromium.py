@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 
 def installed() -> str | None:
@@ -15,7 +15,11 @@ def installed() -> str | None:
 
 @contextmanager
 def launched(executable: str) -> Iterator[Browser]:
-    """Headless, until the block ends; its driver keeps an event loop running meanwhile."""
+    """Headless, until the block ends; its driver keeps an event loop running meanwhile.
+
+    What is expected of its pages may take as long as an action on them: machines are busy.
+    """
+    expect.set_options(timeout=30_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=executable,

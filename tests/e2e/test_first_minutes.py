@@ -88,7 +88,7 @@ def test_on_a_phone_one_talks_and_looks(chatting: Chatting, browser: Browser) ->
     expect(told(page).get_by_text("It says two.", exact=True)).to_be_visible(timeout=60_000)
     page.get_by_role("tab", name="Preview").tap()
     page.get_by_role("button", name="Reload the preview").tap()
-    expect(preview.get_by_role("heading", name="Two")).to_be_visible(timeout=30_000)
+    expect(preview.get_by_role("heading", name="Two")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     context.close()
 

@@ -32,7 +32,7 @@ def test_what_is_written_on_the_home_page_is_built(home: Page, chatting: Chattin
     expect(preview.get_by_role("heading")).to_be_visible(timeout=60_000)
     expect(said.get_by_role("figure", name=re.compile("write index.html"))).to_be_visible()
     home.get_by_role("button", name="Reload the preview").click()
-    expect(preview.get_by_role("heading", name="Surf school")).to_be_visible(timeout=30_000)
+    expect(preview.get_by_role("heading", name="Surf school")).to_be_visible()
     made = home.url.split("/agents/")[1].split("?")[0]
     pinned = home.get_by_role("region", name="Pinned").get_by_role("link")
     expect(pinned).to_have_count(2)

@@ -26,7 +26,7 @@ def test_one_click_makes_a_web_app_that_survives_everything(page: Page, live: Li
     content = root / "workspace/repo/src/content.ts"
     before = box["last_save"]
     content.write_text(content.read_text().replace(HEADLINE, "Edited on disk."))
-    expect(preview.get_by_role("heading", level=1)).to_have_text("Edited on disk.", timeout=30_000)
+    expect(preview.get_by_role("heading", level=1)).to_have_text("Edited on disk.")
 
     def edit_saved() -> bool:
         now = live.sandbox(agent)

@@ -73,7 +73,7 @@ def test_an_edit_shows_in_the_preview_and_never_overwrites_another(opened: Opene
     page.get_by_role("tab", name="Preview").click()
     page.get_by_role("button", name="Reload the preview").click()
     preview = page.frame_locator('iframe[title="Live preview"]')
-    expect(preview.get_by_text("From the editor")).to_be_visible(timeout=30_000)
+    expect(preview.get_by_text("From the editor")).to_be_visible()
 
     page.get_by_role("tab", name="Code").click()
     page.keyboard.press("Escape")
@@ -81,7 +81,7 @@ def test_an_edit_shows_in_the_preview_and_never_overwrites_another(opened: Opene
     page.keyboard.type("mine ")
     (opened.repo / "index.html").write_text("<h1>The agent's</h1>\n")
     told = page.get_by_role("alert", name="The file changed on disk")
-    expect(told).to_be_visible(timeout=30_000)
+    expect(told).to_be_visible()
     page.keyboard.press("Control+s")
     told.get_by_role("button", name="Compare").click()
     assert_accessible(page)
@@ -135,14 +135,14 @@ def test_a_terminal_is_still_there_after_a_reload(opened: Opened) -> None:
     typed = page.get_by_role("textbox", name=re.compile("^Shell 1"))
     typed.focus()
     page.keyboard.type("echo $((6 * 7)) > answer; cat answer\n")
-    expect(screen.get_by_text("42", exact=True)).to_be_attached(timeout=30_000)
+    expect(screen.get_by_text("42", exact=True)).to_be_attached()
     assert (opened.repo / "answer").read_text() == "42\n"
     page.keyboard.press("Shift+F6")
     expect(page.get_by_role("button", name="Shell 1", exact=True)).to_be_focused()
     [before] = opened.daemon("GET", "pty")["terminals"]
 
     page.reload()
-    expect(screen.get_by_text("42", exact=True)).to_be_attached(timeout=30_000)
+    expect(screen.get_by_text("42", exact=True)).to_be_attached()
     assert_accessible(page)
     typed.focus()
     page.keyboard.type("sleep 1000\n")
@@ -152,7 +152,7 @@ def test_a_terminal_is_still_there_after_a_reload(opened: Opened) -> None:
     assert (after["id"], after["status"]) == (before["id"], "running")
     page.get_by_role("button", name="Close Shell 1").click()
     page.get_by_role("button", name="End it and close").click()
-    expect(page.get_by_text("No terminal is open")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("No terminal is open")).to_be_visible()
     assert opened.daemon("GET", "pty")["terminals"] == []
 
 
@@ -171,12 +171,10 @@ def test_a_lost_connection_is_taken_up_again(opened: Opened) -> None:
     typed.focus()
     page.keyboard.type("echo be''fore\n")
     screen = page.locator(".xterm-rows")
-    expect(screen.get_by_text("before", exact=True)).to_be_attached(timeout=30_000)
+    expect(screen.get_by_text("before", exact=True)).to_be_attached()
     sockets[0].close()
     expect(page.get_by_text("The connection is lost; what runs goes on.")).to_be_visible()
-    expect(page.get_by_text("The connection is lost; what runs goes on.")).to_be_hidden(
-        timeout=30_000
-    )
+    expect(page.get_by_text("The connection is lost; what runs goes on.")).to_be_hidden()
     expect(screen.get_by_text("before", exact=True)).to_be_attached()
     page.keyboard.type("echo af''ter\n")
     expect(screen.get_by_text("after", exact=True)).to_be_attached()
@@ -190,7 +188,7 @@ def test_a_terminal_outlives_the_control_plane(opened: Opened) -> None:
     page.get_by_role("textbox", name=re.compile("^Shell 1")).focus()
     page.keyboard.type("echo be''fore\n")
     screen = page.locator(".xterm-rows")
-    expect(screen.get_by_text("before", exact=True)).to_be_attached(timeout=30_000)
+    expect(screen.get_by_text("before", exact=True)).to_be_attached()
     [before] = opened.daemon("GET", "pty")["terminals"]
     lost = page.get_by_text("The connection is lost; what runs goes on.")
     live = opened.live
@@ -201,7 +199,7 @@ def test_a_terminal_outlives_the_control_plane(opened: Opened) -> None:
     expect(lost).to_be_hidden(timeout=60_000)
     expect(screen.get_by_text("before", exact=True)).to_be_attached()
     page.keyboard.type("echo af''ter\n")
-    expect(screen.get_by_text("after", exact=True)).to_be_attached(timeout=30_000)
+    expect(screen.get_by_text("after", exact=True)).to_be_attached()
     [after] = opened.daemon("GET", "pty")["terminals"]
     assert after["id"] == before["id"]
 
@@ -212,7 +210,7 @@ def test_changes_are_committed_and_discarded(opened: Opened) -> None:
     expect(page.get_by_text("Nothing changed since the last commit")).to_be_visible()
     (opened.repo / "src/tide.ts").write_text("export const tide = 1;\n")
     (opened.repo / "new.txt").write_text("new\n")
-    page.get_by_role("button", name=re.compile("^tide.ts")).click(timeout=30_000)
+    page.get_by_role("button", name=re.compile("^tide.ts")).click()
     diff = page.get_by_role("figure", name="How src/tide.ts changed")
     expect(diff).to_contain_text("export const tide = 1;")
     assert_accessible(page)

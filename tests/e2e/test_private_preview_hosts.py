@@ -53,7 +53,7 @@ def make_private(live: LiveLimpet, agent: str, frame: FrameLocator) -> None:
     """Until the page that was shown in the frame is gone."""
     frame.locator("html").evaluate("html => html.setAttribute('data-before', '')")
     assert live.json("share", agent, "--private")["access"] == "private"
-    expect(frame.locator("html[data-before]")).to_have_count(0, timeout=30_000)
+    expect(frame.locator("html[data-before]")).to_have_count(0)
 
 
 def origin(page: Page) -> str:
@@ -68,7 +68,7 @@ def test_on_a_loopback_port_where_names_in_localhost_are_not_known(
     with another(browser, "--host-resolver-rules=MAP *.localhost ~NOTFOUND") as started:
         page, agent, frame = web_app(started, live)
         make_private(live, agent, frame)
-        expect(frame.get_by_role("heading", level=1)).to_have_text(HEADLINE, timeout=30_000)
+        expect(frame.get_by_role("heading", level=1)).to_have_text(HEADLINE)
         assert f"{origin(page)}/" == live.sandbox(agent)["loopback_preview_url"]
 
 
@@ -86,7 +86,7 @@ def test_on_a_domain_with_tls(browser: Browser, front: TlsFront) -> None:
         front.to = int(live.url.rsplit(":", 1)[1])
         page, agent, frame = web_app(started, live)
         make_private(live, agent, frame)
-        expect(frame.get_by_role("heading", level=1)).to_have_text(HEADLINE, timeout=30_000)
+        expect(frame.get_by_role("heading", level=1)).to_have_text(HEADLINE)
         handle = live.sandbox(agent)["handle"]
         assert origin(page) == f"https://{handle}.{DOMAIN}:{front.port}"
 
@@ -101,11 +101,11 @@ def test_on_a_domain_without_tls_it_opens_in_a_tab_of_its_own_and_says_so(
             page, agent, frame = web_app(started, live)
             make_private(live, agent, frame)
             why = frame.get_by_text(re.compile("Without TLS no browser keeps"))
-            expect(why).to_be_visible(timeout=30_000)
+            expect(why).to_be_visible()
             told = page.get_by_role("link", name="Open it in a tab of its own")
-            expect(told).to_be_visible(timeout=30_000)
+            expect(told).to_be_visible()
             with page.context.expect_page() as opening:
                 frame.get_by_role("link", name="Open it with Limpet").click()
             tab = opening.value
-            expect(tab.get_by_role("heading", level=1)).to_have_text(HEADLINE, timeout=30_000)
+            expect(tab.get_by_role("heading", level=1)).to_have_text(HEADLINE)
             assert tab.url == live.sandbox(agent)["preview_url"]
