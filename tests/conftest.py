@@ -1,6 +1,7 @@
 """Fixtures that every area shares, and which files begin first."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -8,6 +9,11 @@ from hypothesis import HealthCheck, settings
 # How long an example takes says how busy the machine is.
 settings.register_profile("limpet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("limpet")
+
+# Under nohup a hang-up is ignored, and would be by all that tests start; what is handled is not
+# handed on (POSIX, exec).
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 # Pictures of previews are taken by the tests of pictures alone.
 os.environ["LIMPET_BROWSER"] = "off"

@@ -30,12 +30,13 @@ def environ(data_dir: Path, **more: str) -> dict[str, str]:
 
 
 class Server:
-    """`python -m limpet.control`, up to the line that says it is ready."""
+    """`python -m limpet.control`, `under` another program or none, up to the line that says it is
+    ready."""
 
-    def __init__(self, data_dir: Path, **more: str) -> None:
+    def __init__(self, data_dir: Path, *under: str, **more: str) -> None:
         self.data_dir = data_dir
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "limpet.control"],
+            [*under, sys.executable, "-m", "limpet.control"],
             env=environ(data_dir, **more),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -61,8 +62,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def served(data_dir: Path, **more: str) -> Iterator[Server]:
-    server = Server(data_dir, **more)
+def served(data_dir: Path, *under: str, **more: str) -> Iterator[Server]:
+    server = Server(data_dir, *under, **more)
     try:
         yield server
     finally:
@@ -116,6 +117,17 @@ def test_every_polite_signal_ends_it_cleanly(tmp_path: Path, number: signal.Sign
     with sqlite3.connect(tmp_path / "data" / "limpet.sqlite3") as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     database.close()
+
+
+def test_under_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
+    with served(tmp_path / "data", "nohup") as server:
+        server.process.send_signal(signal.SIGHUP)
+        with urllib.request.urlopen(f"{server.url}/health") as answer:
+            assert answer.status == 200
+        code, _, err = server.end(signal.SIGTERM)
+    assert code == 0
+    assert "SIGTERM" in err
+    assert "SIGHUP" not in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

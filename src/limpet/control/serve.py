@@ -87,14 +87,19 @@ class _Signals:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """Catch them for the length of the block."""
+        """Catch them for the length of the block.
+
+        A hang-up that is ignored stays so: who began us under nohup wants us to outlive him.
+        """
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        hung_on = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        numbers = [one for one in _SIGNALS if one is not signal.SIGHUP or not hung_on]
+        for number in numbers:
             loop.add_signal_handler(number, self.arrive, number)
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number in numbers:
                 loop.remove_signal_handler(number)
 
 
