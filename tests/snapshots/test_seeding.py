@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from limpet.snapshots.restore_tree import restore_stream
 from limpet.snapshots.seeding import Seeding
 from limpet.snapshots.statcache import StatCaches
+from limpet.snapshots.tree import delete_tree
 from tests.snapshots.edits import Edit, carry_out, edits
 from tests.snapshots.packed_trees import pack_folder
 from tests.snapshots.saves import Saves, State
@@ -88,6 +89,7 @@ TOUCHES: dict[str, Callable[[Path], object]] = {
     "a folder's mode": lambda top: (top / "s").chmod(0o700),
     "gone": lambda top: (top / "d/g").unlink(),
     "all of a folder gone": lambda top: (top / "s/only").unlink(),
+    "all of it gone": lambda top: [delete_tree(one) for one in top.iterdir()],
     "new": lambda top: (top / "s/new").write_bytes(b"new"),
     "swapped": lambda top: (
         (top / "d/g").rename(top / "x"),

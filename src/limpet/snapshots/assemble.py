@@ -59,7 +59,8 @@ class Assembly:
         heapq.heapify(todo)
         while todo:
             folder = folders[-heapq.heappop(todo)]
-            before = self._cache.node(folder.row) if self._cache and folder.row >= 0 else None
+            cache = self._cache
+            before = None if cache is None or folder.row < 0 else cache.node(folder.row)
             known = self._found.pop(folder.number, None) or self._cached(folder)
             self._made[folder.number] = made = self._make(folder, known)
             above = folder.parent

@@ -145,7 +145,9 @@ class DeltaStream:
             scan = Scan(workspace_fd, self._exclude_top, cache, outgoing, spare=self._caches.folder)
             if self._limit_bytes is not None:
                 check_size(scan, self._limit_bytes)
-            yield self._sent(writer.header({"base": self._base if cache else None, **self._fields}))
+            yield self._sent(
+                writer.header({"base": None if cache is None else self._base, **self._fields})
+            )
             ready: list[bytes] = []
             for _ in scan.run():
                 ready += outgoing.ready()
