@@ -148,6 +148,7 @@ class House:
 
     async def destroy(self) -> None:
         """End every sandbox and let go."""
+        await self.service.close()  # what a start under way made after that would stay
         for row in await self.service.parts.rows.everywhere():
             await self.runner.delete(Handle(row.handle))
         await self.crash()
