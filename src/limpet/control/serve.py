@@ -63,10 +63,9 @@ class _Server(uvicorn.Server):
 class _Signals:
     """The signals that ask us to stop: the first one asks, and a Ctrl+C after it insists.
 
-    No other signal insists, since each may come twice although it was meant once: who closes a
-    terminal hangs up on us, and so does the shell in it; `make`, and whoever else passes on what
-    ends him, does so also when all of his group was told. Until `ready`, nobody waits for either,
-    and who insists cancels the start.
+    No other signal insists, since each may come twice although it was meant once
+    (docs/decisions/0036-only-ctrl-c-insists.md). Until `ready`, nobody waits for either, and who
+    insists cancels the start.
     """
 
     def __init__(self) -> None:
